@@ -1,0 +1,61 @@
+# `make` prints every target. The first call of any of them creates .venv from pyproject.toml under constraints.txt.
+PYTHON ?= python3
+VENV   ?= .venv
+SCALE  ?= laptop
+PAPER  ?=
+ARGS   ?=
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env test lint format lock index clean-cache reproduce-all plan-all
+
+help: ## this list
+	@echo "usage: make TARGET [SCALE=smoke|laptop|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
+	@echo
+	@grep -hE '^[a-zA-Z_%<>-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## /\1|/' | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
+	@echo "  reproduce-NAME         compute what is missing and write the report: NAME = table1, nf_nqs-table1, ..."
+	@echo "  plan-NAME              what is cached, what would run, how long it takes"
+
+env: $(READY) ## create or update .venv
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d; try make PYTHON=python3.12" % v)'
+	@echo "setting up $(VENV) (a few minutes the first time, about 2.5 GB)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep]'
+	@touch $@
+
+test: lint ## ruff, mypy and all tests: units, and every artefact at smoke scale
+	$(PY) -m pytest -n 2
+
+lint: $(READY) ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy pipeline reproduce tests
+
+format: $(READY) ## rewrite the source in the house format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+reproduce-%: $(READY)
+	@$(PY) -m reproduce $* --scale $(SCALE) $(if $(PAPER),--paper $(PAPER)) $(ARGS)
+
+plan-%: $(READY)
+	@$(PY) -m reproduce $* --scale $(SCALE) $(if $(PAPER),--paper $(PAPER)) --plan $(ARGS)
+
+reproduce-all: $(READY) ## every artefact of every paper
+	@$(PY) -m reproduce all --scale $(SCALE) $(ARGS)
+
+plan-all: $(READY) ## plans of every artefact
+	@$(PY) -m reproduce all --scale $(SCALE) --plan $(ARGS)
+
+index: $(READY) ## results/README.md and results/index.html from the reports that are there
+	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"))'
+
+lock: $(READY) ## write constraints.txt from what .venv has now
+	@{ head -n 1 constraints.txt; $(PY) -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
+
+clean-cache: ## drop all working data below results/ (store, logs, W&B); committed reports stay
+	rm -rf results/_*

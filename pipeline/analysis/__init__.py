@@ -1,0 +1,1 @@
+"""What turns results into what a table or figure shows. Works on estimates and curves, knows no physics."""

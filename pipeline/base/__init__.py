@@ -1,0 +1,1 @@
+"""Ground floor: contracts, config machinery, stage store, loop, RNG, statistics. Knows no physics."""

@@ -1,0 +1,240 @@
+"""Composing the configuration: owns every message about keys and values, before anything heavy is imported.
+
+Hydra stops at the first unknown key with a message of its own, so overrides are checked one by one here first: the
+groups, then the keys, then the types, then what the typed nodes themselves check.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from pipeline.base.errors import ConfigError, UserError, did_you_mean
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+_TYPE_NAMES = {
+    "IntegerNode": "an integer",
+    "FloatNode": "a number",
+    "BooleanNode": "true or false",
+    "StringNode": "text",
+    "ListConfig": "a list such as [1,2]",
+    "DictConfig": "a group of keys, which are set one by one",
+}
+
+
+@functools.cache
+def groups() -> dict[str, list[str]]:
+    """Config groups of ``conf/`` and their choices, e.g. ``{"system": ["chain_tfim", ...]}``."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(CONF.rglob("*.yaml")):
+        group = path.parent.relative_to(CONF).as_posix()
+        if group != ".":
+            found.setdefault(group, []).append(path.stem)
+    return found
+
+
+def compose_config(overrides: Sequence[str]) -> DictConfig:
+    """Compose ``conf/config.yaml`` with ``overrides``; every value given, every type right.
+
+    Raises:
+        ConfigError: names the key, the value, what is allowed and what was probably meant.
+    """
+    parsed = [parse_override(text) for text in overrides]
+    group_overrides = [o for o in parsed if _is_group(o)]
+    value_overrides = [o for o in parsed if not _is_group(o)]
+    for override in group_overrides:
+        _check_choice(override)
+    config = _compose(tuple(o.input_line or "" for o in group_overrides)).copy()
+    for override in value_overrides:
+        set_value(config, override)
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(missing[0], None, f"needs a value: {missing[0]}=...")
+    return config
+
+
+def typed(config: DictConfig) -> Any:
+    """The typed object of a composed configuration; its nodes check themselves as they are built."""
+    try:
+        return OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        raise ConfigError(str(error.full_key), None, "needs a value") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error.full_key), None, _first_line(error)) from error
+
+
+def parse_override(text: str) -> Override:
+    """Parse ``key=value``.
+
+    Raises:
+        ConfigError: not of that form, or an addition or deletion (every key already exists, none can go).
+    """
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(text, None, "is not of the form key=value") from error
+    if override.is_add() or override.is_delete():
+        raise ConfigError(text, None, "keys can be set, not added or deleted: write key=value")
+    return override
+
+
+def check_sweep(overrides: Sequence[str]) -> None:
+    """Check groups, keys and types of a multirun: each swept value by itself, against the rest as given.
+
+    Raises:
+        ConfigError: as :func:`compose_config`.
+    """
+    parsed = [parse_override(text) for text in overrides]
+    fixed = [o for o in parsed if not o.is_sweep_override() and _is_group(o)]
+    swept = [o for o in parsed if o.is_sweep_override()]
+    first = [next(_sweep_values(o)) for o in swept if _is_group(o)]
+    base = [o.input_line or "" for o in fixed] + first
+    config = compose_config(base)
+    for override in parsed:
+        for text in _sweep_values(override) if override.is_sweep_override() else [override.input_line or ""]:
+            single = parse_override(text)
+            if _is_group(single):
+                _check_choice(single)
+            else:
+                set_value(config.copy(), single)
+
+
+def set_value(config: DictConfig, override: Override) -> None:
+    """Set one value in a composed configuration.
+
+    Raises:
+        ConfigError: no such key, or a value of the wrong type.
+    """
+    key, value = override.get_key_element(), override.value()
+    if not _exists(config, key):
+        raise ConfigError(key, None, "no such key", _suggestion(config, key))
+    if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict):
+        raise ConfigError(key, _shown(value), f"must be {_TYPE_NAMES['DictConfig']}", _siblings(config, key + "."))
+    try:
+        OmegaConf.update(config, key, value)
+    except OmegaConfBaseException as error:
+        raise ConfigError(key, _shown(value), f"must be {_type_of(config, key)}") from error
+
+
+def known_keys(config: DictConfig) -> list[str]:
+    """Dotted names of all keys, leaves and nodes."""
+    names: list[str] = []
+
+    def walk(node: Any, prefix: str) -> None:
+        for name in node:
+            names.append(prefix + str(name))
+            child = node._get_node(name)
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+                walk(child, f"{prefix}{name}.")
+
+    walk(config, "")
+    return names
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        yield
+
+
+@functools.cache
+def _compose(group_overrides: tuple[str, ...]) -> DictConfig:
+    """Composition by groups alone; cached, since the cells of an artefact differ in values only."""
+    try:
+        with _hydra():
+            return compose(config_name="config", overrides=list(group_overrides))
+    except HydraException as error:
+        key = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
+        if key:
+            allowed = f"is set by the paper or its budget but does not exist with {' '.join(group_overrides)}"
+            hint = "paper=none leaves every combination of parts open"
+            raise ConfigError(key.group(1), None, allowed, hint) from error
+        raise UserError(f"the configuration cannot be composed: {_first_line(error)}") from error
+
+
+def _is_group(override: Override) -> bool:
+    return override.key_or_group in groups() or "/" in override.key_or_group or override.package is not None
+
+
+def _check_choice(override: Override) -> None:
+    name, value = override.key_or_group, override.value()
+    choices = groups().get(name)
+    if choices is None:
+        raise ConfigError(name, None, "no such config group", did_you_mean(name, groups()))
+    for text in _choice_texts(override, value):
+        if text not in choices:
+            hint = did_you_mean(text, choices)
+            raise ConfigError(name, text, f"must be one of {', '.join(choices)}", hint)
+
+
+def _choice_texts(override: Override, value: Any) -> list[str]:
+    if override.is_sweep_override():
+        return [text.split("=", 1)[1] for text in _sweep_values(override)]
+    return [_shown(value)]
+
+
+def _sweep_values(override: Override) -> Iterator[str]:
+    key = override.get_key_element()
+    for text in override.sweep_string_iterator():
+        yield f"{key}={text}"
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or part not in node.keys():  # noqa: SIM118
+            return False
+        node = node._get_node(part)
+    return True
+
+
+def _suggestion(config: DictConfig, key: str) -> str:
+    """The closest key; among the neighbours where the path is right, for a long path resembles everything below it."""
+    parent, _, name = key.rpartition(".")
+    if parent and _exists(config, parent):
+        node = OmegaConf.select(config, parent)
+        names = [str(k) for k in node] if isinstance(node, DictConfig) else []
+        close = did_you_mean(name, names)
+        return close.replace("'", f"'{parent}.", 1) if close else _siblings(config, key)
+    return did_you_mean(key, known_keys(config)) or _siblings(config, key)
+
+
+def _siblings(config: DictConfig, key: str) -> str:
+    """Keys next to the one that does not exist, for a hint."""
+    parent = key.rpartition(".")[0]
+    while parent and not _exists(config, parent):
+        parent = parent.rpartition(".")[0]
+    node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig):
+        return f"{parent} has no keys below it"
+    return f"{parent or 'the top level'} has {', '.join(str(k) for k in node)}"
+
+
+def _type_of(config: DictConfig, key: str) -> str:
+    parent, _, name = key.rpartition(".")
+    holder = OmegaConf.select(config, parent) if parent else config
+    node = holder._get_node(name)
+    text = _TYPE_NAMES.get(type(node).__name__, type(node).__name__)
+    return f"{text} or null" if node is not None and node._is_optional() else text
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

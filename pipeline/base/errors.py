@@ -1,0 +1,45 @@
+"""Errors that a user can act on: one line, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user asked for cannot be done; the message alone must let them mend it."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration key or value that cannot be used.
+
+    The message names the key, the value, what is allowed and, where one is close, what was probably meant.
+    """
+
+    def __init__(self, key: str, value: object, allowed: str, hint: str | None = None) -> None:
+        self.key, self.value, self.allowed, self.hint = key, value, allowed, hint
+        shown = "" if value is None else f"={value}"
+        message = f"{key}{shown}: {allowed}"
+        if hint:
+            message += f" ({hint})"
+        super().__init__(message)
+
+
+class NonFiniteError(UserError):
+    """A step produced NaN or infinity; everything up to the last checkpoint is kept."""
+
+    exit_code = 3
+
+
+class Interrupted(UserError):
+    """SIGINT or SIGTERM: the running stage was checkpointed and can be resumed."""
+
+    exit_code = 130
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
+    """Return ``did you mean 'x'?`` for the closest candidate, or None when nothing is close."""
+    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else None

@@ -1,0 +1,184 @@
+"""The stage store: ``<results>/_store/<stage>/<key>/``, one finished entry a key.
+
+A stage works in ``<key>.partial/`` under a file lock and renames it at the end; ``status.json``, written last, holds
+a checksum of every file. Whatever is incomplete or damaged is named, set aside and rebuilt, never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipeline.base.checkpoint import load_records, load_tree, write_json
+from pipeline.base.provenance import provenance
+from pipeline.base.result import Result
+
+Notify = Callable[[str], None]
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished, verified entry."""
+
+    path: Path
+    status: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def seconds(self) -> float:
+        """Compute time in seconds, without checkpointing, summed over interrupted pieces."""
+        return float(self.status["seconds"])
+
+    def result(self) -> Result:
+        """The summarised result of an infer or baseline entry."""
+        return Result.from_json(json.loads((self.path / "result.json").read_text()))
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records, in order."""
+        return [record for path in sorted(self.path.glob("records-*.npz")) for record in load_records(path)]
+
+    def state(self, step: int) -> dict[str, Any]:
+        """The state tree after ``step`` updates."""
+        return load_tree(self.path / state_name(step))
+
+    def state_steps(self) -> list[int]:
+        """Steps whose full state is kept."""
+        return sorted(int(path.stem.split("-")[1]) for path in self.path.glob("state-*.safetensors"))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Lines of ``metrics.jsonl``."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def state_name(step: int) -> str:
+    """File name of the state after ``step`` updates."""
+    return f"state-{step:08d}.safetensors"
+
+
+@dataclass
+class Work:
+    """An entry in the making, held under its lock. ``path`` is ``<key>.partial``."""
+
+    store: Store
+    stage: str
+    key: str
+    path: Path
+
+    def finish(self, *, nodes: dict[str, Any], seconds: float, facts: dict[str, Any]) -> Entry:
+        """Write provenance and status, then rename into place (replacing a shorter entry of the same key)."""
+        from pipeline.base.keys import plain
+
+        write_json(self.path / "provenance.json", provenance())
+        for leftover in self.path.glob(".*.tmp"):
+            leftover.unlink()
+        files = {path.name: sha256(path) for path in sorted(self.path.iterdir()) if path.name != "status.json"}
+        status = {
+            "stage": self.stage,
+            "key": self.key,
+            "nodes": plain(nodes),
+            "seconds": seconds,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **facts,
+            "files": files,
+        }
+        write_json(self.path / "status.json", {**status, "checksum": _checksum(status)})
+        final, old = self.store.path(self.stage, self.key), self.store.path(self.stage, self.key + ".old")
+        if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(final, old)
+        os.rename(self.path, final)
+        shutil.rmtree(old, ignore_errors=True)
+        return Entry(final, status)
+
+
+class Store:
+    """Reads and writes entries below ``root``; ``notify`` gets one line for anything a user should know."""
+
+    def __init__(self, root: Path, notify: Notify = print) -> None:
+        self.root, self.notify = root, notify
+
+    def path(self, stage: str, key: str) -> Path:
+        """Folder of an entry."""
+        return self.root / stage / key
+
+    def find(self, stage: str, key: str) -> Entry | None:
+        """The finished entry, verified, or None. A damaged entry is set aside and reported."""
+        path = self.path(stage, key)
+        old = path.with_name(key + ".old")
+        if old.exists() and not path.exists():
+            # killed between the two renames of a replacement
+            os.rename(old, path)
+        if not path.exists():
+            return None
+        problem = _problem(path)
+        if problem is None:
+            return Entry(path, json.loads((path / "status.json").read_text()))
+        aside = path.with_name(key + ".corrupt")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path, aside)
+        self.notify(f"{stage}/{key} is damaged ({problem}); it is set aside as {aside.name} and computed again")
+        return None
+
+    @contextmanager
+    def work(self, stage: str, key: str) -> Iterator[Work]:
+        """Hold the lock of (stage, key) and its ``.partial`` folder; waits, with one line, for another process."""
+        folder = self.root / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        lock, owner = FileLock(str(folder / f"{key}.lock")), folder / f"{key}.owner"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = owner.read_text().strip() if owner.exists() else "another process"
+            self.notify(f"{stage}/{key} is being computed by {holder}; waiting for it")
+            lock.acquire()
+        try:
+            owner.write_text(f"process {os.getpid()}")
+            partial = self.path(stage, key + ".partial")
+            partial.mkdir(exist_ok=True)
+            yield Work(self, stage, key, partial)
+            owner.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+
+def _checksum(status: dict[str, Any]) -> str:
+    """Digest of everything else in ``status.json``."""
+    return hashlib.sha256(json.dumps(status, sort_keys=True).encode()).hexdigest()
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with an entry, or None."""
+    try:
+        status = json.loads((path / "status.json").read_text())
+        if status.pop("checksum") != _checksum(status):
+            return "the checksum of status.json differs"
+    except FileNotFoundError:
+        return "status.json is missing"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "status.json cannot be read"
+    for name, expected in status["files"].items():
+        if not (path / name).exists():
+            return f"{name} is missing"
+        if sha256(path / name) != expected:
+            return f"the checksum of {name} differs"
+    return None

@@ -1,0 +1,1 @@
+"""Two-dimensional lattice gauge theory: links, actions, hybrid Monte Carlo, exact values."""

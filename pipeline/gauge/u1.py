@@ -1,0 +1,66 @@
+"""Compact U(1) gauge fields in two dimensions.
+
+Links are angles θ in radians, float64, shape (batch, 2, L, L): axis 1 is the direction μ, axes 2 and 3 are the
+coordinates x_0 and x_1, both periodic; U_μ(x) = exp(iθ_μ(x)) leads from x to x + μ. Every function acts on each
+configuration of the batch alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def random_links(batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """Haar-random ("hot") links in [-π, π), shape (batch, 2, length, length), float64, on the generator's device."""
+    shape = (batch, 2, length, length)
+    uniform = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
+    return (2.0 * uniform - 1.0) * math.pi
+
+
+def wrap(angle: Tensor) -> Tensor:
+    """The representative of ``angle`` (radians, any shape) in [-π, π)."""
+    return torch.remainder(angle + math.pi, 2.0 * math.pi) - math.pi
+
+
+def plaquette_angles(links: Tensor) -> Tensor:
+    """θ_P(x) = θ_0(x) + θ_1(x+0) - θ_0(x+1) - θ_1(x), not wrapped; shape (batch, L, L).
+
+    Raises:
+        ValueError: ``links`` is not of shape (batch, 2, L, L).
+    """
+    if links.ndim != 4 or links.shape[1] != 2 or links.shape[2] != links.shape[3]:
+        raise ValueError(f"links must have shape (batch, 2, L, L), not {tuple(links.shape)}")
+    theta_0, theta_1 = links[:, 0], links[:, 1]
+    return theta_0 + theta_1.roll(-1, dims=1) - theta_0.roll(-1, dims=2) - theta_1
+
+
+def mean_plaquette(links: Tensor) -> Tensor:
+    """(1/V) Σ_x Re P(x) of each configuration; shape (batch,), between -1 and 1."""
+    return plaquette_angles(links).cos().mean(dim=(1, 2))
+
+
+def topological_charge(links: Tensor) -> Tensor:
+    """Regularised charge Q = (1/2π) Σ_x wrap(θ_P(x)), shape (batch,), float.
+
+    An integer up to rounding, since the unwrapped plaquette angles of a periodic lattice add up to zero.
+    """
+    return wrap(plaquette_angles(links)).sum(dim=(1, 2)) / (2.0 * math.pi)
+
+
+def gauge_transform(links: Tensor, alpha: Tensor) -> Tensor:
+    """θ_μ(x) -> α(x) + θ_μ(x) - α(x+μ), i.e. U_μ(x) -> g(x) U_μ(x) g†(x+μ) with g = exp(iα); not wrapped.
+
+    Args:
+        links: (batch, 2, L, L).
+        alpha: one angle a site, (batch, L, L).
+    """
+    ahead = torch.stack([alpha.roll(-1, dims=1), alpha.roll(-1, dims=2)], dim=1)
+    return links + alpha.unsqueeze(1) - ahead
+
+
+def drift(links: Tensor, momenta: Tensor, time: float) -> Tensor:
+    """Free motion U -> exp(i time π) U under the kinetic energy Σ π²/2; shapes as ``links``, not wrapped."""
+    return links + time * momenta

@@ -1,0 +1,27 @@
+"""Choice of a reference when the user names none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.base.contracts import EXACTNESS_ORDER, Baseline
+from pipeline.base.errors import UserError
+
+
+def choose(candidates: Mapping[str, Baseline], system: Any) -> str:
+    """Name of the cheapest of the most exact baselines that support ``system``; ties go to the first listed.
+
+    Raises:
+        UserError: none supports the system; the message has every baseline's reason on a line of its own.
+    """
+    reasons = {name: baseline.supports(system) for name, baseline in candidates.items()}
+    usable = [name for name, reason in reasons.items() if reason is None]
+    if not usable:
+        lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
+        raise UserError("\n".join([f"no baseline supports this {type(system).__name__}:", *lines]))
+
+    def rank(name: str) -> tuple[int, float]:
+        return EXACTNESS_ORDER.index(candidates[name].exactness), candidates[name].cost(system).seconds
+
+    return min(usable, key=rank)

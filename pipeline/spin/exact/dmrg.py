@@ -1,0 +1,245 @@
+"""Density-matrix renormalisation group with TeNPy, for any list of Pauli strings on a chain or a narrow lattice."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from omegaconf import MISSING
+
+from pipeline.base import checks
+from pipeline.base.contracts import Cost, Exactness
+from pipeline.base.errors import ConfigError
+from pipeline.base.result import Curve, Estimate, Result
+from pipeline.spin.exact.symmetries import conserves_spin_flip, is_stoquastic
+from pipeline.spin.schema import SpinSystem
+from pipeline.spin.terms import PauliTerm, pauli_terms
+
+ROTATED = {"x": ("Sigmaz", 1.0), "y": ("Sigmay", -1.0), "z": ("Sigmax", 1.0)}
+"""σx, σy, σz after the Hadamard rotation that makes the spin flip Π σx diagonal, so that TeNPy can conserve it."""
+
+ROUNDING = 1e-13
+"""Relative rounding error of a sum of ~N·L terms contracted through the network."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Converged state at one bond dimension: ``energy`` is ⟨ψ|H|ψ⟩ of the normalised state, an upper bound."""
+
+    bond_dimension: int
+    energy: float
+    truncation_error: float
+
+
+@dataclass
+class DMRG:
+    """Two-site DMRG on an open matrix-product state; bonds round the ring are long-range couplings of its MPO.
+
+    The bond dimension grows through ``bond_dimensions``, each starting from the state before, and stops early once the
+    energy no longer changes. Where H commutes with Π σx the parity is conserved exactly, so that the symmetry-broken
+    product states, in which a DMRG of a ferromagnet gets stuck, are not in the space.
+
+    Attributes:
+        bond_dimensions: increasing series of largest χ.
+        energy_tolerance: relative change of the energy between two bond dimensions below which the series stops;
+            sweeps at one bond dimension stop at a tenth of it.
+        max_sweeps: sweeps at each bond dimension.
+        svd_min: Schmidt values below it are dropped.
+        max_sites: largest N that is tried.
+    """
+
+    version: ClassVar[int] = 1
+    kind: ClassVar[str] = "DMRG"
+    exactness: ClassVar[Exactness] = "variational"
+
+    bond_dimensions: list[int] = MISSING
+    energy_tolerance: float = MISSING
+    max_sweeps: int = MISSING
+    svd_min: float = MISSING
+    max_sites: int = MISSING
+
+    def __post_init__(self) -> None:
+        series = list(self.bond_dimensions)
+        if len(series) < 2 or series[0] < 2 or any(b <= a for a, b in pairwise(series)):
+            key = "baseline.dmrg.bond_dimensions"
+            raise ConfigError(key, series, "must be an increasing series of at least two numbers >= 2")
+        checks.positive("baseline.dmrg.energy_tolerance", self.energy_tolerance)
+        checks.at_least("baseline.dmrg.max_sweeps", self.max_sweeps, 2)
+        checks.between("baseline.dmrg.svd_min", self.svd_min, 0.0, 1e-4)
+        checks.at_least("baseline.dmrg.max_sites", self.max_sites, 3)
+
+    def supports(self, system: Any) -> str | None:
+        """None for 3 to ``max_sites`` spins with known Pauli strings; else the reason."""
+        try:
+            pauli_terms(system)
+        except TypeError as error:
+            return f"DMRG: {error}"
+        if system.size < 3:
+            return f"DMRG needs at least 3 sites (have {system.size}); use baseline=quspin"
+        if system.size > self.max_sites:
+            return (
+                f"DMRG with {system.size} sites is beyond max_sites={self.max_sites} "
+                f"(about {self.cost(system).seconds:.0f} s if tried); raise it, or use baseline=sse (no frustration)"
+            )
+        return None
+
+    def cost(self, system: SpinSystem) -> Cost:
+        """Every bond dimension at 8 sweeps: right near criticality; gapped systems stop after two and need a tenth."""
+        terms = pauli_terms(system)
+        width = _operator_width(terms, system.size)
+        updates = 16.0 * system.size * (1 if is_stoquastic(terms) else 2)
+        seconds = sum(updates * (5e-3 + 1e-9 * width * chi**3) for chi in self.bond_dimensions)
+        return Cost(seconds=1.0 + seconds, bytes=1.5e8 + 8.0 * width * system.size * max(self.bond_dimensions) ** 2)
+
+    def run(self, system: SpinSystem) -> Result:
+        """Ground-state energies (total, Pauli convention) with their convergence.
+
+        ``energy`` is extrapolated to χ → ∞, its sigma covers the extrapolation and the last change;
+        ``variational_energy`` is the energy at the largest χ, an upper bound; ``truncation_error`` the largest
+        discarded weight of the last sweep. Curves: ``energy`` and ``truncation_error`` against ``bond_dimension``.
+        """
+        terms = pauli_terms(system)
+        with _quiet():
+            series = [self._series(terms, system.size, state) for state in initial_states(terms, system.size)]
+        points = min(series, key=lambda candidate: candidate[-1].energy)
+        return _report(points, self.energy_tolerance)
+
+    def _series(self, terms: Sequence[PauliTerm], size: int, state: Sequence[str]) -> list[Point]:
+        """Grow the bond dimension from the product state ``state`` until the energy settles."""
+        from tenpy.algorithms.dmrg import TwoSiteDMRGEngine
+        from tenpy.networks.mps import MPS
+
+        model = build_model(terms, size)
+        psi = MPS.from_product_state(model.lat.mps_sites(), list(state), bc="finite", unit_cell_width=size)
+        points: list[Point] = []
+        for chi in self.bond_dimensions:
+            # TeNPy's criterion max_E_err is absolute for negative energies.
+            scale = max(abs(points[-1].energy) if points else float(size), 1.0)
+            options = {
+                "trunc_params": {"chi_max": chi, "svd_min": self.svd_min},
+                # Perturbing the density matrix lets the first state leave local minima; the later ones start well.
+                "mixer": not points,
+                "max_sweeps": self.max_sweeps,
+                "max_E_err": self.energy_tolerance / 10 * scale,
+                "max_S_err": 1e-3,
+                # Large discarded weights at the first bond dimensions are expected; TeNPy would stop at 1e-4.
+                "max_trunc_err": None,
+            }
+            engine = TwoSiteDMRGEngine(psi, model, options)
+            psi = engine.run()[1]
+            psi.canonical_form()
+            energy = float(np.real(model.H_MPO.expectation_value(psi)))
+            points.append(Point(chi, energy, float(engine.sweep_stats["max_trunc_err"][-1])))
+            if len(points) > 1 and abs(energy - points[-2].energy) < self.energy_tolerance * abs(energy):
+                break
+        return points
+
+
+def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
+    """TeNPy ``MPOModel`` of ``terms`` in the rotated basis, sites as numbered, parity conserved if it is.
+
+    A folded order (0, N-1, 1, ...) was measured to bring nothing: it cuts a ring at two places as well.
+    """
+    from tenpy.models.lattice import Chain
+    from tenpy.models.model import MPOModel
+    from tenpy.networks.mpo import MPOGraph
+    from tenpy.networks.site import SpinHalfSite
+    from tenpy.networks.terms import TermList
+
+    operators, strengths = [], []
+    for term in terms:
+        # TeNPy wants increasing sites inside a term; Pauli matrices of different sites commute.
+        placed = sorted(zip(term.sites, term.paulis, strict=True))
+        operators.append([(ROTATED[pauli][0], place) for place, pauli in placed])
+        strengths.append(term.coefficient * float(np.prod([ROTATED[pauli][1] for pauli in term.paulis])))
+    site = SpinHalfSite(conserve="parity" if conserves_spin_flip(terms) else None)
+    lattice = Chain(size, site, bc="open", bc_MPS="finite")
+    term_list = TermList(operators, strengths)
+    graph = MPOGraph.from_term_list(term_list, lattice.mps_sites(), "finite", unit_cell_width=size)
+    return MPOModel(lattice, graph.build_MPO())
+
+
+def initial_states(terms: Sequence[PauliTerm], size: int) -> list[list[str]]:
+    """Product states to start from, one per parity sector that may hold the ground state (rotated basis: up = +x).
+
+    A stoquastic H that conserves Π σx has a ground state in the even sector: all spins along +x. Otherwise nothing is
+    known and both sectors are searched from alternating states, which no ferromagnet or antiferromagnet has as an
+    eigenstate.
+    """
+    if is_stoquastic(terms) and conserves_spin_flip(terms):
+        return [["up"] * size]
+    alternating = ["up", "down"] * (size // 2) + ["up"] * (size % 2)
+    other = ["up", "up", *alternating[2:]]
+    return [alternating, other]
+
+
+def extrapolate(points: Sequence[Point]) -> tuple[float, float]:
+    """Energy at zero truncation error, and its uncertainty, from the two largest bond dimensions.
+
+    Linear in the truncation error and never by more than the last change of the energy; without a usable truncation
+    error (converged, or not decreasing) the last energy itself. The uncertainty is the larger of the extrapolation
+    and the last change, and at least the rounding error.
+    """
+    before, last = points[-2:]
+    change = before.energy - last.energy
+    shift = 0.0
+    if change > 0 and before.truncation_error > 2 * last.truncation_error > 0:
+        ratio = last.truncation_error / (before.truncation_error - last.truncation_error)
+        shift = change * min(ratio, 1.0)
+    return last.energy - shift, max(abs(change), shift, ROUNDING * abs(last.energy))
+
+
+def _report(points: Sequence[Point], tolerance: float) -> Result:
+    """Estimates and curves of a converged (or exhausted) series."""
+    last = points[-1]
+    energy, sigma = extrapolate(points)
+    chi = [point.bond_dimension for point in points]
+    energies = [point.energy for point in points]
+    errors = [point.truncation_error for point in points]
+    notes: tuple[str, ...] = ()
+    if abs(last.energy - points[-2].energy) >= tolerance * abs(last.energy):
+        notes = (
+            f"DMRG: the energy still changes by {points[-2].energy - last.energy:.1e} at bond dimension {chi[-1]}.",
+        )
+    return Result(
+        estimates=(
+            Estimate("energy", energy, sigma, "truncation", unit="total", bound="extrapolated"),
+            Estimate("variational_energy", last.energy, 0.0, "none", unit="total", bound="variational"),
+            Estimate("truncation_error", last.truncation_error, bound="none"),
+        ),
+        curves=(
+            Curve.of("energy", "bond_dimension", "energy", chi, energies, unit="total"),
+            Curve.of("truncation_error", "bond_dimension", "truncation_error", chi, errors),
+        ),
+        notes=notes,
+        extra={"bond_dimension": last.bond_dimension},
+    )
+
+
+def _operator_width(terms: Sequence[PauliTerm], size: int) -> int:
+    """Estimated bond dimension of the MPO: sites with a coupling across the widest cut, and the two end states."""
+    reach: dict[int, int] = {}
+    for term in terms:
+        first = min(term.sites)
+        reach[first] = max(reach.get(first, 0), *term.sites)
+    return 2 + max(sum(first <= cut < furthest for first, furthest in reach.items()) for cut in range(size))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TeNPy's log lines and warnings (canonical form, unused options) off the screen."""
+    logger = logging.getLogger("tenpy")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

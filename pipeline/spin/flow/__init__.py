@@ -1,0 +1,1 @@
+"""Normalising flows that propose spin configurations."""

@@ -1,0 +1,1 @@
+"""Samplers of |ψ|², one a file."""

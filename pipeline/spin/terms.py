@@ -1,0 +1,32 @@
+"""A Hamiltonian as a list of Pauli strings: the one description from which every solver is built.
+
+Our connected elements, QuSpin, TeNPy and the dense matrices of the tests all read :func:`pauli_terms`, and are
+tested against each other. Torch-free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareTFIM
+
+
+@dataclass(frozen=True)
+class PauliTerm:
+    """``coefficient * prod_k sigma^{paulis[k]}_{sites[k]}`` with ``paulis`` in {x, y, z}; sites are distinct."""
+
+    coefficient: float
+    paulis: str
+    sites: tuple[int, ...]
+
+
+def pauli_terms(system: SpinSystem) -> list[PauliTerm]:
+    """Pauli strings of ``system`` (H = -V Σ σzσz - h Σ σx for the transverse-field Ising models), total energy.
+
+    Raises:
+        TypeError: a system this function does not know.
+    """
+    if isinstance(system, ChainTFIM | SquareTFIM):
+        bonds = [PauliTerm(-system.coupling, "zz", bond) for bond in system.bonds()]
+        return bonds + [PauliTerm(-system.field, "x", (i,)) for i in range(system.size)]
+    raise TypeError(f"no Pauli terms for {type(system).__name__}")

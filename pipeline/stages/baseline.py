@@ -1,0 +1,69 @@
+"""Stage 3, baseline: an exact or independent reference for the same system."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pipeline.base.checkpoint import write_json
+from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
+from pipeline.base.loop import Loop, load_all_records
+from pipeline.base.memory import peak_bytes, reset_peak
+from pipeline.base.result import Result
+from pipeline.base.store import Entry, Work
+from pipeline.stages.compose import baseline_name
+from pipeline.stages.context import Context, baseline_key, stage_nodes
+
+
+def baseline(context: Context) -> Entry | None:
+    """The reference entry, computed where needed; None for ``baseline.use: none``."""
+    name = baseline_name(context.run)
+    if name is None:
+        return None
+    key = baseline_key(context.run)
+    found = context.store.find("baseline", key)
+    if found is not None:
+        return found
+    with context.store.work("baseline", key) as work:
+        found = context.store.find("baseline", key)
+        return found if found is not None else _compute(context, name, work)
+
+
+def _compute(context: Context, name: str, work: Work) -> Entry:
+    """Run the baseline; a Monte Carlo one goes through the loop and resumes."""
+    solver = context.run.baseline.candidates()[name]
+    reset_peak()
+    if isinstance(solver, MonteCarloBaseline):
+        result, seconds = _monte_carlo(context, solver, work)
+    else:
+        result, seconds = _direct(context, solver)
+    write_json(work.path / "result.json", result.to_json())
+    for checkpoint in work.path.glob("checkpoint-*.safetensors"):
+        checkpoint.unlink()
+    facts: dict[str, Any] = {
+        "name": name,
+        "kind": solver.kind,
+        "peak_bytes": peak_bytes(),
+        "device": "cpu",
+    }
+    return work.finish(nodes=stage_nodes(context.run)["baseline"], seconds=seconds, facts=facts)
+
+
+def _direct(context: Context, solver: DirectBaseline) -> tuple[Result, float]:
+    expected = solver.cost(context.run.system).seconds
+    if expected > 5:
+        context.notify(f"{context.label} baseline: {solver.kind}, about {expected:.0f} s")
+    began = time.perf_counter()
+    result = solver.run(context.run.system)
+    return result, time.perf_counter() - began
+
+
+def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tuple[Result, float]:
+    import torch  # imported before the loop so that it fixes the thread count
+
+    torch.set_num_threads(context.run.threads)
+    state = solver.init(context.run.system)
+    loop = Loop(work.path, state, context.loop_settings(tracked=False))
+    warmup = loop.run("warmup", solver.step, solver.warmup)
+    outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
+    return solver.summarise(load_all_records(work.path)), warmup.seconds + outcome.seconds

@@ -1,0 +1,181 @@
+"""The command line of ``python -m pipeline``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.checkpoint import write_json
+from pipeline.base.compose import CONF, compose_config, groups
+from pipeline.base.console import describe_crash, guarded, say
+from pipeline.base.errors import ConfigError, Interrupted, UserError
+from pipeline.base.progress import make_progress
+from pipeline.base.schema import RunConfig
+from pipeline.stages.compose import check_sweep, compose_run
+from pipeline.stages.context import Context
+
+HELP = """\
+usage: python -m pipeline [-m] [key=value ...]
+
+One run: train -> infer -> baseline -> report, each stage kept in results/_store and never computed twice.
+
+examples
+  python -m pipeline paper=nf_nqs scale=smoke
+  python -m pipeline paper=nf_nqs scale=laptop system.n_sites=34 system.range=17 system.coupling=0.8
+  python -m pipeline -m paper=nf_nqs scale=smoke system.n_sites=10,12 system.coupling=0.5,1.0 system.range=5
+  python -m pipeline system=square_tfim method=vmc train.steps=300 train.optimizer.lr=0.02
+  python -m pipeline stages=[baseline] system=u1_pure_gauge baseline=hmc
+
+options
+  -m, --multirun   every combination of comma-separated values (Hydra); failures are listed at the end
+  --cfg            print the composed configuration and stop
+  -h, --help       this page
+
+groups and their choices
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit status."""
+    return guarded(lambda: _dispatch(list(arguments)))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if "-h" in arguments or "--help" in arguments:
+        return _help()
+    known = ("-m", "--multirun", "--cfg")
+    for word in arguments:
+        if word.startswith("-") and word not in known:
+            raise UserError(f"{word}: no such option (have -m, --cfg, --help)")
+    overrides = [word for word in arguments if not word.startswith("-")]
+    if "--cfg" in arguments:
+        return _show(overrides)
+    if "-m" in arguments or "--multirun" in arguments:
+        return _sweep(overrides)
+    return _single(overrides)
+
+
+def _help() -> int:
+    print(HELP, end="")
+    for group, choices in groups().items():
+        if not group.startswith("budget"):
+            print(f"  {group:<10} {' '.join(choices)}")
+    return 0
+
+
+def _show(overrides: list[str]) -> int:
+    from omegaconf import OmegaConf
+
+    compose_run(overrides)
+    print(OmegaConf.to_yaml(compose_config(overrides)), end="")
+    return 0
+
+
+def _single(overrides: list[str]) -> int:
+    """One run in this process."""
+    run = compose_run(overrides)
+    if not sys.stderr.isatty() and run.progress:
+        say(f"{run.system.kind}: stages {', '.join(run.stages)}")
+    summary = run_and_report(run, label=str(run.system.kind))
+    for line in summary["lines"]:
+        print(line)
+    return 1 if summary["broken"] else 0
+
+
+def run_and_report(run: RunConfig, label: str = "") -> dict[str, Any]:
+    """Execute a run, write its report and return what to print."""
+    from pipeline.stages.report import HEADERS, report, rows
+    from pipeline.stages.run import execute
+
+    progress = make_progress(run.progress)
+    context = Context(run, label=label, progress=progress, notify=say)
+    try:
+        output = execute(context)
+    finally:
+        progress.close()
+    folder = report(context, output) if "report" in run.stages else None
+    table = rows(output)
+    from tabulate import tabulate
+
+    lines = [tabulate([row.cells() for row in table], headers=HEADERS, disable_numparse=True)]
+    if output.reference:
+        lines.append(f"reference: {output.reference.status['kind']} ({output.reference.name})")
+    if folder is not None:
+        lines.append(f"report:    {folder / 'report.md'}")
+    broken = any(row.verdict == "BELOW-BOUND" for row in table)
+    headline = next((row.cells() for row in table if row.estimate.name == "energy"), table[0].cells() if table else [])
+    return {"lines": lines, "broken": broken, "headline": headline}
+
+
+def _sweep(overrides: list[str]) -> int:
+    """Every combination through Hydra's launcher; then what each job came to, failures last."""
+    hydra_overrides = [o for o in overrides if o.startswith("hydra")]
+    check_sweep([o for o in overrides if o not in hydra_overrides])
+    folder = _sweep_folder(overrides)
+    import hydra
+
+    entry = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)
+    saved = sys.argv
+    sys.argv = ["pipeline", "--multirun", *overrides, f"hydra.sweep.dir={folder}"]
+    try:
+        entry()
+    finally:
+        sys.argv = saved
+    return _summarise_sweep(folder)
+
+
+def _sweep_folder(overrides: list[str]) -> Path:
+    results = next((o.split("=", 1)[1] for o in overrides if o.startswith("results_dir=")), "results")
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return Path(results) / "_hydra" / "sweep" / name
+
+
+def _job(config: Any) -> None:
+    """One job of a sweep: composed again through our own checks, its outcome written for the summary."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra_config = HydraConfig.get()
+    overrides = list(hydra_config.overrides.task)
+    outcome: dict[str, Any] = {"overrides": overrides, "ok": False}
+    try:
+        run = compose_run(overrides)
+        summary = run_and_report(run, label=" ".join(overrides))
+        outcome |= {"ok": not summary["broken"], "headline": summary["headline"]}
+        if summary["broken"]:
+            outcome["reason"] = "an energy lies below the exact value"
+    except Interrupted as error:
+        say(str(error))
+        raise SystemExit(error.exit_code) from error
+    except (ConfigError, UserError, OSError) as error:
+        outcome["reason"] = str(error)
+    except Exception as error:
+        outcome["reason"] = describe_crash(error, Path(config.results_dir) / "_logs")
+    write_json(Path(hydra_config.runtime.output_dir) / "outcome.json", outcome)
+
+
+def _summarise_sweep(folder: Path) -> int:
+    from tabulate import tabulate
+
+    paths = sorted(folder.glob("*/outcome.json"), key=lambda path: int(path.parent.name))
+    outcomes = [json.loads(path.read_text()) for path in paths]
+    finished = [o for o in outcomes if o["ok"]]
+    failed = [o for o in outcomes if not o["ok"]]
+    if finished:
+        table = [[" ".join(_varying(o, outcomes)), *o["headline"]] for o in finished]
+        headers = ["run", "quantity", "value", "spread", "reference", "relative error", "verdict"]
+        print(tabulate(table, headers=headers, disable_numparse=True))
+    print(f"{len(finished)} of {len(outcomes)} runs finished; outcomes in {folder}")
+    for outcome in failed:
+        say(f"FAILED {' '.join(_varying(outcome, outcomes))}: {outcome['reason']}")
+    return 1 if failed else 0
+
+
+def _varying(outcome: dict[str, Any], outcomes: list[dict[str, Any]]) -> list[str]:
+    """The overrides in which a job differs from the others."""
+    common = set.intersection(*(set(o["overrides"]) for o in outcomes))
+    return [o for o in outcome["overrides"] if o not in common] or outcome["overrides"]

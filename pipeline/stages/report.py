@@ -1,0 +1,148 @@
+"""Stage 4, report: one run on a page, every estimate beside the reference, with a figure of the training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.analysis.verdict import relative_error, vs_reference
+from pipeline.base.checkpoint import write_json
+from pipeline.base.formatting import duration, memory, relative, with_error
+from pipeline.base.result import Estimate
+from pipeline.base.store import Entry
+from pipeline.stages.context import Context, infer_key, train_key
+from pipeline.stages.run import RunOutput
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    estimate: Estimate
+    reference: Estimate | None
+
+    @property
+    def verdict(self) -> str:
+        return vs_reference(self.estimate, self.reference)
+
+    def cells(self) -> list[str]:
+        """Quantity, value with error, spread, reference, relative error, verdict."""
+        e, r = self.estimate, self.reference
+        error = relative_error(e.value, r.value) if r is not None and r.value else None
+        return [
+            e.name,
+            with_error(e.value, e.sigma),
+            "–" if e.spread is None else f"{e.spread:.2g}",
+            with_error(r.value, r.sigma, 12) if r else "–",
+            relative(error),
+            self.verdict if r else "–",
+        ]
+
+
+HEADERS = ["quantity", "value", "spread", "reference", "relative error", "verdict"]
+SAME_REFERENCE = {"subspace_floor": "energy", "union_floor": "energy", "lowest_energy": "energy"}
+"""Estimates that are compared with another quantity of the reference."""
+
+
+def rows(output: RunOutput) -> list[Row]:
+    """Estimates of the run (or, without one, of the baseline) beside the reference."""
+    reference = output.reference.result() if output.reference else None
+    named = {e.name: e for e in reference.estimates} if reference else {}
+    result = output.result
+    if result is None:
+        return [Row(e, None) for e in named.values()]
+    return [Row(e, named.get(SAME_REFERENCE.get(e.name, e.name))) for e in result.estimates]
+
+
+def report(context: Context, output: RunOutput) -> Path:
+    """Write ``report.md``, ``result.json`` and, for trained runs, ``training.png``; return their folder."""
+    if output.trained:
+        key = infer_key(context.run, output.trained.step) if output.inferred else train_key(context.run)
+    elif output.reference:
+        key = output.reference.path.name
+    else:
+        key = train_key(context.run)
+    folder = context.results / "_runs" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = _figure(output, folder) if output.trained else None
+    (folder / "report.md").write_text(_page(context, output, figure))
+    write_json(folder / "result.json", _data(output))
+    return folder
+
+
+def _page(context: Context, output: RunOutput, figure: Path | None) -> str:
+    from tabulate import tabulate
+
+    run = context.run
+    lines = [f"# {describe(run.system)}", ""]
+    table = [row.cells() for row in rows(output)]
+    broken = [row for row in rows(output) if row.verdict == "BELOW-BOUND"]
+    if broken:
+        names = ", ".join(row.estimate.name for row in broken)
+        lines += [f"**BELOW-BOUND: {names} lies below the exact value. This is a bug.**", ""]
+    lines += [tabulate(table, headers=HEADERS, tablefmt="github", disable_numparse=True), ""]
+    lines += [f"- {text}" for text in _facts(output)]
+    lines += [f"- scale {run.scale} differs from the paper: {text}" for text in run.deviations]
+    if figure is not None:
+        lines += ["", f"![training]({figure.name})"]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(output: RunOutput) -> list[str]:
+    facts = []
+    if output.trained:
+        stopped = f" ({output.trained.stopped})" if output.trained.stopped else ""
+        facts.append(f"train: {output.trained.step} steps{stopped}, {_cost(output.trained.entry)}")
+    if output.inferred:
+        facts.append(f"infer: {_cost(output.inferred)}; errors are standard errors over independent units")
+    if output.reference:
+        peak = memory(output.reference.status["peak_bytes"])
+        facts.append(f"baseline: {output.reference.status['kind']}, {_cost(output.reference)}, peak memory {peak}")
+    for entry in (output.inferred, output.reference):
+        facts += list(entry.result().notes) if entry else []
+    return facts
+
+
+def _cost(entry: Entry) -> str:
+    return f"{duration(entry.seconds)} on {entry.status['device']} (`{entry.name}`)"
+
+
+def _data(output: RunOutput) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    if output.inferred:
+        data["result"] = output.inferred.result().to_json()
+    if output.reference:
+        data["reference"] = output.reference.result().to_json()
+    if output.training_curve:
+        data["training_curve"] = vars(output.training_curve)
+    return data
+
+
+def _figure(output: RunOutput, folder: Path) -> Path | None:
+    """Energy-like metrics against the training step, with the reference as a line."""
+    assert output.trained is not None
+    metrics = output.trained.entry.metrics()
+    names = [n for n in (metrics[0] if metrics else {}) if n.startswith(("energy", "floor"))]
+    if not names:
+        return None
+    from pipeline.base.plotting import new_figure, save_figure
+
+    figure, axes = new_figure()
+    for name in names:
+        axes.plot([m["k"] for m in metrics], [m[name] for m in metrics], label=name.replace("_", " "))
+    if output.training_curve:
+        curve = output.training_curve
+        axes.errorbar(curve.x, curve.y, yerr=curve.sigma, fmt="o", label="fresh samples")
+    if output.reference and "energy" in {e.name for e in output.reference.result().estimates}:
+        axes.axhline(output.reference.result().estimate("energy").value, color="black", lw=1, label="reference")
+    axes.set_xlabel("training step")
+    axes.set_ylabel("energy (total, Pauli)")
+    axes.legend(frameon=False)
+    return save_figure(figure, folder / "training", formats=("png",))[0]
+
+
+def describe(system: Any) -> str:
+    """``chain_tfim n_sites=30 range=15 ...``."""
+    values = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in vars(system).items() if k != "kind"]
+    return f"{system.kind} {' '.join(values)}"

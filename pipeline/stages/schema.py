@@ -1,0 +1,76 @@
+"""Registers every typed node under the name that ``conf/`` uses (torch-free).
+
+A new component adds its dataclass on its own floor and one line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from pipeline.base import checks
+from pipeline.base.contracts import Baseline
+from pipeline.base.schema import RunConfig
+from pipeline.gauge import schema as gauge
+from pipeline.gauge.exact import U1CharacterExpansion
+from pipeline.gauge.hmc import HMC
+from pipeline.spin import schema as spin
+from pipeline.spin.exact.collective_spin import CollectiveSpin
+from pipeline.spin.exact.dmrg import DMRG
+from pipeline.spin.exact.free_fermions import FreeFermions
+from pipeline.spin.exact.quspin import QuSpinED
+
+
+@dataclass
+class BaselineConfig:
+    """All baselines with their settings, and which one to use (``auto``: the cheapest of the most exact)."""
+
+    use: str = MISSING
+    free_fermions: FreeFermions = MISSING
+    collective_spin: CollectiveSpin = MISSING
+    quspin: QuSpinED = MISSING
+    dmrg: DMRG = MISSING
+    character_expansion: U1CharacterExpansion = MISSING
+    hmc: HMC = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("baseline.use", self.use, ("auto", "none", *BASELINES))
+
+    def candidates(self) -> dict[str, Baseline]:
+        """Every baseline by name."""
+        return {name: getattr(self, name) for name in BASELINES}
+
+
+BASELINES = tuple(f.name for f in fields(BaselineConfig) if f.name != "use")
+
+SYSTEMS: dict[str, type] = {
+    "chain_tfim": spin.ChainTFIM,
+    "square_tfim": spin.SquareTFIM,
+    "u1_pure_gauge": gauge.U1PureGauge,
+}
+COMPONENTS: dict[str, dict[str, type]] = {
+    "system": SYSTEMS,
+    "method": {"subspace_flow": spin.SubspaceFlowConfig, "vmc": spin.VMCConfig},
+    "inference": {"subspace_flow": spin.SubspaceInferConfig, "vmc": spin.VMCInferConfig},
+    "ansatz": {"mlp": spin.MLPConfig, "rbm": spin.RBMConfig},
+    "sampler": {"exhaustive": spin.ExhaustiveConfig},
+    "optimizer": {"adam": spin.AdamConfig},
+    "baseline": {"all": BaselineConfig},
+}
+
+
+def register() -> None:
+    """Put the schemas into Hydra's ConfigStore: the root as ``run_schema``, parts under ``schema/<group>``."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunConfig)
+    for group, nodes in COMPONENTS.items():
+        for name, node in nodes.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
+
+
+def type_name(kind: Any) -> str:
+    """How a type is called in an error message."""
+    return {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind, str(kind))

@@ -1,0 +1,137 @@
+"""Stage 1, train: drive ``method.step`` to the wanted number of steps, or to the method's own stopping rule."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+
+from pipeline.base.contracts import Method
+from pipeline.base.loop import Loop, reopen
+from pipeline.base.schema import RunConfig
+from pipeline.base.store import Entry, Work
+from pipeline.stages.context import Context, stage_nodes, train_key
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A train entry as one run sees it: ``step`` is the final one for this run's ``train.steps``."""
+
+    entry: Entry
+    step: int
+    snapshots: tuple[int, ...]
+
+    @property
+    def stopped(self) -> str | None:
+        """The method's reason to stop, if it stopped at this step."""
+        reason: str | None = self.entry.status["stopped"]
+        return reason if self.step == self.entry.status["steps"] else None
+
+
+def train(context: Context) -> Trained:
+    """Return the trained entry, computing, resuming or continuing it where needed."""
+    run = context.run
+    key = train_key(run)
+    found = find_trained(context)
+    if found is not None:
+        return found
+    with context.store.work("train", key) as work:
+        found = find_trained(context)  # another process may have finished it while we waited
+        if found is not None:
+            return found
+        _prepare(context, work)
+        _train_in(context, work)
+    found = find_trained(context)
+    assert found is not None, "a finished training covers what was asked for"
+    return found
+
+
+def find_trained(context: Context) -> Trained | None:
+    """The finished training, if it reaches this run's steps and kept every state that is wanted."""
+    entry = context.store.find("train", train_key(context.run))
+    if entry is None:
+        return None
+    reached: int = entry.status["steps"]
+    wanted = context.run.train.steps
+    if reached < wanted and entry.status["stopped"] is None:
+        return None
+    step = min(wanted, reached)
+    snapshots = tuple(sorted({s for s in context.run.train.snapshots if s < step}))
+    if not {step, *snapshots} <= set(entry.state_steps()):
+        return None
+    return Trained(entry, step, snapshots)
+
+
+def build_method(run: RunConfig) -> Method:
+    """The method that ``train.method._target_`` names, on the configured device."""
+    import torch
+    from hydra.utils import get_class
+
+    from pipeline.base.device import resolve_device
+
+    torch.set_num_threads(run.threads)
+    method: Method = get_class(run.train.method._target_)(run.system, run.train, run.infer, resolve_device(run.device))
+    return method
+
+
+def _prepare(context: Context, work: Work) -> None:
+    """Seed the working folder with a finished, shorter entry of the same key, if there is one."""
+    entry = context.store.find("train", work.key)
+    if entry is None or (work.path / "progress.json").exists():
+        return
+    shutil.rmtree(work.path)
+    shutil.copytree(entry.path, work.path)
+    (work.path / "status.json").unlink()
+    wanted = {*context.run.train.snapshots, context.run.train.steps}
+    missing = [s for s in wanted if s < entry.status["steps"] and s not in entry.state_steps()]
+    if missing:
+        kept = [s for s in entry.state_steps() if s <= min(missing)]
+        reopen(work.path, "train", from_step=max(kept, default=0))
+    else:
+        reopen(work.path, "train")
+
+
+def _train_in(context: Context, work: Work) -> None:
+    run = context.run
+    method = build_method(run)
+    state = method.init(run.train.seed)
+    loop = Loop(work.path, state, context.loop_settings())
+    steps = max(run.train.steps, _reached_before(context, work))
+    outcome = loop.run(
+        "train",
+        method.step,
+        steps,
+        snapshots={*run.train.snapshots, run.train.steps, steps},
+        converged=method.converged,
+    )
+    _keep_last_state(work, state, outcome.done)
+    work.finish(
+        nodes=stage_nodes(run)["train"],
+        seconds=outcome.seconds,
+        facts={"steps": outcome.done, "stopped": outcome.stopped, "device": _device(method)},
+    )
+
+
+def _reached_before(context: Context, work: Work) -> int:
+    """Steps of the finished entry that a continued run must not lose."""
+    path = context.store.path("train", work.key) / "status.json"
+    return int(json.loads(path.read_text())["steps"]) if path.exists() else 0
+
+
+def _keep_last_state(work: Work, state: object, step: int) -> None:
+    """Keep the final state (a run stopped by its rule ends at no snapshot) and drop the checkpoint it equals."""
+    from pipeline.base.checkpoint import save_tree, write_json
+    from pipeline.base.store import sha256, state_name
+
+    path = work.path / state_name(step)
+    if not path.exists():
+        save_tree(path, state.state_dict())  # type: ignore[attr-defined]
+    progress = json.loads((work.path / "progress.json").read_text())
+    progress["state"], progress["state_sha256"] = path.name, sha256(path)
+    write_json(work.path / "progress.json", progress)
+    for checkpoint in work.path.glob("checkpoint-*.safetensors"):
+        checkpoint.unlink()
+
+
+def _device(method: object) -> str:
+    return str(getattr(method, "device", "cpu"))

@@ -1,0 +1,146 @@
+"""What a paper's module provides: cells (what to run) and a rendering (how the paper shows it)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.base.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from reproduce.tables import Table
+
+FOLDER = Path(__file__).resolve().parent
+DEFAULT_PAPER = "nf_nqs"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One row of ``cells.csv`` that a cell gives.
+
+    Attributes:
+        method: column of the paper's table, e.g. ``nqs+nf``.
+        estimate: name of the estimate in the run's result.
+        quantity: what it is called in ``cells.csv`` and ``published.csv``.
+    """
+
+    method: str
+    estimate: str
+    quantity: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of an artefact.
+
+    Attributes:
+        row: which system, e.g. ``N30-L15``; cells of one row share the reference.
+        method: how, e.g. ``nqs+nf``, or ``reference``.
+        overrides: physics and the swept axis only, never a budget.
+        columns: what it contributes to ``cells.csv``.
+        seeds: one run each.
+        stages: of each run.
+        ranks: processes of one run (torchrun), 1 for an ordinary run.
+        exclusive: nothing else may run at the same time (timings).
+    """
+
+    row: str
+    method: str
+    overrides: tuple[str, ...]
+    columns: tuple[Column, ...]
+    seeds: tuple[int, ...] = (0,)
+    stages: tuple[str, ...] = ("train", "infer")
+    ranks: int = 1
+    exclusive: bool = False
+
+    @property
+    def id(self) -> str:
+        """``N30-L15/nqs+nf``."""
+        return f"{self.row}/{self.method}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper and whether we see it."""
+
+    text: str
+    location: str
+    seen: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How an artefact is shown.
+
+    Attributes:
+        header, body: the table in the paper's own layout, ready as text.
+        claims: what the paper's text says about it.
+        notes: sentences on where ours and the paper's definitions differ.
+        draw: draws the figure on a matplotlib figure's axes, or None.
+        caption: of the figure.
+    """
+
+    header: Sequence[str]
+    body: Sequence[Sequence[str]]
+    claims: Sequence[Claim] = ()
+    notes: Sequence[str] = ()
+    draw: Callable[[Any], None] | None = None
+    figure_size: tuple[float, float] = (6.8, 4.0)
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A table or figure of a paper."""
+
+    paper: str
+    name: str
+    title: str
+    cells: Callable[[str], list[Cell]]
+    render: Callable[[Table], Rendering]
+    methods: tuple[str, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        """``nf_nqs/table1``."""
+        return f"{self.paper}/{self.name}"
+
+
+def papers() -> list[str]:
+    """Folders that hold a ``published.csv``."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/published.csv"))
+
+
+def artefact_names(paper: str) -> list[str]:
+    """Artefacts of a paper: its modules that define ``ARTEFACT``."""
+    return sorted(
+        path.stem for path in (FOLDER / paper).glob("*.py") if "\nARTEFACT = " in path.read_text(encoding="utf-8")
+    )
+
+
+def all_artefacts() -> list[str]:
+    """``<paper>/<name>`` of everything that can be reproduced."""
+    return [f"{paper}/{name}" for paper in papers() for name in artefact_names(paper)]
+
+
+def load_artefact(text: str, paper: str | None = None) -> Artefact:
+    """The artefact called ``table1``, ``nf_nqs-table1`` or ``nf_nqs/table1``.
+
+    Raises:
+        UserError: no such artefact; lists what there is.
+    """
+    known = all_artefacts()
+    name = text.replace("-", "/", 1) if "/" not in text else text
+    if "/" not in name:
+        name = f"{paper or DEFAULT_PAPER}/{name}"
+    if name not in known:
+        hint = did_you_mean(name, known)
+        shown = f"{text}: no such artefact; have {', '.join(a.replace('/', '-') for a in known)}"
+        raise UserError(shown + (f" ({hint})" if hint else ""))
+    module = importlib.import_module(f"reproduce.{name.replace('/', '.')}")
+    artefact: Artefact = module.ARTEFACT
+    return artefact

@@ -1,0 +1,183 @@
+"""The command line of ``python -m reproduce``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.base.compose import parse_override
+from pipeline.base.console import guarded, say
+from pipeline.base.errors import ConfigError, UserError, did_you_mean
+from pipeline.base.formatting import duration
+from pipeline.base.progress import make_progress
+from pipeline.base.schema import SCALES
+from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
+from reproduce.plan import Task, estimate_seconds, find, make_tasks, past_seconds, reason
+from reproduce.report import below_bound, inputs_digest, up_to_date, write_report
+from reproduce.tables import Finished, Table
+
+EPILOG = """\
+examples
+  python -m reproduce table1                         Table I of the NF+NQS paper at laptop scale
+  python -m reproduce table1 --plan                  what is cached, what would run, how long
+  python -m reproduce table1 --only N30-L15          one row
+  python -m reproduce nf_nqs/table1 --scale gpu --jobs 1 device=cuda
+  python -m reproduce table1 infer.units=5           an override; it counts as a cut in the report
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit status: 0, 1 for failed cells, 2 for bad input, 130 when interrupted."""
+    parser = argparse.ArgumentParser(
+        "python -m reproduce", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "artefact", help="one of " + ", ".join(a.replace("/", "-") for a in all_artefacts()) + ", or all"
+    )
+    parser.add_argument("--paper", help="paper of an artefact given by its short name")
+    parser.add_argument("--scale", default="laptop", help=", ".join(SCALES))
+    parser.add_argument("--plan", action="store_true", help="show what would run and stop")
+    parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, one on a GPU)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="CELL", help="a cell, or a row of them; repeatable"
+    )
+    parser.add_argument("overrides", nargs="*", help="key=value, as for python -m pipeline")
+    options = parser.parse_intermixed_args(list(arguments))
+    return guarded(lambda: _run(options), Path("results/_logs"))
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check(options)
+    names = all_artefacts() if options.artefact == "all" else [options.artefact]
+    return max(_artefact(load_artefact(name, options.paper), options) for name in names)
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.scale not in SCALES:
+        raise ConfigError(
+            "--scale", options.scale, f"must be one of {', '.join(SCALES)}", did_you_mean(options.scale, SCALES)
+        )
+    if options.paper and options.paper not in papers():
+        raise ConfigError(
+            "--paper", options.paper, f"must be one of {', '.join(papers())}", did_you_mean(options.paper, papers())
+        )
+    if options.jobs is not None and options.jobs < 1:
+        raise ConfigError("--jobs", options.jobs, "must be at least 1")
+    for text in options.overrides:
+        if parse_override(text).key_or_group in ("paper", "scale", "stages"):
+            raise UserError(f"{text}: an artefact sets this itself (use --paper or --scale)")
+
+
+def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
+    tasks = make_tasks(artefact, options.scale, options.overrides, options.only)
+    folder = report_folder(artefact, options, tasks[0])
+    if options.plan:
+        _print_plan(artefact, tasks, folder)
+        return 0
+    finished = compute(tasks, options.jobs)
+    digest = inputs_digest(artefact, options.scale, finished)
+    failed = [done for done in finished if done.failure]
+    if up_to_date(folder, digest):
+        say(f"{artefact.id} at scale {options.scale}: nothing to do, {len(tasks)} runs are finished")
+    else:
+        command = f"python -m reproduce {artefact.id} --scale {options.scale}"
+        command += "".join(f" --only {cell}" for cell in options.only) + "".join(f" {o}" for o in options.overrides)
+        table = Table(artefact, options.scale, finished)
+        write_report(table, folder, command, digest)
+        _print_table(table)
+        if not options.only and not options.overrides:
+            from reproduce.index import write_index
+
+            write_index(folder.parents[2])
+        broken = below_bound(table)
+        if broken:
+            say("BELOW-BOUND: " + ", ".join(f"{row.cell}/{row.method}" for row in broken))
+    for done in failed:
+        say(f"FAILED {done.task.id}: {done.failure}")
+    print(f"report: {folder / 'report.md'}")
+    return 1 if failed or _has_bug(folder) else 0
+
+
+def report_folder(artefact: Artefact, options: argparse.Namespace, task: Task) -> Path:
+    """Where a report goes; partial or overridden ones stay out of the committed tree."""
+    results = Path(task.run.results_dir)
+    if options.only or [o for o in options.overrides if not o.startswith("results_dir=")]:
+        results = results / "_partial"
+    return results / artefact.paper / artefact.name / options.scale
+
+
+def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
+    """Run what the store does not have; every task comes back, finished or with the reason why not."""
+    found = {task.id: find(task) for task in tasks}
+    todo = [task for task in tasks if found[task.id].missing]
+    failures: dict[str, str] = {}
+    if todo:
+        from reproduce.pool import run_tasks
+
+        width = jobs or _default_jobs(todo)
+        say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are cached; {len(todo)} to do on {width} worker(s)")
+        progress = make_progress(todo[0].run.progress)
+        try:
+            outcomes = run_tasks(todo, width, progress, say)
+        finally:
+            progress.close()
+        failures = {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason}
+        found |= {task.id: find(task) for task in todo}
+    return [
+        Finished(task, found[task.id], failures.get(task.id) or _incomplete(found[task.id].missing)) for task in tasks
+    ]
+
+
+def _incomplete(missing: Sequence[str]) -> str | None:
+    return f"{', '.join(missing)} did not finish" if missing else None
+
+
+def _default_jobs(tasks: Sequence[Task]) -> int:
+    """One a core; one on a GPU, which a single run fills."""
+    from pipeline.base.device import cuda_driver_sees_a_gpu
+
+    if any(t.run.device != "cpu" for t in tasks) and cuda_driver_sees_a_gpu():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max(t.run.threads for t in tasks))
+
+
+def _print_plan(artefact: Artefact, tasks: Sequence[Task], folder: Path) -> None:
+    from tabulate import tabulate
+
+    history = past_seconds(folder)
+    body, total, unknown = [], 0.0, 0
+    for task in tasks:
+        found = find(task)
+        seconds = estimate_seconds(task, found, history)
+        total += seconds or 0.0
+        unknown += seconds is None
+        shown = "unknown" if seconds is None else "–" if seconds == 0 else f"~{duration(seconds)}"
+        body.append([task.id, reason(task, found), shown, len(task.cuts)])
+    print(tabulate(body, headers=["run", "state", "compute time", "cuts"], disable_numparse=True))
+    width = _default_jobs(tasks)
+    more = f", and {unknown} run(s) of unknown length" if unknown else ""
+    print(
+        f"{artefact.id}: about {duration(total)} of compute{more}; on {width} worker(s) about {duration(total / width)}"
+    )
+
+
+def _print_table(table: Table) -> None:
+    from tabulate import tabulate
+
+    rendering = table.artefact.render(table)
+    print(tabulate([list(r) for r in rendering.body], headers=list(rendering.header), disable_numparse=True))
+
+
+def _has_bug(folder: Path) -> bool:
+    from reproduce.tables import read_cells
+
+    return any(cell["vs_reference"] == "BELOW-BOUND" for cell in read_cells(folder / "cells.csv"))
+
+
+def entry() -> int:
+    """For console scripts."""
+    return main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Ngairangbam, Spannowsky, Sypchenko: normalising-flow-assisted neural quantum states."""

@@ -1,0 +1,192 @@
+"""From cells to tasks: composed, keyed, and looked up in the store. Torch-free."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import UserError
+from pipeline.base.keys import plain
+from pipeline.base.provenance import source_digest
+from pipeline.base.schema import RunConfig
+from pipeline.base.store import Entry
+from pipeline.stages.compose import baseline_name, compose_run
+from pipeline.stages.context import Context, baseline_key, infer_key, train_key
+from pipeline.stages.train import find_trained
+from reproduce.artefact import Artefact, Cell
+
+HASHED = ("system", "train", "infer", "baseline")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run (one seed) of a cell.
+
+    Attributes:
+        overrides: the complete command line of the run, without ``python -m pipeline``.
+        cuts: what the scale and the user change from the paper, ``key: paper → here``.
+    """
+
+    artefact: str
+    cell: Cell
+    seed: int
+    overrides: tuple[str, ...]
+    run: RunConfig
+    cuts: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.cell.id}#{self.seed}"
+
+    @property
+    def command(self) -> str:
+        """What reruns this task alone."""
+        return "python -m pipeline " + " ".join(_quoted(o) for o in self.overrides)
+
+    def context(self, **options: Any) -> Context:
+        """Stages' view of this task."""
+        return Context(self.run, label=self.id, group=f"{self.artefact}/{self.cell.id}", **options)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Finished entries of a task; None where the stage was asked for but is not there."""
+
+    trained: Entry | None
+    inferred: Entry | None
+    reference: Entry | None
+    step: int | None
+    missing: tuple[str, ...]
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [e for e in (self.trained, self.inferred, self.reference) if e is not None]
+
+
+def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
+    """Compose every run of an artefact at ``scale``.
+
+    Args:
+        user: overrides from the command line; they win over everything and count as cuts.
+        only: cell ids or prefixes of them; all cells when empty.
+
+    Raises:
+        ConfigError: a cell does not compose.
+        UserError: ``only`` names no cell, or a user override is a group that cells choose.
+    """
+    cells = [c for c in artefact.cells(scale) if not only or any(_matches(c.id, o, artefact.id) for o in only)]
+    if not cells:
+        known = ", ".join(c.id for c in artefact.cells(scale))
+        raise UserError(f"--only {' '.join(only)}: no such cell; have {known}")
+    return [_task(artefact, cell, seed, scale, tuple(user)) for cell in cells for seed in cell.seeds]
+
+
+def find(task: Task) -> Found:
+    """Look a task's entries up, verified."""
+    context = task.context(notify=lambda _: None)
+    stages = task.run.stages
+    missing: list[str] = []
+    trained = inferred = reference = None
+    step = None
+    if "train" in stages or "infer" in stages:
+        training = find_trained(context)
+        if training is None:
+            missing += [s for s in ("train", "infer") if s in stages]
+        else:
+            trained, step = training.entry, training.step
+            if "infer" in stages:
+                inferred = context.store.find("infer", infer_key(task.run, step))
+                missing += [] if inferred else ["infer"]
+    if "baseline" in stages:
+        reference = context.store.find("baseline", baseline_key(task.run))
+        missing += [] if reference else ["baseline"]
+    return Found(trained, inferred, reference, step, tuple(missing))
+
+
+def reason(task: Task, found: Found) -> str:
+    """Why a task would run, or that it is cached (with a warning when the source has changed since)."""
+    if not found.missing:
+        stale = [e.name for e in found.entries if _source_of(e) != source_digest()]
+        return "cached" + (", but the source of pipeline/ has changed since" if stale else "")
+    context = task.context(notify=lambda _: None)
+    key = train_key(task.run) if "train" in found.missing else None
+    if key and (context.store.path("train", key + ".partial") / "progress.json").exists():
+        return "resumes " + ", ".join(found.missing)
+    return "runs " + ", ".join(found.missing)
+
+
+def estimate_seconds(task: Task, found: Found, history: dict[str, float]) -> float | None:
+    """Compute time that is still needed: from the committed report of this scale, or the baseline's own estimate."""
+    if not found.missing:
+        return 0.0
+    if task.cell.id in history:
+        return history[task.cell.id]
+    name = baseline_name(task.run) if found.missing == ("baseline",) else None
+    return task.run.baseline.candidates()[name].cost(task.run.system).seconds if name else None
+
+
+def past_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of each cell (mean over seeds) in a written report's ``runs.csv``."""
+    path = folder / "runs.csv"
+    if not path.exists():
+        return {}
+    seconds: dict[str, dict[str, float]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            seconds.setdefault(row["cell"], {})[row["seed"]] = float(row["seconds"])
+    return {cell: sum(by_seed.values()) / len(by_seed) for cell, by_seed in seconds.items()}
+
+
+def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str, ...]) -> Task:
+    stages = f"stages=[{','.join(cell.stages)}]"
+    physics = (f"paper={artefact.paper}", *cell.overrides, stages)
+    if "train" in cell.stages:
+        physics += (f"train.seed={seed}",)
+    overrides = (*physics, f"scale={scale}", *user)
+    run = compose_run(overrides)
+    return Task(artefact.id, cell, seed, overrides, run, differences(compose_run((*physics, "scale=paper")), run))
+
+
+def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
+    """``key: paper → here`` for everything hashed that differs; parts that no stage of the run uses are left out."""
+    sections = [s for s in HASHED if s == "system" or _used(s, here)]
+    old = _leaves({s: plain(getattr(paper, s)) for s in sections})
+    new = _leaves({s: plain(getattr(here, s)) for s in sections})
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+    return tuple(f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in keys)
+
+
+def _used(section: str, run: RunConfig) -> bool:
+    return section in run.stages or (section == "train" and "infer" in run.stages)
+
+
+def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(node, dict):
+        return {k: v for name, child in node.items() for k, v in _leaves(child, f"{prefix}{name}.").items()}
+    return {prefix[:-1]: node}
+
+
+def _shown(value: Any) -> str:
+    return "all" if value is None else str(value).replace(" ", "")
+
+
+def _source_of(entry: Entry) -> str:
+    import json
+
+    try:
+        source: str = json.loads((entry.path / "provenance.json").read_text())["source"]
+        return source
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _matches(cell: str, wanted: str, artefact: str) -> bool:
+    wanted = wanted.removeprefix(artefact + "/")
+    return cell == wanted or cell.startswith(wanted + "/")
+
+
+def _quoted(override: str) -> str:
+    return f"'{override}'" if any(c in override for c in "[]{}() ") else override

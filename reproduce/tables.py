@@ -1,0 +1,300 @@
+"""From finished runs to ``cells.csv``, ``runs.csv`` and ``curves.csv``: ours beside the paper's and a reference."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.analysis.verdict import relative_error, vs_reference
+from pipeline.base.result import Curve, Estimate, Result
+from reproduce.artefact import Artefact, Cell, Column
+from reproduce.plan import Found, Task
+from reproduce.published import Published, published, vs_paper
+
+CELL_FIELDS = [
+    "artefact",
+    "cell",
+    "method",
+    "quantity",
+    "unit",
+    "ours",
+    "ours_sigma",
+    "ours_spread",
+    "published",
+    "published_sigma",
+    "reference",
+    "reference_sigma",
+    "reference_kind",
+    "rel_error_ours",
+    "rel_error_published",
+    "vs_paper",
+    "vs_reference",
+    "cuts",
+    "scale",
+    "seeds",
+    "seconds",
+    "device",
+    "run_keys",
+]
+RUN_FIELDS = [
+    "artefact",
+    "cell",
+    "method",
+    "seed",
+    "quantity",
+    "value",
+    "sigma",
+    "sigma_kind",
+    "spread",
+    "unit",
+    "bound",
+    "n",
+    "tau",
+    "steps",
+    "stopped",
+    "seconds",
+    "device",
+    "run_key",
+]
+CURVE_FIELDS = ["artefact", "cell", "method", "curve", "seed", "x_name", "x", "x_width", "y_name", "y", "sigma", "unit"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task with what it found, or the reason why it failed."""
+
+    task: Task
+    found: Found
+    failure: str | None
+
+    @property
+    def result(self) -> Result | None:
+        """Of the method, or of the baseline for a reference cell."""
+        entry = self.found.inferred or (None if self.found.trained else self.found.reference)
+        return entry.result() if entry and not self.failure else None
+
+    @property
+    def seconds(self) -> float:
+        return sum(entry.seconds for entry in self.found.entries)
+
+    @property
+    def device(self) -> str:
+        return self.found.entries[-1].status["device"] if self.found.entries else ""
+
+    @property
+    def keys(self) -> list[str]:
+        return [entry.name for entry in self.found.entries]
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One line of ``cells.csv``."""
+
+    artefact: str
+    cell: str
+    method: str
+    quantity: str
+    unit: str
+    ours: float | None = None
+    ours_sigma: float | None = None
+    ours_spread: float | None = None
+    published: float | None = None
+    published_sigma: float | None = None
+    reference: float | None = None
+    reference_sigma: float | None = None
+    reference_kind: str = ""
+    rel_error_ours: float | None = None
+    rel_error_published: float | None = None
+    vs_paper: str = "not-run"
+    vs_reference: str = "none"
+    cuts: str = ""
+    scale: str = ""
+    seeds: int = 0
+    seconds: float | None = None
+    device: str = ""
+    run_keys: str = ""
+
+
+class Table:
+    """Everything a renderer needs of one artefact at one scale.
+
+    Attributes:
+        rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
+        finished: the runs.
+    """
+
+    def __init__(self, artefact: Artefact, scale: str, finished: Sequence[Finished]) -> None:
+        self.artefact, self.scale, self.finished = artefact, scale, list(finished)
+        self.numbers = [n for n in published(artefact.paper) if n.artefact == artefact.id]
+        self._references = {f.task.cell.row: f for f in finished if f.task.cell.method == "reference" and f.result}
+        self.rows = self._cell_rows()
+
+    def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
+        """The line of ``cells.csv``, or None."""
+        for row in self.rows:
+            if (row.cell, row.method, row.quantity) == (cell, method, quantity):
+                return row
+        return None
+
+    def number(self, cell: str, method: str, quantity: str = "energy") -> Published | None:
+        """The printed number, or None."""
+        for number in self.numbers:
+            if (number.cell, number.method, number.quantity) == (cell, method, quantity):
+                return number
+        return None
+
+    def reference(self, cell: str, quantity: str) -> Estimate | None:
+        """The reference of a row."""
+        done = self._references.get(cell)
+        if done is None or done.result is None:
+            return None
+        return next((e for e in done.result.estimates if e.name == quantity), None)
+
+    def reference_kind(self, cell: str) -> str:
+        """``free fermions``, ``DMRG``, ..."""
+        done = self._references.get(cell)
+        return done.found.reference.status["kind"] if done and done.found.reference else ""
+
+    def run_rows(self) -> list[dict[str, Any]]:
+        """Lines of ``runs.csv``: every estimate of every seed."""
+        lines = []
+        for done in self.finished:
+            status = done.found.trained.status if done.found.trained else {}
+            for estimate in done.result.estimates if done.result else ():
+                values = {"quantity": estimate.name, **{k: v for k, v in asdict(estimate).items() if k != "name"}}
+                lines.append(
+                    values
+                    | self._where(done)
+                    | {
+                        "steps": done.found.step,
+                        "stopped": status.get("stopped"),
+                        "seconds": done.seconds,
+                        "device": done.device,
+                        "run_key": done.keys[-1],
+                    }
+                )
+        return lines
+
+    def curves(self) -> list[tuple[Finished, Curve]]:
+        """Every curve of every run, the metrics along training included."""
+        found = []
+        for done in self.finished:
+            found += [(done, curve) for curve in (done.result.curves if done.result else ())]
+            found += [(done, curve) for curve in _training_curves(done)]
+        return found
+
+    def curve_rows(self) -> list[dict[str, Any]]:
+        """Lines of ``curves.csv``."""
+        lines = []
+        for done, curve in self.curves():
+            for i, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
+                line = {"curve": curve.name, "x_name": curve.x_name, "x": x, "x_width": None, "y_name": curve.y_name}
+                line |= {"y": y, "sigma": curve.sigma[i] if curve.sigma else None, "unit": curve.unit}
+                lines.append(self._where(done) | line)
+        return lines
+
+    def _where(self, done: Finished) -> dict[str, Any]:
+        cell = done.task.cell
+        return {"artefact": self.artefact.id, "cell": cell.id, "method": cell.method, "seed": done.task.seed}
+
+    def _cell_rows(self) -> list[CellRow]:
+        rows = []
+        for cell in dict.fromkeys(done.task.cell for done in self.finished):
+            runs = [done for done in self.finished if done.task.cell is cell]
+            rows += [self._cell_row(cell, column, runs) for column in cell.columns]
+        have = {(r.cell, r.method, r.quantity) for r in rows}
+        rows += [self._not_run(n) for n in self.numbers if (n.cell, n.method, n.quantity) not in have]
+        return rows
+
+    def _cell_row(self, cell: Cell, column: Column, runs: Sequence[Finished]) -> CellRow:
+        number = self.number(cell.row, column.method, column.quantity)
+        reference = None if cell.method == "reference" else self.reference(cell.row, column.quantity)
+        failed = [done for done in runs if done.result is None]
+        ours = None if failed else over_seeds([d.result.estimate(column.estimate) for d in runs if d.result])
+        return CellRow(
+            artefact=self.artefact.id,
+            cell=cell.row,
+            method=column.method,
+            quantity=column.quantity,
+            unit=ours.unit if ours else (number.unit if number else ""),
+            ours=ours.value if ours else None,
+            ours_sigma=ours.sigma if ours else None,
+            ours_spread=ours.spread if ours else None,
+            published=number.value if number else None,
+            published_sigma=number.sigma if number else None,
+            reference=reference.value if reference else None,
+            reference_sigma=reference.sigma if reference else None,
+            reference_kind=self.reference_kind(cell.row) if reference else "",
+            rel_error_ours=relative_error(ours.value, reference.value) if ours and reference else None,
+            rel_error_published=relative_error(number.value, reference.value) if number and reference else None,
+            vs_paper=vs_paper(ours.value, ours.sigma, number) if ours else "failed",
+            vs_reference=vs_reference(ours, reference) if ours else "none",
+            cuts="; ".join(runs[0].task.cuts),
+            scale=self.scale,
+            seeds=len(runs),
+            seconds=sum(done.seconds for done in runs),
+            device=runs[0].device,
+            run_keys=" ".join(key for done in runs for key in done.keys),
+        )
+
+    def _not_run(self, number: Published) -> CellRow:
+        """A printed number that no cell of ours stands beside yet."""
+        reference = self.reference(number.cell, number.quantity)
+        return CellRow(
+            artefact=self.artefact.id,
+            cell=number.cell,
+            method=number.method,
+            quantity=number.quantity,
+            unit=number.unit,
+            published=number.value,
+            published_sigma=number.sigma,
+            reference=reference.value if reference else None,
+            reference_sigma=reference.sigma if reference else None,
+            reference_kind=self.reference_kind(number.cell) if reference else "",
+            rel_error_published=relative_error(number.value, reference.value) if reference else None,
+            scale=self.scale,
+        )
+
+
+def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
+    """One seed as it is; several as their mean, with the standard error and the spread over seeds."""
+    first = estimates[0]
+    if len(estimates) == 1:
+        return first
+    values = [e.value for e in estimates]
+    spread = statistics.stdev(values)
+    sigma = spread / len(values) ** 0.5
+    mean = statistics.fmean(values)
+    return Estimate(first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values))
+
+
+def _training_curves(done: Finished) -> Iterable[Curve]:
+    """Each metric of the training against the step."""
+    if done.found.trained is None:
+        return
+    metrics = done.found.trained.metrics()
+    names = [n for n in (metrics[0] if metrics else {}) if n not in ("loop", "k", "seconds")]
+    for name in names:
+        yield Curve.of(f"train/{name}", "step", name, [m["k"] for m in metrics], [m[name] for m in metrics])
+
+
+def write_csv(path: Path, fields: Sequence[str], lines: Iterable[dict[str, Any]]) -> None:
+    """Write a CSV file with exactly these columns; floats keep all their digits."""
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=fields, lineterminator="\n")
+        writer.writeheader()
+        for line in lines:
+            writer.writerow({k: "" if v is None else repr(v) if isinstance(v, float) else v for k, v in line.items()})
+
+
+def read_cells(path: Path) -> list[dict[str, str]]:
+    """Lines of a written ``cells.csv``."""
+    import csv
+
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,237 @@
+"""Artefacts: cells compose, smoke runs of every one, reports, verdicts, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.errors import UserError
+from pipeline.base.result import Curve, Estimate, Result
+from pipeline.base.schema import SCALES
+from reproduce import cli
+from reproduce.artefact import all_artefacts, load_artefact, papers
+from reproduce.plan import make_tasks
+from reproduce.published import Published, published, vs_paper
+from reproduce.tables import CELL_FIELDS, over_seeds
+
+QUIET = ["tracker=none", "progress=false"]
+
+
+def number(text: str, sigma: float | None) -> Published:
+    return Published("a/t", "c", "m", "energy", text, sigma, "total", "pauli", "variational", "Table I")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", all_artefacts())
+def test_every_cell_composes_at_every_scale(name: str, scale: str) -> None:
+    tasks = make_tasks(load_artefact(name), scale, ())
+    assert len({task.id for task in tasks}) == len(tasks)
+    for task in tasks:
+        assert task.run.scale == scale
+        budget_keys = [o for o in task.cell.overrides if o.startswith(("train.", "infer.", "baseline.", "scale"))]
+        assert not [o for o in budget_keys if not o.startswith("train.seed")], "a cell sets physics only"
+        assert (task.cuts == ()) == (scale == "paper")
+
+
+@pytest.mark.parametrize("name", all_artefacts())
+def test_every_artefact_at_smoke_scale_twice(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [name, "--scale", "smoke", "--jobs", "2", *QUIET, f"results_dir={tmp_path}"]
+    assert cli.main(options) == 0
+    folder = tmp_path / name / "smoke"
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(first) >= {"report.md", "table.csv", "cells.csv", "runs.csv", "curves.csv", "manifest.json"}
+    _check_cells(name, folder)
+    _check_no_private_names(first)
+    capsys.readouterr()
+    monkeypatch.setattr("reproduce.pool.run_tasks", lambda *_: pytest.fail("ran again"))
+    assert cli.main(options) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    (folder / "report.md").unlink()
+    assert cli.main(options) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first, "rendering is not deterministic"
+
+
+def _check_cells(name: str, folder: Path) -> None:
+    with open(folder / "cells.csv", newline="") as file:
+        reader = csv.DictReader(file)
+        cells = list(reader)
+    assert reader.fieldnames == CELL_FIELDS
+    printed = [n for n in published(name.split("/")[0]) if n.artefact == name]
+    assert {(n.cell, n.method, n.quantity) for n in printed} <= {
+        (c["cell"], c["method"], c["quantity"]) for c in cells
+    }
+    assert not [c for c in cells if c["vs_paper"] == "failed" or c["vs_reference"] == "BELOW-BOUND"]
+    for cell in cells:
+        if cell["method"] != "reference" and cell["ours"]:
+            assert cell["reference"], f"{cell['cell']} has no reference"
+            assert cell["cuts"]
+
+
+def _check_no_private_names(files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        if not name.endswith(".png"):
+            assert os.uname().nodename.encode() not in content, name
+            assert str(Path.cwd()).encode() not in content, name
+
+
+def test_plan_says_what_would_run_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["table1", "--plan", "--scale", "smoke", f"results_dir={tmp_path}"]) == 0
+    printed = capsys.readouterr().out
+    assert "runs train, infer" in printed
+    assert "N30-L15/nqs+nf#0" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_cell_with_an_override_counts_it_as_a_cut_and_stays_out_of_the_committed_tree(tmp_path: Path) -> None:
+    options = ["table1", "--scale", "smoke", "--only", "N30-L15", "infer.units=3", *QUIET, f"results_dir={tmp_path}"]
+    assert cli.main(options) == 0
+    folder = tmp_path / "_partial" / "nf_nqs" / "table1" / "smoke"
+    assert "infer.units: 20 → 3" in (folder / "report.md").read_text()
+    assert not (tmp_path / "nf_nqs").exists()
+
+
+@pytest.mark.parametrize("fault", ["raises", "dies"])
+def test_failed_cell_is_a_row_with_its_reason_while_the_others_go_on(
+    tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(_sabotage(tmp_path, fault)), prepend=os.pathsep)
+    results = tmp_path / "results"
+    options = ["table1", "--scale", "smoke", "--only", "N30-L15", "--only", "N30-L1", *QUIET, f"results_dir={results}"]
+    assert cli.main(options) == 1
+    said = capsys.readouterr().err
+    assert "FAILED N30-L15/nqs+nf#0" in said
+    assert ("no space left" if fault == "raises" else "died (signal 9)") in said
+    with open(results / "_partial/nf_nqs/table1/smoke/cells.csv", newline="") as file:
+        verdicts = {(c["cell"], c["method"]): c["vs_paper"] for c in csv.DictReader(file)}
+    assert verdicts["N30-L15", "nqs+nf"] == "failed"
+    assert verdicts["N30-L1", "nqs+nf"] in ("higher", "lower", "agrees")
+    monkeypatch.delenv("PYTHONPATH")
+    assert cli.main(options) == 0
+
+
+def _sabotage(folder: Path, fault: str) -> Path:
+    """A sitecustomize that makes the inference of N=30, L=15 fail in every worker."""
+    site = folder / "site"
+    site.mkdir()
+    act = "os.kill(os.getpid(), 9)" if fault == "dies" else "raise OSError(28, 'no space left on device')"
+    (site / "sitecustomize.py").write_text(
+        "import os, sys, importlib.abc\n"
+        "class Hook(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pipeline.spin.subspace_inference':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            import pipeline.spin.subspace_inference as module\n"
+        "            original = module.SubspaceInference.measure\n"
+        "            def measure(self, flow, k):\n"
+        "                if len(self.hamiltonian.terms) == 30 * 29 // 2 + 30:\n"
+        f"                    {act}\n"
+        "                return original(self, flow, k)\n"
+        "            module.SubspaceInference.measure = measure\n"
+        "        return None\n"
+        "sys.meta_path.insert(0, Hook())\n"
+    )
+    return site
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["tabel1"], "tabel1: no such artefact; have .*nf_nqs-table1.*did you mean 'nf_nqs/table1'"),
+        (["table1", "--scale", "lapto"], "--scale=lapto: must be one of .*did you mean 'laptop'"),
+        (["table1", "--only", "N31-L15"], "--only N31-L15: no such cell"),
+        (["table1", "--jobs", "0"], "--jobs=0: must be at least 1"),
+        (["table1", "--paper", "nf_nq"], "--paper=nf_nq: must be one of .*did you mean 'nf_nqs'"),
+        (["table1", "infer.unit=3"], r"infer\.unit: no such key \(did you mean 'infer\.units'"),
+        (["table1", "scale=gpu"], "scale=gpu: an artefact sets this itself"),
+    ],
+)
+def test_bad_input(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import re
+
+    assert cli.main(options) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert "Traceback" not in error
+
+
+def test_short_and_long_names_mean_the_same() -> None:
+    assert load_artefact("table1").id == load_artefact("nf_nqs-table1").id == load_artefact("nf_nqs/table1").id
+    assert load_artefact("table1", "nf_nqs").id == "nf_nqs/table1"
+    with pytest.raises(UserError):
+        load_artefact("table1", "nir")
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_published_numbers_are_well_formed_and_unique(paper: str) -> None:
+    numbers = published(paper)
+    assert len({(n.artefact, n.cell, n.method, n.quantity) for n in numbers}) == len(numbers)
+    for n in numbers:
+        assert n.value is not None
+        assert n.location
+        assert n.bound in ("exact", "variational", "projected", "extrapolated", "stochastic", "none")
+
+
+def test_tables_of_nf_nqs_are_complete_and_consistent() -> None:
+    numbers = {(n.artefact[-6:], n.cell, n.method): n for n in published("nf_nqs")}
+    assert len([k for k in numbers if k[0] == "table1"]) == len([k for k in numbers if k[0] == "table2"]) == 36
+    for n, length in ((30, 15), (40, 20), (50, 25)):  # the same system stands in both tables
+        for method in ("nqs+nf", "dense-ar", "cnn-ar"):
+            assert numbers["table1", f"N{n}-L{length}", method].value == numbers["table2", f"N{n}-V1.00", method].value
+
+
+def test_vs_paper() -> None:
+    assert vs_paper(-435.5, 0.01, number("-435.4", 0.1)) == "agrees"
+    assert vs_paper(-435.7, 0.01, number("-435.4", 0.1)) == "lower"
+    assert vs_paper(-435.1, 0.01, number("-435.4", 0.1)) == "higher"
+    # half the last digit of -435.4 is 0.05: two of them are allowed
+    assert vs_paper(-435.49, 0.0, number("-435.4", None)) == "agrees"
+    assert vs_paper(-435.52, 0.0, number("-435.4", 0.0)) == "lower"
+    assert vs_paper(-10.9, 0.0, number("-10", 0.0)) == "agrees"
+    assert vs_paper(1.0, 0.1, None) == "no-number"
+
+
+def test_over_seeds() -> None:
+    one = Estimate("energy", -1.0, 0.1, "standard-error", 0.4, "total", "variational", 20)
+    assert over_seeds([one]) == one
+    two = over_seeds([one, Estimate("energy", -3.0, 0.1, "standard-error", 0.4, "total", "variational", 20)])
+    assert (two.value, two.n, two.bound) == (-2.0, 2, "variational")
+    assert two.spread == pytest.approx(2**0.5)
+    assert two.sigma == pytest.approx(1.0)
+
+
+def test_bug_below_an_exact_reference_is_the_first_line_and_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["table1", "--scale", "smoke", "--only", "N30-L15", *QUIET, f"results_dir={tmp_path}"]
+    assert cli.main(options) == 0
+    _falsify(tmp_path)
+    assert cli.main(options) == 1
+    report = (tmp_path / "_partial/nf_nqs/table1/smoke/report.md").read_text().splitlines()
+    assert report[2].startswith("**BELOW-BOUND: N30-L15/")
+    assert cli.main(options) == 1, "a cached bug is still a bug"
+
+
+def _falsify(results: Path) -> None:
+    """Rewrite an inference as if it had found an impossible energy, checksums included."""
+    from pipeline.base.store import _checksum, sha256
+
+    (path,) = results.glob("_store/infer/*/result.json")
+    result = Result.from_json(json.loads(path.read_text()))
+    wrong: Any = [Estimate(**{**vars(e), "value": -436.0}) if e.name == "union_floor" else e for e in result.estimates]
+    path.write_text(json.dumps(Result(tuple(wrong), result.curves, result.notes).to_json()))
+    status = json.loads((path.parent / "status.json").read_text())
+    status.pop("checksum")
+    status["files"]["result.json"] = sha256(path)
+    (path.parent / "status.json").write_text(json.dumps({**status, "checksum": _checksum(status)}))
+
+
+def test_result_json_round_trip_keeps_every_bit() -> None:
+    result = Result((Estimate("e", 0.1 + 0.2, 1e-300),), (Curve.of("c", "x", "y", [1], [2 / 3], [1e-17]),), ("n",), {"k": 1})
+    assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result

@@ -1,0 +1,56 @@
+"""Automatic choice of the reference."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline.base.contracts import Baseline
+from pipeline.base.errors import UserError
+from pipeline.spin.exact.auto import choose
+from pipeline.spin.exact.collective_spin import CollectiveSpin
+from pipeline.spin.exact.dmrg import DMRG
+from pipeline.spin.exact.free_fermions import FreeFermions
+from pipeline.spin.exact.quspin import QuSpinED
+from pipeline.spin.schema import ChainTFIM, SquareTFIM
+
+CANDIDATES: dict[str, Baseline] = {
+    "dmrg": DMRG([16, 32], 1e-8, 10, 1e-10, 64),
+    "quspin": QuSpinED(24),
+    "collective_spin": CollectiveSpin(),
+    "free_fermions": FreeFermions(),
+}
+
+
+@pytest.mark.parametrize(
+    ("n_sites", "interaction_range", "coupling", "expected"),
+    [
+        (10, 1, 1.0, "free_fermions"),
+        (50, 1, 1.0, "free_fermions"),
+        (3, 1, 1.0, "free_fermions"),
+        (2, 1, 1.0, "collective_spin"),
+        (30, 15, 1.0, "collective_spin"),
+        (20, 5, 1.0, "quspin"),
+        (20, 10, -1.0, "collective_spin"),
+        (20, 1, -1.0, "quspin"),
+        (30, 8, 1.0, "dmrg"),
+    ],
+)
+def test_most_exact_then_cheapest(n_sites: int, interaction_range: int, coupling: float, expected: str) -> None:
+    system = ChainTFIM(n_sites=n_sites, range=interaction_range, coupling=coupling, field=1.0)
+    assert choose(CANDIDATES, system) == expected
+
+
+def test_none_supports() -> None:
+    system = SquareTFIM(length_x=12, length_y=12, periodic=False, coupling=1.0, field=3.0)
+    with pytest.raises(UserError) as caught:
+        choose(CANDIDATES, system)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5
+    assert [line.split(":")[0].strip() for line in lines[1:]] == list(CANDIDATES)
+
+
+@pytest.mark.parametrize("baseline", CANDIDATES.values(), ids=CANDIDATES.keys())
+def test_configs_are_structured(baseline: Baseline) -> None:
+    """Each class is a typed OmegaConf node whose fields all come from the configuration files."""
+    node = OmegaConf.merge(OmegaConf.structured(type(baseline)), OmegaConf.create(vars(baseline)))
+    assert OmegaConf.to_object(node) == baseline
+    assert all(OmegaConf.is_missing(OmegaConf.structured(type(baseline)), key) for key in vars(baseline))

@@ -1,0 +1,77 @@
+"""Killed and interrupted processes: the same command again gives the numbers of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FLOW = [
+    *("paper=nf_nqs", "scale=smoke", "system.n_sites=12", "system.range=6", "train.steps=40", "infer.units=20"),
+    *("train.method.stop=never", "infer.iterations=60", "stages=[train,infer]"),
+]
+HMC = [
+    *("system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=64"),
+    *("baseline.hmc.warmup=100", "baseline.hmc.measurements=300"),
+]
+COMMON = ["tracker=none", "progress=false", "checkpoint_seconds=0.05"]
+
+
+def command(overrides: list[str], results: Path) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "pipeline", *overrides, *COMMON, f"results_dir={results}"]
+
+
+def lines_written(results: Path) -> int:
+    return sum(len(p.read_bytes().splitlines()) for p in results.glob("_store/*/*/metrics.jsonl"))
+
+
+def start_and_wait_for(overrides: list[str], results: Path, lines: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(command(overrides, results), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if any((p / "progress.json").exists() for p in results.glob("_store/*/*.partial")):
+            if lines_written(results) >= lines:
+                break
+        time.sleep(0.005)
+    return process
+
+
+def result_of(results: Path, stage: str) -> dict[str, object]:
+    (path,) = results.glob(f"_store/{stage}/*/result.json")
+    data: dict[str, object] = json.loads(path.read_text())
+    return data
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stage", "kills"), [(FLOW, "infer", (10, 45)), (HMC, "baseline", (50, 250))], ids=["flow", "hmc"]
+)
+def test_kill_9_at_any_moment_gives_identical_numbers(
+    tmp_path: Path, overrides: list[str], stage: str, kills: tuple[int, ...]
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(overrides, whole), check=True, capture_output=True)
+    for lines in kills:
+        process = start_and_wait_for(overrides, broken, lines)
+        process.kill()
+        process.wait()
+    assert list(broken.glob("_store/*/*.partial")), "killed too late to test anything"
+    subprocess.run(command(overrides, broken), check=True, capture_output=True)
+    assert result_of(broken, stage) == result_of(whole, stage)
+
+
+def test_sigint_checkpoints_and_exits_tidily(tmp_path: Path) -> None:
+    process = start_and_wait_for(FLOW, tmp_path, 5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1].endswith("run again to go on")
+    assert "Traceback" not in stderr
+    (partial,) = tmp_path.glob("_store/*/*.partial")
+    done = json.loads((partial / "progress.json").read_text())["current"]["train"]["done"]
+    assert 5 <= done < 40
+    subprocess.run(command(FLOW, tmp_path), check=True, capture_output=True)

@@ -1,0 +1,184 @@
+"""Whole runs at smoke scale: stages, cache, continuation, probes of the contracts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.result import Result
+from pipeline.stages import cli
+from pipeline.stages.compose import compose_run
+from pipeline.stages.context import Context
+from pipeline.stages.run import RunOutput, execute
+
+SMALL = ["paper=nf_nqs", "scale=smoke", "system.n_sites=10", "system.range=5", "tracker=none", "progress=false"]
+RBM = ["method=vmc", "system=square_tfim", "train.optimizer.lr=0.02", "tracker=none", "progress=false"]
+
+
+def run(tmp_path: Path, overrides: list[str], said: list[str] | None = None) -> RunOutput:
+    config = compose_run([*overrides, f"results_dir={tmp_path}"])
+    return execute(Context(config, notify=(said if said is not None else []).append))
+
+
+def numbers(output: RunOutput) -> Any:
+    assert output.result is not None
+    return output.result.to_json()
+
+
+def test_run_gives_an_upper_bound_with_error_and_reference(tmp_path: Path) -> None:
+    output = run(tmp_path, SMALL)
+    assert output.result is not None
+    assert output.reference is not None
+    energy, floor = output.result.estimate("energy"), output.result.estimate("subspace_floor")
+    union = output.result.estimate("union_floor")
+    exact = output.reference.result().estimate("energy")
+    assert exact.bound == "exact"
+    assert exact.value < union.value <= floor.value <= energy.value
+    assert energy.sigma == pytest.approx((energy.spread or 0) / 2**0.5)
+    assert (energy.n, energy.bound) == (2, "variational")
+
+
+def test_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(tmp_path, SMALL)
+    monkeypatch.setattr("pipeline.stages.train.build_method", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("pipeline.stages.infer.build_method", lambda *_: pytest.fail("inferred again"))
+    monkeypatch.setattr("pipeline.stages.baseline._compute", lambda *_: pytest.fail("solved again"))
+    assert numbers(run(tmp_path, SMALL)) == numbers(first)
+
+
+def test_same_seed_same_numbers_other_seed_other_numbers(tmp_path: Path) -> None:
+    first = numbers(run(tmp_path / "a", [*SMALL, "stages=[train,infer]"]))
+    assert numbers(run(tmp_path / "b", [*SMALL, "stages=[train,infer]"])) == first
+    assert numbers(run(tmp_path / "b", [*SMALL, "stages=[train,infer]", "train.seed=1"])) != first
+
+
+def test_continued_training_is_the_straight_one(tmp_path: Path) -> None:
+    options = [*SMALL, "stages=[train,infer]", "train.method.stop=never"]
+    straight = run(tmp_path / "straight", [*options, "train.steps=5"])
+    first = run(tmp_path / "parts", [*options, "train.steps=2"])
+    second = run(tmp_path / "parts", [*options, "train.steps=5"])
+    assert numbers(second) == numbers(straight)
+    assert numbers(first) != numbers(second)
+    assert second.trained is not None
+    assert [m["k"] for m in second.trained.entry.metrics()] == [0, 1, 2, 3, 4]
+    # the shorter result is still there, and a step in between is trained again from what is kept
+    assert numbers(run(tmp_path / "parts", [*options, "train.steps=2"])) == numbers(first)
+    between = numbers(run(tmp_path / "parts", [*options, "train.steps=3"]))
+    assert between == numbers(run(tmp_path / "three", [*options, "train.steps=3"]))
+    assert numbers(run(tmp_path / "parts", [*options, "train.steps=5"])) == numbers(straight)
+
+
+def test_training_that_stopped_by_its_rule_is_not_continued(tmp_path: Path) -> None:
+    options = [*SMALL, "stages=[train]", "train.method.stop=unique", "train.method.unique_threshold=1.0"]
+    stopped = run(tmp_path, [*options, "train.steps=50"]).trained
+    assert stopped is not None
+    assert stopped.stopped is not None
+    assert stopped.step < 50
+    again = run(tmp_path, [*options, "train.steps=500"]).trained
+    assert again is not None
+    assert again.step == stopped.step
+
+
+@pytest.mark.parametrize("stage", ["train", "infer", "baseline"])
+def test_damaged_entry_of_any_stage_is_rebuilt_with_the_same_numbers(tmp_path: Path, stage: str) -> None:
+    first = run(tmp_path, SMALL)
+    victim = next(p for p in (tmp_path / "_store" / stage).glob("*/*") if p.suffix in (".safetensors", ".npz", ".json"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    said: list[str] = []
+    second = run(tmp_path, SMALL, said)
+    assert numbers(second) == numbers(first)
+    assert any("is damaged" in line and victim.parent.name in line for line in said)
+
+
+def test_bare_gpu_node_trains_and_infers_without_the_solvers_and_plotting(tmp_path: Path) -> None:
+    """train and infer import none of quspin, tenpy, numba, wandb, pandas, matplotlib."""
+    code = (
+        "import sys\n"
+        "for name in ('quspin', 'tenpy', 'numba', 'wandb', 'pandas', 'matplotlib'): sys.modules[name] = None\n"
+        "from pipeline.stages.compose import compose_run\n"
+        "from pipeline.stages.context import Context\n"
+        "from pipeline.stages.run import execute\n"
+        f"run = compose_run({[*SMALL, 'stages=[train,infer]', f'results_dir={tmp_path}']!r})\n"
+        "print(execute(Context(run)).result.estimate('energy').value)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 10
+
+
+def test_probe_rbm_with_vmc_reaches_the_exact_energy_along_training(tmp_path: Path) -> None:
+    """A method with another sampler, another ansatz and a curve along training, on another Hamiltonian."""
+    output = run(tmp_path, [*RBM, "train.steps=300", "train.snapshots=[0,50,150]"])
+    assert output.result is not None
+    assert output.reference is not None
+    exact = output.reference.result().estimate("energy").value
+    curve = output.training_curve
+    assert curve is not None
+    assert curve.x == (0, 50, 150, 300)
+    assert list(curve.y) == sorted(curve.y, reverse=True)
+    assert curve.y[-1] == output.result.estimate("energy").value
+    assert exact - 1e-6 <= curve.y[-1] <= exact * (1 - 2e-3)
+    assert curve.y[0] > exact * (1 - 2e-2)
+
+
+def test_probe_hmc_agrees_with_the_character_expansion(tmp_path: Path) -> None:
+    """A Monte Carlo baseline without a train stage; U(1) at L=4, β=2 has ⟨P⟩ = 0.699252."""
+    options = ["system=u1_pure_gauge", "stages=[baseline]", "tracker=none", "progress=false"]
+    amounts = ["baseline.hmc.chains=512", "baseline.hmc.warmup=60", "baseline.hmc.measurements=150"]
+    output = run(tmp_path, [*options, "baseline=hmc", *amounts])
+    exact = run(tmp_path, options).reference
+    assert output.reference is not None
+    assert exact is not None
+    estimate, expected = output.reference.result().estimate("plaquette"), exact.result().estimate("plaquette").value
+    assert expected == pytest.approx(0.699252, abs=5e-7)
+    assert estimate.sigma is not None
+    assert 0 < estimate.sigma < 1e-3
+    assert estimate.tau is not None
+    assert abs(estimate.value - expected) < 3 * estimate.sigma
+
+
+def test_command_line_prints_energy_reference_and_where_the_report_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*SMALL, f"results_dir={tmp_path}"]) == 0
+    printed = capsys.readouterr().out
+    assert "energy" in printed
+    assert "collective spin" in printed
+    page = Path(printed.strip().splitlines()[-1].split()[-1])
+    text = page.read_text()
+    assert "chain_tfim n_sites=10 range=5" in text
+    assert "differs from the paper" in text
+    assert (page.parent / "training.png").stat().st_size > 5000
+    data = json.loads((page.parent / "result.json").read_text())
+    assert Result.from_json(data["result"]).estimate("energy").value > Result.from_json(data["reference"]).estimates[0].value
+
+
+def test_energy_below_the_exact_one_is_a_bug_that_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.spin.subspace.Subspace.floor", lambda self: -1e6)
+    assert cli.main([*SMALL, f"results_dir={tmp_path}"]) == 1
+    assert "BELOW-BOUND" in capsys.readouterr().out
+
+
+def test_sweep_reports_every_failure_and_reruns_as_a_no_op(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = ["-m", "paper=nf_nqs", "scale=smoke", "tracker=none", "progress=false", f"results_dir={tmp_path}"]
+    sweep += ["stages=[train,infer,baseline]", "system.n_sites=8,10", "system.range=5", "system.coupling=0.5,1.0"]
+    assert cli.main(sweep) == 1
+    said = capsys.readouterr()
+    assert "2 of 4 runs finished" in said.out
+    assert said.err.count("FAILED system.n_sites=8") == 2
+    assert "system.range=5: must lie between 1 and n_sites/2 = 4" in said.err
+    monkeypatch.setattr("pipeline.stages.train.build_method", lambda *_: pytest.fail("trained again"))
+    sweep = [o.replace("8,10", "10") for o in sweep]
+    assert cli.main(sweep) == 0
+    assert "2 of 2 runs finished" in capsys.readouterr().out
