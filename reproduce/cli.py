@@ -28,6 +28,11 @@ examples
   python -m reproduce table1 infer.units=5           an override; it counts as a cut in the report
 """
 
+RUNTIME_KEYS = (
+    *("results_dir", "device", "threads", "progress", "tracker"),
+    *("checkpoint_seconds", "time_limit_seconds"),
+)
+
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status: 0, 1 for failed cells, 2 for bad input, 130 when interrupted."""
@@ -88,7 +93,7 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
         table = Table(artefact, options.scale, finished)
         write_report(table, folder, command, digest)
         _print_table(table)
-        if not options.only and not options.overrides:
+        if folder.parents[2] == Path(tasks[0].run.results_dir):
             from reproduce.index import write_index
 
             write_index(folder.parents[2])
@@ -104,9 +109,14 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
 def report_folder(artefact: Artefact, options: argparse.Namespace, task: Task) -> Path:
     """Where a report goes; partial or overridden ones stay out of the committed tree."""
     results = Path(task.run.results_dir)
-    if options.only or [o for o in options.overrides if not o.startswith("results_dir=")]:
+    if options.only or any(changes_numbers(o) for o in options.overrides):
         results = results / "_partial"
     return results / artefact.paper / artefact.name / options.scale
+
+
+def changes_numbers(override: str) -> bool:
+    """Whether an override can change a result, and not only where or how it is computed."""
+    return parse_override(override).key_or_group.split(".")[0] not in RUNTIME_KEYS
 
 
 def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:

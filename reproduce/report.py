@@ -105,8 +105,8 @@ ERRORS = (
     "they are correlated; over several seeds it is the standard error over seeds.",
     "All energies come from fresh samples after training, none from an optimisation trace; every seed is kept in "
     "`runs.csv`.",
-    "`vs paper`: `agrees` within two combined standard errors, a missing printed error counting as half the last digit. "
-    "Relative errors are (E − E_ref)/|E_ref|.",
+    "`vs paper`: `agrees` within two combined standard errors, a missing printed error counting as half the last "
+    "digit. Relative errors are (E − E_ref)/|E_ref|.",
 )
 
 

@@ -62,6 +62,9 @@ def write_json(path: Path, data: Any) -> None:
 def save_records(path: Path, records: list[dict[str, Any]]) -> None:
     """Write a chunk of records (floats, ints, strings and arrays by name) as npz without pickle."""
     arrays = {f"{i}/{name}": np.asarray(value) for i, record in enumerate(records) for name, value in record.items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"record field '{name.split('/', 1)[1]}' is neither a number, a string nor an array")
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -81,7 +84,7 @@ def _pack(node: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(node, dict):
         return {"dict": [[_pack(k, arrays), _pack(v, arrays)] for k, v in node.items()]}
     if isinstance(node, list | tuple):
-        return {type(node).__name__: [_pack(item, arrays) for item in node]}
+        return {"list" if isinstance(node, list) else "tuple": [_pack(item, arrays) for item in node]}
     if node is None or isinstance(node, bool | int | float | str):
         return node
     kind = "array"

@@ -22,7 +22,10 @@ def derive_seed(seed: int, purpose: str, k: int = 0) -> int:
 
 
 def torch_generator(seed: int, purpose: str, k: int = 0, device: str = "cpu") -> torch.Generator:
-    """A torch generator on ``device`` for unit ``k`` of ``purpose``."""
+    """A torch generator on ``device`` for unit ``k`` of ``purpose``.
+
+    On the CPU torch keeps 32 bits of the seed: among 10⁴ generators two coincide with a probability of about 1 %.
+    """
     import torch
 
     return torch.Generator(device=device).manual_seed(derive_seed(seed, purpose, k))

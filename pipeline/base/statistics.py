@@ -44,6 +44,8 @@ def integrated_autocorrelation_time(series: ArrayLike, window_factor: float = 5.
     n = x.shape[1]
     if n < 2:
         raise ValueError("autocorrelation needs at least two samples a chain")
+    if np.ptp(x) == 0:
+        return 0.5
     x = x - x.mean()
     size = 2 ** int(np.ceil(np.log2(2 * n)))
     spectrum = np.fft.rfft(x, n=size, axis=1)

@@ -48,7 +48,7 @@ class Hamiltonian:
         device: where the tables live; inputs must be on the same device.
 
     Raises:
-        ValueError: a string with an odd number of σy, repeated or out-of-range sites.
+        ValueError: a string with letters other than x, y, z, an odd number of σy, repeated or out-of-range sites.
     """
 
     def __init__(self, terms: Sequence[PauliTerm], n_sites: int, device: str = "cpu") -> None:
@@ -98,6 +98,8 @@ def _split(term: PauliTerm, n_sites: int) -> tuple[tuple[int, ...], tuple[int, .
 
     With the bra state s: ⟨s|σy|-s⟩ = -i s, so a pair of σy contributes -1 times both signs.
     """
+    if not set(term.paulis) <= set("xyz"):
+        raise ValueError(f"{term}: Pauli matrices are x, y and z")
     if len(set(term.sites)) != len(term.sites) or len(term.sites) != len(term.paulis):
         raise ValueError(f"{term}: sites must be distinct, one for each Pauli matrix")
     if not all(0 <= site < n_sites for site in term.sites):

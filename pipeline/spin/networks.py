@@ -22,6 +22,10 @@ def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
 class WaveFunction(nn.Module):
     """An ansatz that gives log ψ; samplers and local energies need nothing else."""
 
+    def forward(self, spins: Tensor) -> Tensor:
+        """Amplitudes ψ(x), unnormalised, for methods that want them as such; (B, N) → (B,)."""
+        return self.log_amplitude(spins).exp()
+
     def log_amplitude(self, spins: Tensor) -> Tensor:
         """log ψ(x), (B, N) spins ±1 → (B,)."""
         raise NotImplementedError

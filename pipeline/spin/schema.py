@@ -108,7 +108,14 @@ class SquareTFIM(SpinSystem):
 
 
 @dataclass
-class MLPConfig:
+class AnsatzConfig:
+    """Base of all ansätze; ``log_domain`` says whether log ψ is available, which ratios of amplitudes need."""
+
+    log_domain: ClassVar[bool] = False
+
+
+@dataclass
+class MLPConfig(AnsatzConfig):
     """Dense real wave function.
 
     Attributes:
@@ -156,7 +163,7 @@ class SubspaceFlowConfig:
         stop: ``unique`` (paper: all unique fractions below unique_threshold), ``floor`` (keep the state with the
             lowest mean subspace floor; once the paper's rule has fired, stop after ``patience`` steps without a new
             one) or ``never``.
-        chunk: largest number of flow or NQS evaluations held in memory at once.
+        chunk: memory only: largest number of flow or NQS evaluations held in memory at once.
     """
 
     version: ClassVar[int] = 1
@@ -200,6 +207,14 @@ class SubspaceFlowConfig:
             allowed = f"method=subspace_flow packs a state into one word: 2 to {MAX_PACKED_SITES} sites"
             raise ConfigError("system", f"{system.size} sites", allowed)
 
+    def check_parts(self, ansatz: AnsatzConfig, sampler: object) -> None:
+        """Raise ConfigError for a sampler: the flow is the sampler."""
+        del ansatz
+        if sampler is not None:
+            raise ConfigError(
+                "sampler", type(sampler).__name__, "method=subspace_flow samples by its flow; use sampler=none"
+            )
+
 
 @dataclass
 class SubspaceInferConfig(InferConfig):
@@ -227,7 +242,8 @@ class SubspaceInferConfig(InferConfig):
         checks.at_least("infer.draws", self.draws, 1)
         checks.at_least("infer.iterations", self.iterations, 1)
         checks.positive("infer.lr", self.lr)
-        checks.between("infer.plateau_factor", self.plateau_factor, 0, 1)
+        if not 0 < self.plateau_factor < 1:
+            raise ConfigError("infer.plateau_factor", self.plateau_factor, "must lie between 0 and 1, ends excluded")
         checks.at_least("infer.plateau_patience", self.plateau_patience, 0)
 
 
@@ -238,10 +254,11 @@ def _widths(key: str, widths: list[int]) -> None:
 
 
 @dataclass
-class RBMConfig:
+class RBMConfig(AnsatzConfig):
     """Real restricted Boltzmann machine: ``alpha`` hidden units a spin, initial weights of ``deviation``."""
 
     version: ClassVar[int] = 1
+    log_domain: ClassVar[bool] = True
 
     _target_: str = "pipeline.spin.ansatz.rbm.RBM"
     alpha: int = MISSING
@@ -280,6 +297,15 @@ class VMCConfig:
     def check(self, system: object) -> None:
         """Raise ConfigError for anything but a spin system."""
         _must_be_spins("vmc", system)
+
+    def check_parts(self, ansatz: AnsatzConfig, sampler: object) -> None:
+        """Raise ConfigError without a sampler, or for an ansatz that does not give log ψ."""
+        if sampler is None:
+            raise ConfigError("sampler", "none", "method=vmc needs one, such as sampler=exhaustive")
+        if not ansatz.log_domain:
+            raise ConfigError(
+                "ansatz", type(ansatz).__name__, "does not give log ψ, which method=vmc needs; use ansatz=rbm"
+            )
 
 
 @dataclass

@@ -79,6 +79,8 @@ class Subspace:
         )
         if size <= 32:
             return float(np.linalg.eigvalsh(h.toarray())[0])
+        if not h.data.any():
+            return 0.0
         # A start vector weighted towards low diagonal energies overlaps with the (positive) ground state and keeps
         # the result independent of ARPACK's own random start.
         diagonal = h.diagonal()

@@ -205,12 +205,13 @@ class SubspaceFlow:
         state.optimizers["flow"].zero_grad()
         loss = 0.0
         regions_at_once = max(1, c.chunk // c.points)
-        all_spins, all_weights = torch.cat(spins), torch.cat(weights).to(self.dtype)
-        for x, w in zip(all_spins.split(regions_at_once), all_weights.split(regions_at_once), strict=True):
-            y = region_points(x, c.points, c.region_centre, c.region_width, generator, self.dtype)
+        # all points at once: what a generator returns depends on the size of the request, which memory must not change
+        points = region_points(torch.cat(spins), c.points, c.region_centre, c.region_width, generator, self.dtype)
+        all_weights = torch.cat(weights).to(self.dtype)
+        for y, w in zip(points.split(regions_at_once), all_weights.split(regions_at_once), strict=True):
             part = -(w * log_region_probability(state.flow, y)).sum()
             part.backward()
-            loss += float(part)
+            loss += float(part.detach())
         metrics["flow_loss"] = loss
         metrics["flow_gradient"] = self._clipped_step(state.flow, state.optimizers["flow"])
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.base.checkpoint import write_json
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
+from pipeline.base.formatting import duration
 from pipeline.base.loop import Loop, load_all_records
 from pipeline.base.memory import peak_bytes, reset_peak
 from pipeline.base.result import Result
@@ -52,7 +53,7 @@ def _compute(context: Context, name: str, work: Work) -> Entry:
 def _direct(context: Context, solver: DirectBaseline) -> tuple[Result, float]:
     expected = solver.cost(context.run.system).seconds
     if expected > 5:
-        context.notify(f"{context.label} baseline: {solver.kind}, about {expected:.0f} s")
+        context.notify(f"{context.label} baseline: {solver.kind}, up to about {duration(expected)}")
     began = time.perf_counter()
     result = solver.run(context.run.system)
     return result, time.perf_counter() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 
@@ -79,16 +80,20 @@ def _prepare(context: Context, work: Work) -> None:
     entry = context.store.find("train", work.key)
     if entry is None or (work.path / "progress.json").exists():
         return
-    shutil.rmtree(work.path)
-    shutil.copytree(entry.path, work.path)
-    (work.path / "status.json").unlink()
+    copy = work.path.with_name(f"{work.key}.copy")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(entry.path, copy)
+    (copy / "status.json").unlink()
     wanted = {*context.run.train.snapshots, context.run.train.steps}
     missing = [s for s in wanted if s < entry.status["steps"] and s not in entry.state_steps()]
     if missing:
         kept = [s for s in entry.state_steps() if s <= min(missing)]
-        reopen(work.path, "train", from_step=max(kept, default=0))
+        reopen(copy, "train", from_step=max(kept, default=0))
     else:
-        reopen(work.path, "train")
+        reopen(copy, "train")
+    # the working folder appears only when it is complete: a kill in between must not leave a finished loop in it
+    shutil.rmtree(work.path)
+    os.rename(copy, work.path)
 
 
 def _train_in(context: Context, work: Work) -> None:

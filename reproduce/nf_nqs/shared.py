@@ -95,8 +95,8 @@ def notes(table: Table) -> list[str]:
         sigma = (row.published_sigma or 0.0) + (row.reference_sigma or 0.0)
         if row.published < row.reference - max(sigma, 1e-9):
             found.append(
-                f"The paper's {row.method} energy at {row.cell}, {row.published:g} ± {row.published_sigma or 0:g}, lies "
-                f"below the reference {with_error(row.reference, row.reference_sigma)} ({row.reference_kind})."
+                f"The paper's {row.method} energy at {row.cell}, {row.published:g} ± {row.published_sigma or 0:g}, "
+                f"lies below the reference {with_error(row.reference, row.reference_sigma)} ({row.reference_kind})."
             )
     return found
 

@@ -63,13 +63,11 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9])
 @pytest.mark.parametrize("unit", [0, 1, 7, 19])
-def test_resumed_run_is_the_uninterrupted_one(
-    folders: tuple[Path, Path], unit: int, checkpoint_seconds: float
-) -> None:
+def test_resumed_run_is_the_uninterrupted_one(folders: tuple[Path, Path], unit: int, checkpoint_seconds: float) -> None:
     whole, broken = folders
     state, records = finished(whole)
+    settings = LoopSettings(checkpoint_seconds=checkpoint_seconds)
     with pytest.raises(RuntimeError, match="killed"):
-        settings = LoopSettings(checkpoint_seconds=checkpoint_seconds)
         Loop(broken, Walk(), settings).run("walk", dies_at(unit), 20, keep_records=True)
     again, resumed = finished(broken)
     assert np.array_equal(again.position, state.position)
@@ -140,7 +138,7 @@ def test_non_finite_metric_stops_with_the_unit_and_keeps_the_checkpoint(tmp_path
     def body(state: Walk, k: int) -> dict[str, Any]:
         return {"x": value} if k == 4 else step(state, k)
 
-    with pytest.raises(NonFiniteError, match="x is (nan|inf) at unit 4"):
+    with pytest.raises(NonFiniteError, match=r"x is (nan|inf) at unit 4"):
         Loop(tmp_path, Walk(), LoopSettings(checkpoint_seconds=0)).run("walk", body, 20)
     outcome = Loop(tmp_path, Walk(), LoopSettings()).run("walk", step, 20)
     assert outcome.done == 20

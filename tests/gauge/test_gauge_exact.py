@@ -69,7 +69,8 @@ def test_baseline_gives_exact_estimates() -> None:
     baseline = U1CharacterExpansion()
     system = U1PureGauge(length=4, beta=2.0)
     assert isinstance(baseline, DirectBaseline)
-    assert baseline.exactness == "closed-form" and baseline.supports(system) is None
+    assert baseline.exactness == "closed-form"
+    assert baseline.supports(system) is None
     estimate = baseline.run(system).estimate("plaquette")
     assert (estimate.bound, estimate.sigma) == ("exact", 0.0)
     assert estimate.value == exact.plaquette(4, 2.0)

@@ -93,7 +93,8 @@ def test_rejected_chains_stay_where_they_were(phase_space: tuple[torch.Tensor, t
 def test_agreement_with_the_exact_values(precise: tuple[HMCState, list[Record], Result]) -> None:
     result = precise[2]
     plaquette, charge = result.estimate("plaquette"), result.estimate("topological_susceptibility")
-    assert plaquette.sigma is not None and charge.sigma is not None
+    assert plaquette.sigma is not None
+    assert charge.sigma is not None
     assert 0 < plaquette.sigma <= 1e-3
     assert abs(plaquette.value - 0.699252) <= 3 * plaquette.sigma
     assert 0 < charge.sigma <= 3e-4
@@ -102,7 +103,8 @@ def test_agreement_with_the_exact_values(precise: tuple[HMCState, list[Record], 
 
 def test_mean_of_exp_minus_delta_h_is_one(precise: tuple[HMCState, list[Record], Result]) -> None:
     weight = precise[2].estimate("exp_minus_delta_h")
-    assert weight.sigma is not None and 0 < weight.sigma < 2e-3
+    assert weight.sigma is not None
+    assert 0 < weight.sigma < 2e-3
     assert abs(weight.value - 1.0) <= 3 * weight.sigma
 
 
@@ -110,8 +112,10 @@ def test_summary_describes_its_records(precise: tuple[HMCState, list[Record], Re
     state, records, result = precise
     plaquette = result.estimate("plaquette")
     assert plaquette.value == pytest.approx(float(np.mean([r["plaquette"] for r in records])), abs=1e-14)
-    assert plaquette.bound == "stochastic" and plaquette.n == 512 * 150
-    assert plaquette.tau is not None and 0.5 < plaquette.tau < 3.0
+    assert plaquette.bound == "stochastic"
+    assert plaquette.n == 512 * 150
+    assert plaquette.tau is not None
+    assert 0.5 < plaquette.tau < 3.0
     curve = result.curves[0]
     assert (curve.name, len(curve.x), len(curve.sigma)) == ("plaquette", 150, 150)
     assert curve.y[4] == pytest.approx(float(records[4]["plaquette"].mean()), abs=1e-14)
@@ -126,7 +130,8 @@ def test_records_hold_one_number_a_chain() -> None:
     shapes = {name: np.shape(value) for name, value in record.items()}
     names = ("plaquette", "topological_charge", "acceptance", "exp_minus_delta_h")
     assert shapes == dict.fromkeys(names, (16,)) | {"volume": ()}
-    assert record["topological_charge"].dtype == np.int64 and record["volume"] == 16
+    assert record["topological_charge"].dtype == np.int64
+    assert record["volume"] == 16
     assert state.trajectories == 2
 
 

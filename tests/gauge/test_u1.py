@@ -20,8 +20,10 @@ def links(request: pytest.FixtureRequest) -> torch.Tensor:
 
 def test_hot_links_fill_the_circle() -> None:
     links = u1.random_links(64, 8, rng.torch_generator(3, "test.links"))
-    assert links.dtype == torch.float64 and links.shape == (64, 2, 8, 8)
-    assert links.min() >= -math.pi and links.max() < math.pi
+    assert links.dtype == torch.float64
+    assert links.shape == (64, 2, 8, 8)
+    assert links.min() >= -math.pi
+    assert links.max() < math.pi
     assert links.var().item() == pytest.approx(math.pi**2 / 3, rel=0.05)
 
 

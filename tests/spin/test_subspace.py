@@ -147,7 +147,6 @@ def test_floor_for_any_signs(n_sites: int, interaction_range: int, coupling: flo
     assert everything.floor() == pytest.approx(dense.lowest(full), rel=1e-10)
 
 
-@pytest.mark.xfail(strict=True, reason="ARPACK stops on a zero matrix")
 def test_floor_of_a_zero_matrix() -> None:
     hamiltonian, _ = chain(6, 1, 0.0, 0.0)
     assert Subspace(torch.arange(64), hamiltonian).floor() == 0.0

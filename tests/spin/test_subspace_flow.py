@@ -163,6 +163,38 @@ def test_resume_is_exact(tmp_path: Path, stop: str, dtype: str) -> None:
     assert np.array_equal(records[0]["codes"], records[1]["codes"])
 
 
+def test_every_part_of_the_state_is_kept(tmp_path: Path) -> None:
+    method = build()
+    state = method.init(3)
+    method.step(state, 0)
+    state.best_floor, state.steps_since_best, state.largest_unique_fraction = -1.25, 17, 0.375
+    state.best_flow = {name: tensor + 1 for name, tensor in state.flow.state_dict().items()}
+    save_tree(tmp_path / "state", state.state_dict())
+    fresh = build().init(3)
+    fresh.load_state_dict(load_tree(tmp_path / "state"))
+    assert (fresh.best_floor, fresh.steps_since_best, fresh.largest_unique_fraction) == (-1.25, 17, 0.375)
+    assert same(fresh.best_flow, state.best_flow)
+    assert same(fresh.state_dict(), state.state_dict())
+
+
+def test_units_are_independent() -> None:
+    """Other subspaces at every step; in inference another NQS too, where all subspaces are the whole basis."""
+    method = build()
+    state = method.init(3)
+    draws = [tuple(part.codes.tolist()) for k in range(3) for part in method._draw_subspaces(state, k)]
+    assert len(set(draws)) == 9
+    small = build(ChainTFIM(n_sites=4, range=1, coupling=1.0, field=1.0), infer=replace(INFER, draws=2000))
+    records = [small.measure(small.init(3), k) for k in range(3)]
+    assert all(record["size"] == 16 for record in records)
+    assert len({record["trace"][0] for record in records}) == 3
+
+
+def test_seeds_give_other_networks() -> None:
+    first, second = build().init(3), build().init(4)
+    for a, b in ((first.flow, second.flow), (first.nqs, second.nqs)):
+        assert not torch.equal(next(a.parameters()), next(b.parameters()))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_initial_parameters_do_not_depend_on_the_dtype(dtype: str) -> None:
     reference = build(dtype="float32").init(3)
@@ -321,7 +353,6 @@ def test_chunks_do_not_matter(regions: int | None, chunk: int) -> None:
     torch.testing.assert_close(part_gradients, whole_gradients, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.xfail(strict=True, reason="torch.randn depends on the size of the request, hence on the chunk")
 def test_chunks_do_not_change_the_noise() -> None:
     system = ChainTFIM(n_sites=5, range=2, coupling=1.0, field=1.0)
     losses = []
@@ -484,27 +515,30 @@ def test_learning_rate_falls_on_a_plateau() -> None:
     assert steady.measure(steady.init(3), 0)["learning_rate"] == 1e-4
 
 
-@pytest.mark.parametrize(
-    ("n_sites", "draws", "limit"), [(8, 400, 3e-4), (10, 800, 3e-4)], ids=["all states", "part of the basis"]
-)
-def test_learns_the_ground_state(n_sites: int, draws: int, limit: float) -> None:
+@pytest.mark.parametrize(("n_sites", "draws", "best"), [(8, 800, 1e-3), (10, 1500, 6e-3)])
+def test_learns_the_ground_state(n_sites: int, draws: int, best: float) -> None:
+    """One subspace may miss an aligned state (3e-3) or its NQS may be slow: the union is the sharp test."""
     system = ChainTFIM(n_sites=n_sites, range=n_sites // 2, coupling=1.0, field=1.0)
     exact = dense.lowest(dense.ring(n_sites, n_sites // 2, 1.0, 1.0))
     infer = SubspaceInferConfig(
-        units=2, seed=1, draws=draws, iterations=400, lr=5e-3, plateau_factor=0.5, plateau_patience=20
+        units=4, seed=1, draws=draws, iterations=400, lr=5e-3, plateau_factor=0.5, plateau_patience=20
     )
-    method = build(system, "float32", infer, draws=draws, flow_hidden=[32, 32], regions=64, patience=15)
-    state = method.init(3)
+    method = replace(METHOD, draws=draws, flow_hidden=[32, 32], regions=64, patience=15)
+    train = replace(TRAIN, method=method, optimizer=AdamConfig(lr=1e-3, betas=(0.9, 0.999)))
+    model = SubspaceFlow(system, train, infer, "cpu")
+    state = model.init(3)
     metrics = []
     for k in range(40):
-        metrics.append(method.step(state, k))
-        if method.converged(state):
+        metrics.append(model.step(state, k))
+        if model.converged(state):
             break
-    assert min(m["energy_min"] for m in metrics) > exact - 1e-5
-    result = method.summarise([method.measure(state, k) for k in range(2)])
-    for name in ("energy", "subspace_floor", "union_floor"):
-        value = result.estimate(name).value
-        assert exact - 1e-9 * abs(exact) <= value <= exact + limit * abs(exact)
+    assert min(m["energy_min"] for m in metrics) > exact - 1e-9 * abs(exact)
+    assert metrics[-1]["unique_fraction_max"] < metrics[0]["unique_fraction_max"]
+    result = model.summarise([model.measure(state, k) for k in range(infer.units)])
+    limits = {"energy": 2e-2, "lowest_energy": best, "subspace_floor": 1e-2, "union_floor": 1e-5}
+    for name, limit in limits.items():
+        error = (result.estimate(name).value - exact) / abs(exact)
+        assert -1e-9 <= error <= limit, name
 
 
 def test_flow_learns_to_prefer_aligned_states() -> None:
@@ -592,7 +626,6 @@ def test_refused_inference(changes: dict[str, Any]) -> None:
         replace(INFER, **changes)
 
 
-@pytest.mark.xfail(strict=True, reason="1 passes the check of the configuration, and torch refuses it afterwards")
 def test_plateau_factor_of_one() -> None:
     try:
         method = build(infer=replace(INFER, plateau_factor=1.0, iterations=2))

@@ -34,9 +34,9 @@ def start_and_wait_for(overrides: list[str], results: Path, lines: int) -> subpr
     process = subprocess.Popen(command(overrides, results), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if any((p / "progress.json").exists() for p in results.glob("_store/*/*.partial")):
-            if lines_written(results) >= lines:
-                break
+        committed = any((p / "progress.json").exists() for p in results.glob("_store/*/*.partial"))
+        if committed and lines_written(results) >= lines:
+            break
         time.sleep(0.005)
     return process
 

@@ -157,7 +157,10 @@ def test_command_line_prints_energy_reference_and_where_the_report_is(
     assert "differs from the paper" in text
     assert (page.parent / "training.png").stat().st_size > 5000
     data = json.loads((page.parent / "result.json").read_text())
-    assert Result.from_json(data["result"]).estimate("energy").value > Result.from_json(data["reference"]).estimates[0].value
+    assert (
+        Result.from_json(data["result"]).estimate("energy").value
+        > Result.from_json(data["reference"]).estimates[0].value
+    )
 
 
 def test_energy_below_the_exact_one_is_a_bug_that_shows(

@@ -136,7 +136,7 @@ def region_points(
     """
     shape = (spins.shape[0], count, spins.shape[1])
     noise = torch.randn(shape, generator=generator, device=spins.device, dtype=dtype)
-    return centre * spins[:, None, :].to(dtype) + width * noise
+    return noise.mul_(width).add_(centre * spins[:, None, :].to(dtype))
 
 
 def log_region_probability(flow: RealNVP, points: Tensor) -> Tensor:

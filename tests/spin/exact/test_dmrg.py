@@ -85,7 +85,8 @@ def test_disordered_terms_agree_with_dense() -> None:
     terms = [PauliTerm(-v, "zz", bond) for bond, v in couplings.items()]
     terms += [PauliTerm(-h, "x", (site,)) for site, h in enumerate(fields)]
     states = initial_states(terms, 6)
-    assert len(states) == 2 and {state.count("down") % 2 for state in states} == {0, 1}
+    assert len(states) == 2
+    assert {state.count("down") % 2 for state in states} == {0, 1}
     energies = [dmrg()._series(terms, 6, state)[-1].energy for state in states]
     assert min(energies) == pytest.approx(lowest(ising(6, couplings, fields)), abs=1e-9)
 
@@ -113,7 +114,8 @@ def test_critical_chain_of_twenty_is_covered_by_sigma() -> None:
     system = chain(20)
     energy = dmrg(8, 16, tolerance=1e-8, max_sweeps=6).run(system).estimate("energy")
     exact = FreeFermions().run(system).estimate("energy").value
-    assert energy.sigma is not None and abs(energy.value - exact) <= energy.sigma < 1e-2
+    assert energy.sigma is not None
+    assert abs(energy.value - exact) <= energy.sigma < 1e-2
 
 
 def test_repeats_bit_for_bit() -> None:
