@@ -176,7 +176,7 @@ def _provenance(table: Table) -> list[str]:
     for done in table.finished:
         if done.found.reference is not None:
             status = done.found.reference.status
-            text = f"{status['kind']}, {duration(status['seconds'])}, {memory(status['peak_bytes'])} peak"
+            text = f"{status['kind']}, {duration(status['seconds'])}, {memory(status['peak_bytes'])} of memory"
             lines.append(f"- {done.task.cell.row}: reference by {text}")
     return lines
 

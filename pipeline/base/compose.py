@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -145,8 +146,15 @@ def known_keys(config: DictConfig) -> list[str]:
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        yield
+    """Hydra's compose API; inside a job of a sweep, Hydra's own state is put back afterwards."""
+    current = GlobalHydra.instance()
+    outer = current.hydra
+    current.hydra = None
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 @functools.cache

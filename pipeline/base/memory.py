@@ -7,18 +7,31 @@ import resource
 from pathlib import Path
 
 
-def reset_peak() -> None:
-    """Start a new measurement where the kernel allows it (Linux); elsewhere the peak is the process's own."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+class PeakMemory:
+    """Memory that a stretch of work needs on top of what the process (Python, libraries, earlier work) holds already.
+
+    Where the kernel cannot reset the high-water mark (anything but Linux) it is a lower bound.
+    """
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._before = _status_bytes("VmRSS") or _peak()
+
+    def bytes(self) -> int:
+        """Peak so far minus the resident size at the start."""
+        return max(0, _peak() - self._before)
 
 
-def peak_bytes() -> int:
-    """Largest resident size since :func:`reset_peak`, imported libraries included."""
+def _peak() -> int:
+    return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _status_bytes(field: str) -> int | None:
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return None

@@ -9,7 +9,7 @@ from pipeline.base.checkpoint import write_json
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
 from pipeline.base.formatting import duration
 from pipeline.base.loop import Loop, load_all_records
-from pipeline.base.memory import peak_bytes, reset_peak
+from pipeline.base.memory import PeakMemory
 from pipeline.base.result import Result
 from pipeline.base.store import Entry, Work
 from pipeline.stages.compose import baseline_name
@@ -33,7 +33,7 @@ def baseline(context: Context) -> Entry | None:
 def _compute(context: Context, name: str, work: Work) -> Entry:
     """Run the baseline; a Monte Carlo one goes through the loop and resumes."""
     solver = context.run.baseline.candidates()[name]
-    reset_peak()
+    memory = PeakMemory()
     if isinstance(solver, MonteCarloBaseline):
         result, seconds = _monte_carlo(context, solver, work)
     else:
@@ -44,7 +44,7 @@ def _compute(context: Context, name: str, work: Work) -> Entry:
     facts: dict[str, Any] = {
         "name": name,
         "kind": solver.kind,
-        "peak_bytes": peak_bytes(),
+        "peak_bytes": memory.bytes(),
         "device": "cpu",
     }
     return work.finish(nodes=stage_nodes(context.run)["baseline"], seconds=seconds, facts=facts)

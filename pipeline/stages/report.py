@@ -98,7 +98,7 @@ def _facts(output: RunOutput) -> list[str]:
         facts.append(f"infer: {_cost(output.inferred)}; errors are standard errors over independent units")
     if output.reference:
         peak = memory(output.reference.status["peak_bytes"])
-        facts.append(f"baseline: {output.reference.status['kind']}, {_cost(output.reference)}, peak memory {peak}")
+        facts.append(f"baseline: {output.reference.status['kind']}, {_cost(output.reference)}, {peak} of memory")
     for entry in (output.inferred, output.reference):
         facts += list(entry.result().notes) if entry else []
     return facts

@@ -17,7 +17,7 @@ HEADER = (
     "rel. error",
     "vs paper",
     "union floor",
-    "rel. error",
+    "floor rel. error",
     "reference",
     "kind",
     *(f"{name} paper" for _, name in OTHERS),

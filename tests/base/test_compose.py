@@ -83,6 +83,16 @@ def test_sampler_and_method_that_do_not_fit_the_system() -> None:
         compose_run(["system=u1_pure_gauge"])
 
 
+def test_parts_that_do_not_fit_each_other() -> None:
+    with pytest.raises(ConfigError, match=r"ansatz=MLPConfig: does not give log ψ.*ansatz=rbm"):
+        compose_run(["method=vmc", "ansatz=mlp"])
+    with pytest.raises(ConfigError, match=r"sampler=none: method=vmc needs one"):
+        compose_run(["method=vmc", "sampler=none"])
+    with pytest.raises(ConfigError, match=r"samples by its flow; use sampler=none"):
+        compose_run(["sampler=exhaustive"])
+    compose_run(["ansatz=rbm"])
+
+
 def test_bad_input_is_reported_before_torch_is_imported() -> None:
     code = (
         "import sys; from pipeline.stages.cli import main; status = main(['system.n_site=3']); "
@@ -106,7 +116,7 @@ def test_every_paper_composes_at_every_scale(paper: str, scale: str) -> None:
     [(g, c) for g, cs in groups().items() for c in cs if "/" not in g and g not in ("paper", "scale", "baseline")],
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    fitting = {"u1_pure_gauge": ["stages=[baseline]"], "none": []}.get(choice, [])
+    fitting = {"u1_pure_gauge": ["stages=[baseline]"], "exhaustive": ["method=vmc"]}.get(choice, [])
     compose_run([f"{group}={choice}", *fitting])
 
 

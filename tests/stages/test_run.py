@@ -171,6 +171,16 @@ def test_energy_below_the_exact_one_is_a_bug_that_shows(
     assert "BELOW-BOUND" in capsys.readouterr().out
 
 
+def test_sweep_over_groups_and_on_a_parallel_launcher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = ["-m", "method=vmc", "system=chain_tfim,square_tfim", "train.steps=2", "stages=[train,infer,baseline]"]
+    sweep += ["tracker=none", "progress=false", f"results_dir={tmp_path}"]
+    assert cli.main(sweep) == 0
+    assert "2 of 2 runs finished" in capsys.readouterr().out
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "train.seed=1,2"]
+    assert cli.main([*sweep, *launcher]) == 0
+    assert "4 of 4 runs finished" in capsys.readouterr().out
+
+
 def test_sweep_reports_every_failure_and_reruns_as_a_no_op(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
