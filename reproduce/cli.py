@@ -121,7 +121,7 @@ def changes_numbers(override: str) -> bool:
 
 def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
     """Run what the store does not have; every task comes back, finished or with the reason why not."""
-    found = {task.id: find(task) for task in tasks}
+    found = {task.id: find(task, say) for task in tasks}
     todo = [task for task in tasks if found[task.id].missing]
     failures: dict[str, str] = {}
     if todo:
@@ -135,7 +135,7 @@ def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
         finally:
             progress.close()
         failures = {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason}
-        found |= {task.id: find(task) for task in todo}
+        found |= {task.id: find(task, say) for task in todo}
     return [
         Finished(task, found[task.id], failures.get(task.id) or _incomplete(found[task.id].missing)) for task in tasks
     ]
@@ -161,7 +161,7 @@ def _print_plan(artefact: Artefact, tasks: Sequence[Task], folder: Path) -> None
     history = past_seconds(folder)
     body, total, unknown = [], 0.0, 0
     for task in tasks:
-        found = find(task)
+        found = find(task, say, repair=False)
         seconds = estimate_seconds(task, found, history)
         total += seconds or 0.0
         unknown += seconds is None

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import UserError
-from pipeline.base.keys import plain
 from pipeline.base.provenance import source_digest
 from pipeline.base.schema import RunConfig
 from pipeline.base.store import Entry
 from pipeline.stages.compose import baseline_name, compose_run
 from pipeline.stages.context import Context, baseline_key, infer_key, train_key
+from pipeline.stages.cuts import differences
 from pipeline.stages.train import find_trained
 from reproduce.artefact import Artefact, Cell
-
-HASHED = ("system", "train", "infer", "baseline")
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,9 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
     return [_task(artefact, cell, seed, scale, tuple(user)) for cell in cells for seed in cell.seeds]
 
 
-def find(task: Task) -> Found:
-    """Look a task's entries up, verified."""
-    context = task.context(notify=lambda _: None)
+def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Found:
+    """Look a task's entries up, verified; damaged ones are named and, with ``repair``, set aside."""
+    context = task.context(notify=notify, repair=repair)
     stages = task.run.stages
     missing: list[str] = []
     trained = inferred = reference = None
@@ -136,7 +134,7 @@ def past_seconds(folder: Path) -> dict[str, float]:
     seconds: dict[str, dict[str, float]] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            seconds.setdefault(row["cell"], {})[row["seed"]] = float(row["seconds"])
+            seconds.setdefault(f"{row['cell']}/{row['method']}", {})[row["seed"]] = float(row["seconds"])
     return {cell: sum(by_seed.values()) / len(by_seed) for cell, by_seed in seconds.items()}
 
 
@@ -148,29 +146,6 @@ def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str
     overrides = (*physics, f"scale={scale}", *user)
     run = compose_run(overrides)
     return Task(artefact.id, cell, seed, overrides, run, differences(compose_run((*physics, "scale=paper")), run))
-
-
-def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
-    """``key: paper → here`` for everything hashed that differs; parts that no stage of the run uses are left out."""
-    sections = [s for s in HASHED if s == "system" or _used(s, here)]
-    old = _leaves({s: plain(getattr(paper, s)) for s in sections})
-    new = _leaves({s: plain(getattr(here, s)) for s in sections})
-    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-    return tuple(f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in keys)
-
-
-def _used(section: str, run: RunConfig) -> bool:
-    return section in run.stages or (section == "train" and "infer" in run.stages)
-
-
-def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(node, dict):
-        return {k: v for name, child in node.items() for k, v in _leaves(child, f"{prefix}{name}.").items()}
-    return {prefix[:-1]: node}
-
-
-def _shown(value: Any) -> str:
-    return "all" if value is None else str(value).replace(" ", "")
 
 
 def _source_of(entry: Entry) -> str:

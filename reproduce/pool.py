@@ -112,7 +112,11 @@ class _Pool:
     def _feed(self, worker: _Worker) -> None:
         worker.task = None
         if self.waiting:
-            worker.give(self.waiting.pop(0))
+            task = self.waiting.pop(0)
+            try:
+                worker.give(task)
+            except OSError:
+                self._replace(worker)
 
     def _receive(self, worker: _Worker) -> None:
         try:
@@ -180,7 +184,11 @@ def _serve(connection: Connection) -> None:
         except (EOFError, OSError):
             return
         signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
-        connection.send(("end", _execute(run, label, group, connection)))
+        reason = _execute(run, label, group, connection)
+        try:
+            connection.send(("end", reason))
+        except OSError:
+            return  # the parent is gone; what was finished is in the store
 
 
 def _execute(run: RunConfig, label: str, group: str, connection: Connection) -> str | None:

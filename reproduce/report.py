@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.base.checkpoint import write_json
 from pipeline.base.formatting import duration, memory
 from pipeline.base.store import sha256
+from pipeline.stages.cuts import holding
 from reproduce.artefact import FOLDER, Artefact, Rendering
 from reproduce.tables import CELL_FIELDS, CURVE_FIELDS, RUN_FIELDS, CellRow, Finished, Table, write_csv
 
@@ -146,7 +147,8 @@ def _cuts(table: Table) -> list[str]:
         scope = "" if set(where) >= set(trained) else " (references)" if set(where) >= set(references) else None
         scope = f" ({', '.join(dict.fromkeys(where))})" if scope is None else scope
         lines.append(f"- {cut}{scope}")
-    deviations = list(dict.fromkeys(text for d in table.finished for text in d.task.run.deviations))
+    cuts_found = [cut for d in table.finished for cut in d.task.cuts]
+    deviations = holding((text for d in table.finished for text in d.task.run.deviations), cuts_found)
     if not lines:
         return ["Nothing is cut: these are the paper's own settings."]
     if deviations:

@@ -12,7 +12,7 @@ from pipeline.analysis.verdict import relative_error, vs_reference
 from pipeline.base.result import Curve, Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column
 from reproduce.plan import Found, Task
-from reproduce.published import Published, published, vs_paper
+from reproduce.published import Published, VsPaper, published, vs_paper
 
 CELL_FIELDS = [
     "artefact",
@@ -122,6 +122,7 @@ class Table:
     """Everything a renderer needs of one artefact at one scale.
 
     Attributes:
+        other_system: an override changed the physics, so that printed numbers belong to another system.
         rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
         finished: the runs.
     """
@@ -130,6 +131,7 @@ class Table:
         self.artefact, self.scale, self.finished = artefact, scale, list(finished)
         self.numbers = [n for n in published(artefact.paper) if n.artefact == artefact.id]
         self._references = {f.task.cell.row: f for f in finished if f.task.cell.method == "reference" and f.result}
+        self.other_system = any(cut.startswith("system.") for done in self.finished for cut in done.task.cuts)
         self.rows = self._cell_rows()
 
     def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
@@ -198,7 +200,7 @@ class Table:
 
     def _where(self, done: Finished) -> dict[str, Any]:
         cell = done.task.cell
-        return {"artefact": self.artefact.id, "cell": cell.id, "method": cell.method, "seed": done.task.seed}
+        return {"artefact": self.artefact.id, "cell": cell.row, "method": cell.method, "seed": done.task.seed}
 
     def _cell_rows(self) -> list[CellRow]:
         rows = []
@@ -229,8 +231,8 @@ class Table:
             reference_sigma=reference.sigma if reference else None,
             reference_kind=self.reference_kind(cell.row) if reference else "",
             rel_error_ours=relative_error(ours.value, reference.value) if ours and reference else None,
-            rel_error_published=relative_error(number.value, reference.value) if number and reference else None,
-            vs_paper=vs_paper(ours.value, ours.sigma, number) if ours else "failed",
+            rel_error_published=self._printed_error(number, reference),
+            vs_paper=self._vs_paper(ours, number),
             vs_reference=vs_reference(ours, reference) if ours else "none",
             cuts="; ".join(runs[0].task.cuts),
             scale=self.scale,
@@ -254,9 +256,20 @@ class Table:
             reference=reference.value if reference else None,
             reference_sigma=reference.sigma if reference else None,
             reference_kind=self.reference_kind(number.cell) if reference else "",
-            rel_error_published=relative_error(number.value, reference.value) if reference else None,
+            rel_error_published=self._printed_error(number, reference),
             scale=self.scale,
         )
+
+    def _vs_paper(self, ours: Estimate | None, number: Published | None) -> VsPaper:
+        if ours is None:
+            return "failed"
+        return "different-system" if self.other_system and number else vs_paper(ours.value, ours.sigma, number)
+
+    def _printed_error(self, number: Published | None, reference: Estimate | None) -> float | None:
+        """Of a printed number; None where the reference belongs to another system than the paper's."""
+        if number is None or reference is None or self.other_system:
+            return None
+        return relative_error(number.value, reference.value)
 
 
 def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
@@ -278,7 +291,9 @@ def _training_curves(done: Finished) -> Iterable[Curve]:
     metrics = done.found.trained.metrics()
     names = [n for n in (metrics[0] if metrics else {}) if n not in ("loop", "k", "seconds")]
     for name in names:
-        yield Curve.of(f"train/{name}", "step", name, [m["k"] for m in metrics], [m[name] for m in metrics])
+        unit = "total" if name.startswith(("energy", "floor")) else "1"
+        steps, values = [m["k"] for m in metrics], [m[name] for m in metrics]
+        yield Curve.of(f"train/{name}", "step", name, steps, values, unit=unit)
 
 
 def write_csv(path: Path, fields: Sequence[str], lines: Iterable[dict[str, Any]]) -> None:

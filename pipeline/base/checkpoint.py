@@ -18,12 +18,16 @@ import numpy as np
 
 def save_tree(path: Path, tree: dict[str, Any]) -> None:
     """Write ``tree`` to ``path`` atomically."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays: dict[str, np.ndarray] = {}
     skeleton = _pack(tree, arrays)
     with atomic_path(path) as temporary:
-        save_file(arrays, str(temporary), metadata={"tree": json.dumps(skeleton)})
+        try:
+            save_file(arrays, str(temporary), metadata={"tree": json.dumps(skeleton)})
+        except SafetensorError as error:  # how the library reports a full disk
+            raise OSError(f"{path.name} cannot be written: {error}") from error
 
 
 def load_tree(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ groups, then the keys, then the types, then what the typed nodes themselves chec
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, Sweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import AnyNode, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pipeline.base.errors import ConfigError, UserError, did_you_mean
@@ -85,7 +86,8 @@ def parse_override(text: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        raise ConfigError(text, None, "is not of the form key=value") from error
+        hint = "quote special characters inside the value: key='\"...\"'" if "=" in text else None
+        raise ConfigError(text, None, "is not of the form key=value", hint) from error
     if override.is_add() or override.is_delete():
         raise ConfigError(text, None, "keys can be set, not added or deleted: write key=value")
     return override
@@ -95,21 +97,23 @@ def check_sweep(overrides: Sequence[str]) -> None:
     """Check groups, keys and types of a multirun: each swept value by itself, against the rest as given.
 
     Raises:
-        ConfigError: as :func:`compose_config`.
+        ConfigError: as :func:`compose_config`; every combination of swept groups is checked.
     """
     parsed = [parse_override(text) for text in overrides]
-    fixed = [o for o in parsed if not o.is_sweep_override() and _is_group(o)]
-    swept = [o for o in parsed if o.is_sweep_override()]
-    first = [next(_sweep_values(o)) for o in swept if _is_group(o)]
-    base = [o.input_line or "" for o in fixed] + first
-    config = compose_config(base)
     for override in parsed:
-        for text in _sweep_values(override) if override.is_sweep_override() else [override.input_line or ""]:
-            single = parse_override(text)
-            if _is_group(single):
-                _check_choice(single)
-            else:
-                set_value(config.copy(), single)
+        if isinstance(override.value(), Glob):
+            raise ConfigError(override.get_key_element(), None, "name the choices of a sweep one by one, as in a,b,c")
+    choices = [_single_values(o) for o in parsed if _is_group(o)]
+    values = [text for o in parsed if not _is_group(o) for text in _single_values(o)]
+    for combination in itertools.product(*choices):
+        config = compose_config(combination)
+        for text in values:
+            set_value(config.copy(), parse_override(text))
+
+
+def _single_values(override: Override) -> list[str]:
+    """``key=value`` for every value of an override, swept or not."""
+    return list(_sweep_values(override)) if override.is_sweep_override() else [override.input_line or ""]
 
 
 def set_value(config: DictConfig, override: Override) -> None:
@@ -121,10 +125,20 @@ def set_value(config: DictConfig, override: Override) -> None:
     key, value = override.get_key_element(), override.value()
     if not _exists(config, key):
         raise ConfigError(key, None, "no such key", _suggestion(config, key))
-    if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict):
+    parent, _, name = key.rpartition(".")
+    node = (OmegaConf.select(config, parent) if parent else config)._get_node(name)
+    if name == "_target_" or (isinstance(node, AnyNode) and key.startswith("train.")):
+        raise ConfigError(key, _shown(value), "is chosen by its group", "as in ansatz=mlp, sampler=exhaustive")
+    if "${" in str(value) or isinstance(value, Sweep):
+        allowed = "several values are a sweep, which needs -m" if isinstance(value, Sweep) else "must be a plain value"
+        raise ConfigError(key, None if isinstance(value, Sweep) else _shown(value), allowed)
+    if isinstance(node, DictConfig) and not isinstance(value, dict) and not (value is None and node._is_optional()):
         raise ConfigError(key, _shown(value), f"must be {_TYPE_NAMES['DictConfig']}", _siblings(config, key + "."))
     try:
-        OmegaConf.update(config, key, value)
+        if isinstance(node, DictConfig) and node._is_none() and isinstance(value, dict):
+            kind: Any = node._metadata.ref_type  # the dataclass that a null stands for
+            value = OmegaConf.merge(OmegaConf.structured(kind), value)
+        OmegaConf.update(config, key, value, merge=isinstance(node, DictConfig) and not node._is_none())
     except OmegaConfBaseException as error:
         raise ConfigError(key, _shown(value), f"must be {_type_of(config, key)}") from error
 
@@ -226,7 +240,7 @@ def _siblings(config: DictConfig, key: str) -> str:
         parent = parent.rpartition(".")[0]
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{parent} has no keys below it"
+        return f"{parent} is null; set it as a whole: {parent}={{name: value, ...}}"
     return f"{parent or 'the top level'} has {', '.join(str(k) for k in node)}"
 
 

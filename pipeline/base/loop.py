@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pipeline.base.checkpoint import load_records, load_tree, save_records, save_tree, write_json
+from pipeline.base.checkpoint import atomic_path, load_records, load_tree, save_records, save_tree, write_json
 from pipeline.base.contracts import State
 from pipeline.base.errors import Interrupted, NonFiniteError
 from pipeline.base.progress import Progress, Silent
@@ -97,6 +97,9 @@ class Loop:
         run = _Run(self, name, count, keep_records, set(snapshots))
         with _signals() as interrupted:
             run.keep_snapshot()
+            if converged and run.done:
+                # a checkpoint may have been written after the rule fired and before the loop was marked finished
+                run.stopped = converged(self.state)
             while run.done < count and run.stopped is None:
                 began = time.perf_counter()
                 values = body(self.state, run.done)
@@ -104,7 +107,7 @@ class Loop:
                 run.accept(values)
                 run.stopped = converged(self.state) if converged else None
                 run.keep_snapshot()
-                if interrupted:
+                if interrupted and run.stopped is None:
                     run.checkpoint()
                     raise Interrupted(
                         f"{self.settings.label} {name}: stopped after {run.done}/{count}; run again to go on"
@@ -213,6 +216,16 @@ def load_all_records(folder: Path) -> list[dict[str, Any]]:
     return [record for path in sorted(folder.glob("records-*.npz")) for record in load_records(path)]
 
 
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a stage whose loops are all finished; what is left still resumes."""
+    progress = json.loads((folder / "progress.json").read_text())
+    if not (progress["state"] or "").startswith("state-"):
+        progress["state"] = progress["state_sha256"] = None
+        write_json(folder / "progress.json", progress)
+    for path in folder.glob("checkpoint-*.safetensors"):
+        path.unlink()
+
+
 def reopen(folder: Path, name: str, *, from_step: int | None = None) -> None:
     """Make a finished loop of a copied entry continue: from its last unit, or from a kept state.
 
@@ -273,7 +286,8 @@ def _truncate(path: Path, loop: str, done: int) -> None:
             continue  # the torn last line of a killed run
         if line["loop"] != loop or line["k"] < done:
             kept.append(text + "\n")
-    path.write_text("".join(kept))
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(kept))
 
 
 @contextmanager
@@ -286,8 +300,10 @@ def _signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         seen.append(number)
 
+    # a signal that is ignored stays ignored: a worker leaves the terminal's SIGINT to its parent, which passes it on
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
     try:
-        previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, handler) for number in numbers}
     except ValueError:  # not in the main thread: signals go elsewhere
         yield seen
         return

@@ -112,43 +112,68 @@ class Work:
 
 
 class Store:
-    """Reads and writes entries below ``root``; ``notify`` gets one line for anything a user should know."""
+    """Reads and writes entries below ``root``.
 
-    def __init__(self, root: Path, notify: Notify = print) -> None:
-        self.root, self.notify = root, notify
+    Args:
+        notify: gets one line for anything a user should know.
+        repair: set damaged entries aside; False reports them and changes nothing.
+    """
+
+    def __init__(self, root: Path, notify: Notify = print, repair: bool = True) -> None:
+        self.root, self.notify, self.repair = root, notify, repair
 
     def path(self, stage: str, key: str) -> Path:
         """Folder of an entry."""
         return self.root / stage / key
 
     def find(self, stage: str, key: str) -> Entry | None:
-        """The finished entry, verified, or None. A damaged entry is set aside and reported."""
-        path = self.path(stage, key)
-        old = path.with_name(key + ".old")
-        if old.exists() and not path.exists():
-            # killed between the two renames of a replacement
-            os.rename(old, path)
-        if not path.exists():
+        """The finished entry, verified, or None. A damaged entry is reported and set aside."""
+        path, old = self.path(stage, key), self.path(stage, key + ".old")
+        if path.exists() and not old.exists() and _problem(path) is None:
+            return Entry(path, json.loads((path / "status.json").read_text()))
+        if not path.exists() and not old.exists():
             return None
+        if not self.repair:
+            self.notify(f"{stage}/{key} is damaged ({_problem(path) or 'a replacement was cut short'})")
+            return None
+        lock = self._lock(stage, key)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None  # it is being replaced at this moment; whoever needs it takes the lock and looks again
+        try:
+            return self._find_or_repair(stage, key)
+        finally:
+            lock.release()
+
+    def _find_or_repair(self, stage: str, key: str) -> Entry | None:
+        """As :meth:`find`, with the lock held, so that renames meet no other process."""
+        path, old = self.path(stage, key), self.path(stage, key + ".old")
+        if old.exists() and not path.exists():
+            os.rename(old, path)  # killed between the two renames of a replacement
+        shutil.rmtree(old, ignore_errors=True)
         problem = _problem(path)
         if problem is None:
             return Entry(path, json.loads((path / "status.json").read_text()))
-        aside = path.with_name(key + ".corrupt")
+        aside = self.path(stage, key + ".corrupt")
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(path, aside)
         self.notify(f"{stage}/{key} is damaged ({problem}); it is set aside as {aside.name} and computed again")
         return None
 
+    def _lock(self, stage: str, key: str) -> FileLock:
+        """The lock of an entry; the same process may take it again."""
+        (self.root / stage).mkdir(parents=True, exist_ok=True)
+        return FileLock(str(self.root / stage / f"{key}.lock"), is_singleton=True)
+
     @contextmanager
     def work(self, stage: str, key: str) -> Iterator[Work]:
         """Hold the lock of (stage, key) and its ``.partial`` folder; waits, with one line, for another process."""
-        folder = self.root / stage
-        folder.mkdir(parents=True, exist_ok=True)
-        lock, owner = FileLock(str(folder / f"{key}.lock")), folder / f"{key}.owner"
+        lock, owner = self._lock(stage, key), self.root / stage / f"{key}.owner"
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            holder = owner.read_text().strip() if owner.exists() else "another process"
+            holder = _read(owner) or "another process"
             self.notify(f"{stage}/{key} is being computed by {holder}; waiting for it")
             lock.acquire()
         try:
@@ -159,6 +184,14 @@ class Store:
             owner.unlink(missing_ok=True)
         finally:
             lock.release()
+
+
+def _read(path: Path) -> str:
+    """The content of a small file that may vanish at any moment."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _checksum(status: dict[str, Any]) -> str:

@@ -15,6 +15,9 @@ from pipeline.spin import lattice
 MAX_PACKED_SITES = 62
 """A basis state of this many spins fits one signed 64-bit word."""
 
+MOST_SITES = 4096
+"""Nothing here treats more, and a slip of the keyboard should not fill the memory with bonds."""
+
 
 @dataclass
 class SpinSystem:
@@ -51,7 +54,7 @@ class ChainTFIM(SpinSystem):
 
     def __post_init__(self) -> None:
         checks.one_of("system.kind", self.kind, ["chain_tfim"])
-        checks.at_least("system.n_sites", self.n_sites, 2)
+        checks.between("system.n_sites", self.n_sites, 2, MOST_SITES)
         checks.finite("system.coupling", self.coupling)
         checks.finite("system.field", self.field)
         largest = self.n_sites // 2
@@ -96,6 +99,7 @@ class SquareTFIM(SpinSystem):
         low = 3 if self.periodic else 1
         checks.at_least("system.length_x", self.length_x, low)
         checks.at_least("system.length_y", self.length_y, low)
+        checks.between("system.length_x * system.length_y", self.size, 1, MOST_SITES)
         checks.finite("system.coupling", self.coupling)
         checks.finite("system.field", self.field)
 
@@ -146,6 +150,8 @@ class AdamConfig:
 
     def __post_init__(self) -> None:
         checks.positive("train.optimizer.lr", self.lr)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError("train.optimizer.betas", list(self.betas), "must be two numbers in [0, 1)")
 
 
 @dataclass
@@ -163,7 +169,8 @@ class SubspaceFlowConfig:
         stop: ``unique`` (paper: all unique fractions below unique_threshold), ``floor`` (keep the state with the
             lowest mean subspace floor; once the paper's rule has fired, stop after ``patience`` steps without a new
             one) or ``never``.
-        chunk: memory only: largest number of flow or NQS evaluations held in memory at once.
+        chunk: largest number of flow or NQS evaluations held in memory at once; sums are split by it, so that the
+            last bits depend on it.
     """
 
     version: ClassVar[int] = 1

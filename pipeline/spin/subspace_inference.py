@@ -82,11 +82,12 @@ class SubspaceInference:
         """Mean, standard error and spread over subspaces; the union floor is one number without error."""
         n = len(records)
         union = Subspace(torch.from_numpy(np.concatenate([r["codes"] for r in records])), self.hamiltonian.to("cpu"))
+        lowest = min(float(r["energy"]) for r in records)
         estimates = [
             _average("energy", [r["energy"] for r in records], "total", "variational"),
             _average("subspace_floor", [r["floor"] for r in records], "total", "variational"),
             Estimate("union_floor", union.floor(), 0.0, "none", None, "total", "variational", n),
-            Estimate("lowest_energy", min(float(r["energy"]) for r in records), None, unit="total", n=n),
+            Estimate("lowest_energy", lowest, 0.0, unit="total", bound="variational", n=n),
             _average("subspace_size", [r["size"] for r in records], "1", "none"),
             Estimate("union_size", float(len(union)), unit="1", n=n),
             _average("unique_fraction", [r["size"] / self.infer.draws for r in records], "1", "none"),

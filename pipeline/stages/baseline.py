@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.base.checkpoint import write_json
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
 from pipeline.base.formatting import duration
-from pipeline.base.loop import Loop, load_all_records
+from pipeline.base.loop import Loop, drop_checkpoints, load_all_records
 from pipeline.base.memory import PeakMemory
 from pipeline.base.result import Result
 from pipeline.base.store import Entry, Work
@@ -39,8 +39,6 @@ def _compute(context: Context, name: str, work: Work) -> Entry:
     else:
         result, seconds = _direct(context, solver)
     write_json(work.path / "result.json", result.to_json())
-    for checkpoint in work.path.glob("checkpoint-*.safetensors"):
-        checkpoint.unlink()
     facts: dict[str, Any] = {
         "name": name,
         "kind": solver.kind,
@@ -67,4 +65,5 @@ def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tu
     loop = Loop(work.path, state, context.loop_settings(tracked=False))
     warmup = loop.run("warmup", solver.step, solver.warmup)
     outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
+    drop_checkpoints(work.path)
     return solver.summarise(load_all_records(work.path)), warmup.seconds + outcome.seconds

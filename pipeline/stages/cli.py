@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.checkpoint import write_json
-from pipeline.base.compose import CONF, compose_config, groups
+from pipeline.base.compose import CONF, compose_config, groups, parse_override
 from pipeline.base.console import describe_crash, guarded, say
 from pipeline.base.errors import ConfigError, Interrupted, UserError
 from pipeline.base.progress import make_progress
 from pipeline.base.schema import RunConfig
 from pipeline.stages.compose import check_sweep, compose_run
 from pipeline.stages.context import Context
+from pipeline.stages.cuts import differences, holding
 
 HELP = """\
 usage: python -m pipeline [-m] [key=value ...]
@@ -81,19 +82,27 @@ def _single(overrides: list[str]) -> int:
     run = compose_run(overrides)
     if not sys.stderr.isatty() and run.progress:
         say(f"{run.system.kind}: stages {', '.join(run.stages)}")
-    summary = run_and_report(run, label=str(run.system.kind))
+    summary = run_and_report(run, str(run.system.kind), deviations(run, overrides))
     for line in summary["lines"]:
         print(line)
     return 1 if summary["broken"] else 0
 
 
-def run_and_report(run: RunConfig, label: str = "") -> dict[str, Any]:
+def deviations(run: RunConfig, overrides: Sequence[str]) -> list[str]:
+    """Sentences of the scale about what it changes, as far as the user has not changed it back."""
+    if not run.deviations:
+        return []
+    paper = compose_run([*(o for o in overrides if not o.startswith("scale=")), "scale=paper"])
+    return holding(run.deviations, differences(paper, run))
+
+
+def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> dict[str, Any]:
     """Execute a run, write its report and return what to print."""
-    from pipeline.stages.report import HEADERS, report, rows
+    from pipeline.stages.report import HEADERS, facts, report, rows
     from pipeline.stages.run import execute
 
     progress = make_progress(run.progress)
-    context = Context(run, label=label, progress=progress, notify=say)
+    context = Context(run, label=label, progress=progress, notify=say, deviations=list(said))
     try:
         output = execute(context)
     finally:
@@ -102,11 +111,10 @@ def run_and_report(run: RunConfig, label: str = "") -> dict[str, Any]:
     table = rows(output)
     from tabulate import tabulate
 
-    lines = [tabulate([row.cells() for row in table], headers=HEADERS, disable_numparse=True)]
-    if output.reference:
-        lines.append(f"reference: {output.reference.status['kind']} ({output.reference.name})")
+    lines = [tabulate([row.cells() for row in table], headers=HEADERS, disable_numparse=True)] if table else []
+    lines += facts(output)
     if folder is not None:
-        lines.append(f"report:    {folder / 'report.md'}")
+        lines.append(f"report: {folder / 'report.md'}")
     broken = any(row.verdict == "BELOW-BOUND" for row in table)
     headline = next((row.cells() for row in table if row.estimate.name == "energy"), table[0].cells() if table else [])
     return {"lines": lines, "broken": broken, "headline": headline}
@@ -114,25 +122,38 @@ def run_and_report(run: RunConfig, label: str = "") -> dict[str, Any]:
 
 def _sweep(overrides: list[str]) -> int:
     """Every combination through Hydra's launcher; then what each job came to, failures last."""
-    hydra_overrides = [o for o in overrides if o.startswith("hydra")]
-    check_sweep([o for o in overrides if o not in hydra_overrides])
-    folder = _sweep_folder(overrides)
+    ours = [o for o in overrides if not o.startswith(("hydra.", "hydra/"))]
+    check_sweep(ours)
+    folder = _sweep_folder(ours)
     import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     entry = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)
     saved = sys.argv
-    sys.argv = ["pipeline", "--multirun", *overrides, f"hydra.sweep.dir={folder}"]
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    sys.argv = ["pipeline", "--multirun", *overrides, f"hydra.sweep.dir='{quoted}'"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing and exiting
     try:
         entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"the sweep cannot start: {str(error).strip().splitlines()[0]}") from error
     finally:
         sys.argv = saved
     return _summarise_sweep(folder)
 
 
 def _sweep_folder(overrides: list[str]) -> Path:
-    results = next((o.split("=", 1)[1] for o in overrides if o.startswith("results_dir=")), "results")
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    return Path(results) / "_hydra" / "sweep" / name
+    """A new folder for the outcomes; sweeping over where results go would scatter them."""
+    results = "results"
+    for override in map(parse_override, overrides):
+        if override.key_or_group == "results_dir":
+            if override.is_sweep_override():
+                raise ConfigError("results_dir", None, "cannot be swept")
+            results = str(override.value())
+    folder = Path(results) / "_hydra" / "sweep" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _job(config: Any) -> None:
@@ -144,7 +165,7 @@ def _job(config: Any) -> None:
     outcome: dict[str, Any] = {"overrides": overrides, "ok": False}
     try:
         run = compose_run(overrides)
-        summary = run_and_report(run, label=" ".join(overrides))
+        summary = run_and_report(run, " ".join(overrides), deviations(run, overrides))
         outcome |= {"ok": not summary["broken"], "headline": summary["headline"]}
         if summary["broken"]:
             outcome["reason"] = "an energy lies below the exact value"

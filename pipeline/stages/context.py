@@ -26,6 +26,8 @@ class Context:
         group: W&B group (artefact/cell, or ``runs``).
         progress: where loops report.
         notify: one line for the user.
+        deviations: sentences about the scale that hold for this run; reports print them.
+        repair: set damaged entries aside; False only looks.
     """
 
     run: RunConfig
@@ -33,6 +35,8 @@ class Context:
     group: str = "runs"
     progress: Progress = field(default_factory=Silent)
     notify: Callable[[str], None] = print
+    repair: bool = True
+    deviations: list[str] = field(default_factory=list)
     _tracker: Tracker | None = None
 
     @property
@@ -41,7 +45,7 @@ class Context:
 
     @property
     def store(self) -> Store:
-        return Store(self.results / "_store", self.notify)
+        return Store(self.results / "_store", self.notify, self.repair)
 
     def tracker(self) -> Tracker:
         """The W&B run of this run, opened at the first use."""

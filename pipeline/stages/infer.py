@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.base.checkpoint import write_json
 from pipeline.base.contracts import Method
-from pipeline.base.loop import Loop, load_all_records
+from pipeline.base.loop import Loop, drop_checkpoints, load_all_records
 from pipeline.base.result import Curve, Result
 from pipeline.base.store import Entry, Work
 from pipeline.stages.context import Context, infer_key, stage_nodes, train_key
@@ -49,8 +49,7 @@ def _infer_in(context: Context, trained: Trained, step: int, work: Work) -> Entr
     outcome = loop.run("infer", method.measure, run.infer.units, keep_records=True)
     result: Result = method.summarise(load_all_records(work.path))
     write_json(work.path / "result.json", result.to_json())
-    for checkpoint in work.path.glob("checkpoint-*.safetensors"):
-        checkpoint.unlink()
+    drop_checkpoints(work.path)
     nodes = {**stage_nodes(run)["infer"], "train_key": train_key(run), "step": step}
     facts = {"device": getattr(method, "device", "cpu"), "units": outcome.done}
     return work.finish(nodes=nodes, seconds=outcome.seconds, facts=facts)

@@ -82,26 +82,27 @@ def _page(context: Context, output: RunOutput, figure: Path | None) -> str:
         names = ", ".join(row.estimate.name for row in broken)
         lines += [f"**BELOW-BOUND: {names} lies below the exact value. This is a bug.**", ""]
     lines += [tabulate(table, headers=HEADERS, tablefmt="github", disable_numparse=True), ""]
-    lines += [f"- {text}" for text in _facts(output)]
-    lines += [f"- scale {run.scale} differs from the paper: {text}" for text in run.deviations]
+    lines += [f"- {text}" for text in facts(output)]
+    lines += [f"- scale {run.scale} differs from the paper: {text}" for text in context.deviations]
     if figure is not None:
         lines += ["", f"![training]({figure.name})"]
     return "\n".join(lines) + "\n"
 
 
-def _facts(output: RunOutput) -> list[str]:
-    facts = []
+def facts(output: RunOutput) -> list[str]:
+    """What each stage did and cost, then the notes of the results; a sentence each."""
+    said = []
     if output.trained:
         stopped = f" ({output.trained.stopped})" if output.trained.stopped else ""
-        facts.append(f"train: {output.trained.step} steps{stopped}, {_cost(output.trained.entry)}")
+        said.append(f"train: {output.trained.step} steps{stopped}, {_cost(output.trained.entry)}")
     if output.inferred:
-        facts.append(f"infer: {_cost(output.inferred)}; errors are standard errors over independent units")
+        said.append(f"infer: {_cost(output.inferred)}; errors are standard errors over independent units")
     if output.reference:
         peak = memory(output.reference.status["peak_bytes"])
-        facts.append(f"baseline: {output.reference.status['kind']}, {_cost(output.reference)}, {peak} of memory")
+        said.append(f"baseline: {output.reference.status['kind']}, {_cost(output.reference)}, {peak} of memory")
     for entry in (output.inferred, output.reference):
-        facts += list(entry.result().notes) if entry else []
-    return facts
+        said += list(entry.result().notes) if entry else []
+    return said
 
 
 def _cost(entry: Entry) -> str:

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 
 from pipeline.base.contracts import Method
-from pipeline.base.loop import Loop, reopen
+from pipeline.base.loop import Loop, drop_checkpoints, reopen
 from pipeline.base.schema import RunConfig
 from pipeline.base.store import Entry, Work
 from pipeline.stages.context import Context, stage_nodes, train_key
@@ -37,14 +37,13 @@ def train(context: Context) -> Trained:
     if found is not None:
         return found
     with context.store.work("train", key) as work:
-        found = find_trained(context)  # another process may have finished it while we waited
-        if found is not None:
-            return found
-        _prepare(context, work)
-        _train_in(context, work)
-    found = find_trained(context)
-    assert found is not None, "a finished training covers what was asked for"
-    return found
+        # another process may have finished it while we waited; and what an interrupted run of other steps or
+        # snapshots left behind is finished first, then entered again for what it does not cover
+        while (found := find_trained(context)) is None:
+            work.path.mkdir(exist_ok=True)
+            _prepare(context, work)
+            _train_in(context, work)
+        return found
 
 
 def find_trained(context: Context) -> Trained | None:
@@ -134,8 +133,7 @@ def _keep_last_state(work: Work, state: object, step: int) -> None:
     progress = json.loads((work.path / "progress.json").read_text())
     progress["state"], progress["state_sha256"] = path.name, sha256(path)
     write_json(work.path / "progress.json", progress)
-    for checkpoint in work.path.glob("checkpoint-*.safetensors"):
-        checkpoint.unlink()
+    drop_checkpoints(work.path)
 
 
 def _device(method: object) -> str:

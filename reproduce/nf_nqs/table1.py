@@ -61,29 +61,33 @@ def claims(table: Table) -> list[Claim]:
     """What Sections IV.C and V say about this table."""
     names = [row_name(n, length) for n, length in ROWS]
     full = [row_name(n, length) for n, length in ROWS if length == n // 2]
+    all_up = {row_name(n, length): -float(_bonds(n, length)) for n, length in ROWS}
     return [
         shared.robust_at_full_range(table, full),
-        _improves_with_length(table),
         shared.comparable_with_mps(table, names),
         shared.below_autoregressive(table, names),
-        shared.autoregressive_collapse(table, names),
-        shared.short_range_gap(table, [row_name(n, 1) for n in (30, 40, 50)]),
+        shared.autoregressive_collapse(table, all_up),
+        _improves_with_length(table),
     ]
 
 
+def _bonds(n: int, length: int) -> int:
+    """Bonds of a ring; at the distance n/2 each pair counts once."""
+    return n * length - (n // 2 if 2 * length == n else 0)
+
+
 def _improves_with_length(table: Table) -> Claim:
-    evidence, seen = [], []
+    evidence = []
     for n in sorted({n for n, _ in ROWS}):
         errors = [shared.error(table, row_name(n, length)) for m, length in ROWS if m == n]
         if all(e is not None for e in errors):
             values = [e for e in errors if e is not None]
-            seen.append(values == sorted(values, reverse=True))
             evidence.append(f"N={n}: " + ", ".join(f"{e:.1e}" for e in values))
     return Claim(
         "accuracy generally improved with increasing interaction length",
-        "Section IV.C",
-        shared.yes_no(seen),
-        "our relative errors for increasing L: " + "; ".join(evidence),
+        "Section IV.C, of Fig. 2 (N = 10, 15, 20)",
+        "judged with Fig. 2",
+        "at the sizes of this table, our relative errors for increasing L: " + "; ".join(evidence),
     )
 
 

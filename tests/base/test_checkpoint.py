@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from pipeline.base.checkpoint import atomic_path, load_records, load_tree, save_records, save_tree, write_json
 
@@ -283,3 +284,14 @@ def test_records_that_would_need_pickle_are_refused(tmp_path: Path, value: Any) 
     with pytest.raises((TypeError, ValueError)):
         save_records(tmp_path / "r.npz", [{"a": value}])
     assert load_records(tmp_path / "r.npz") == [{"a": 1}]
+
+
+def test_full_disk_is_an_operating_system_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    save_tree(tmp_path / "tree", {"a": 1})
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(OSError, match=r"tree cannot be written: .*No space left"):
+        save_tree(tmp_path / "tree", {"a": 2})
+    assert load_tree(tmp_path / "tree") == {"a": 1}

@@ -21,7 +21,7 @@ BAD = [
     (["train.methd.prior=normal"], r"train\.methd\.prior: no such key"),
     (["system.n_sites=abc"], r"system\.n_sites=abc: must be an integer"),
     (["system.n_sites=3.5"], r"system\.n_sites=3\.5: must be an integer"),
-    (["system.n_sites=-4"], r"system\.n_sites=-4: must be at least 2"),
+    (["system.n_sites=-4"], r"system\.n_sites=-4: must lie between 2 and"),
     (["system.n_sites=null"], r"system\.n_sites=null: must be an integer"),
     (["system.coupling=strong"], r"system\.coupling=strong: must be a number"),
     (["system.coupling=nan"], r"system\.coupling=nan: must be a finite number"),
@@ -44,6 +44,18 @@ BAD = [
     (["nonsense"], r"nonsense: is not of the form key=value"),
     (["a=[1,"], r"is not of the form key=value"),
     (["train.ansatz.hidden=[]"], r"train\.ansatz\.hidden=\[\]: must be a non-empty list"),
+    (["train.optimizer.betas=[2,3]"], r"train\.optimizer\.betas=\[2\.0, 3\.0\]: must be two numbers in \[0, 1\)"),
+    (["train.ansatz._target_=foo.Bar"], r"train\.ansatz\._target_=foo\.Bar: is chosen by its group"),
+    (["train.sampler=foo"], r"train\.sampler=foo: is chosen by its group"),
+    (["results_dir=${nope}"], r"results_dir=\$\{nope\}: must be a plain value"),
+    (["system.n_sites=${oc.env:HOME}"], r"system\.n_sites=.*: must be a plain value"),
+    (["system.n_sites=6,8"], r"system\.n_sites: several values are a sweep, which needs -m"),
+    (["system.n_sites=2000000"], r"system\.n_sites=2000000: must lie between 2 and"),
+    (["stages=[]"], r"stages=\[\]: needs at least one of train, infer, baseline"),
+    (["stages=[report]"], r"needs at least one of train, infer, baseline"),
+    (["results_dir="], r"results_dir=''.*: must name a folder"),
+    (["results_dir=/tmp/é"], r"is not of the form key=value \(quote special characters"),
+    (["train.phases=3"], r"train\.phases: no such key"),
     (["threads=0"], r"threads=0: must be at least 1"),
 ]
 
@@ -157,11 +169,24 @@ def test_steps_stay_out_of_the_train_key_and_seed_dtype_and_physics_do_not() -> 
     assert infer_key(base, 2) != infer_key(base, 3)
 
 
+def test_inference_network_can_be_that_of_the_training() -> None:
+    assert compose_run(["paper=nf_nqs", "scale=laptop"]).infer.ansatz is not None
+    assert compose_run(["paper=nf_nqs", "scale=laptop", "infer.ansatz=null"]).infer.ansatz is None
+    own = compose_run(["paper=nf_nqs", "scale=paper", "infer.ansatz={hidden:[5],initialisation:torch}"]).infer.ansatz
+    assert own.hidden == [5]
+    with pytest.raises(ConfigError, match=r"infer\.ansatz is null; set it as a whole"):
+        compose_run(["paper=nf_nqs", "scale=paper", "infer.ansatz.hidden=[5]"])
+
+
 def test_sweep_values_are_checked_one_by_one() -> None:
     check_sweep([*PAPER, "system.n_sites=10,12", "system.range=2,5"])
     with pytest.raises(ConfigError, match=r"system\.n_sites=abc: must be an integer"):
         check_sweep([*PAPER, "system.n_sites=10,abc"])
     with pytest.raises(ConfigError, match=r"no such key"):
         check_sweep([*PAPER, "system.n_site=10,12"])
+    with pytest.raises(ConfigError, match=r"system\.n_sites: no such key"):
+        check_sweep(["method=vmc", "system=chain_tfim,square_tfim", "system.n_sites=6,8"])
+    with pytest.raises(ConfigError, match=r"one by one"):
+        check_sweep(["system.n_sites=glob(*)"])
     with pytest.raises(ConfigError, match=r"system=bogus"):
         check_sweep(["system=chain_tfim,bogus"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import Interrupted, NonFiniteError
-from pipeline.base.loop import Loop, LoopSettings, load_all_records
+from pipeline.base.loop import Loop, LoopSettings, drop_checkpoints, load_all_records
 from pipeline.base.rng import numpy_generator
 
 
@@ -171,3 +171,33 @@ def test_snapshots_hold_the_state_after_that_many_units(tmp_path: Path) -> None:
     for k in range(5):
         step(plain, k)
     assert np.array_equal(load_tree(tmp_path / "state-00000005.safetensors")["position"], plain.position)
+
+
+def test_kill_after_the_stopping_rule_fired_does_not_add_a_unit(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint may be written between the rule and the mark that the loop is finished."""
+    whole, broken = folders
+
+    def rule(state: Walk) -> str | None:
+        return "far away" if abs(state.position[0]) > 2 else None
+
+    straight = Loop(whole, Walk(), LoopSettings(checkpoint_seconds=0)).run("walk", step, 20, converged=rule)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.base.loop._Run.finish", lambda self: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            Loop(broken, Walk(), LoopSettings(checkpoint_seconds=0)).run("walk", step, 20, converged=rule)
+    resumed = Loop(broken, Walk(), LoopSettings(checkpoint_seconds=0)).run("walk", step, 20, converged=rule)
+    assert (resumed.done, resumed.stopped) == (straight.done, straight.stopped)
+    assert metrics(broken) == metrics(whole)
+
+
+def test_dropping_checkpoints_of_finished_loops_leaves_the_records_usable(tmp_path: Path) -> None:
+    _, records = finished(tmp_path)
+    drop_checkpoints(tmp_path)
+    assert not list(tmp_path.glob("checkpoint-*"))
+    said: list[str] = []
+    loop = Loop(tmp_path, Walk(), LoopSettings(notify=said.append))
+    assert loop.run("walk", lambda *_: pytest.fail("ran again"), 20, keep_records=True).done == 20
+    assert len(load_all_records(tmp_path)) == len(records)
+    assert said == []

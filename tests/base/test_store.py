@@ -146,3 +146,31 @@ def test_key_depends_on_values_and_versions_and_not_on_order() -> None:
     assert digest({"a": Part()}) != digest({"a": Part(width=4)})
     assert digest({"a": Part()}) != digest({"a": NewerPart()})
     assert digest({"a": 1}) != digest({"a": 1.5})
+
+
+def test_looking_without_repair_reports_and_moves_nothing(tmp_path: Path) -> None:
+    make(Store(tmp_path))
+    (tmp_path / "infer" / "abc" / "result.json").write_text("{}")
+    said: list[str] = []
+    assert Store(tmp_path, said.append, repair=False).find("infer", "abc") is None
+    assert len(said) == 1
+    assert "infer/abc is damaged" in said[0]
+    assert (tmp_path / "infer" / "abc").exists()
+
+
+def test_entry_under_another_process_s_lock_is_not_set_aside(tmp_path: Path) -> None:
+    """It may be in the middle of a replacement."""
+    make(Store(tmp_path))
+    context = mp.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, ready, 60.0))
+    process.start()
+    assert ready.wait(30)
+    (tmp_path / "infer" / "abc" / "result.json").write_text("{}")
+    assert Store(tmp_path, lambda _: None).find("infer", "abc") is None
+    assert (tmp_path / "infer" / "abc").exists()
+    assert not (tmp_path / "infer" / "abc.corrupt").exists()
+    process.kill()
+    process.join()
+    assert Store(tmp_path, lambda _: None).find("infer", "abc") is None
+    assert (tmp_path / "infer" / "abc.corrupt").exists()

@@ -202,6 +202,29 @@ def test_vs_paper() -> None:
     assert vs_paper(1.0, 0.1, None) == "no-number"
 
 
+def test_another_system_is_not_compared_with_the_printed_numbers(tmp_path: Path) -> None:
+    options = ["table1", "--scale", "smoke", "--only", "N30-L15", "system.field=3.0", *QUIET, f"results_dir={tmp_path}"]
+    assert cli.main(options) == 0
+    with open(tmp_path / "_partial/nf_nqs/table1/smoke/cells.csv", newline="") as file:
+        cells = {(c["cell"], c["method"]): c for c in csv.DictReader(file)}
+    assert cells["N30-L15", "nqs+nf"]["vs_paper"] == "different-system"
+    assert cells["N30-L15", "nqs+nf"]["rel_error_ours"]
+    assert not any(c["rel_error_published"] for c in cells.values())
+
+
+def test_plan_names_a_damaged_entry_and_leaves_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["table1", "--scale", "smoke", "--only", "N30-L15", *QUIET, f"results_dir={tmp_path}"]
+    assert cli.main(options) == 0
+    (path,) = tmp_path.glob("_store/infer/*/result.json")
+    path.write_text("{}")
+    assert cli.main([*options, "--plan"]) == 0
+    assert "is damaged (the checksum of result.json differs)" in capsys.readouterr().err
+    assert path.exists()
+    assert cli.main(options) == 0
+    assert "set aside" in capsys.readouterr().err
+    assert json.loads(path.read_text())["estimates"]
+
+
 def test_over_seeds() -> None:
     one = Estimate("energy", -1.0, 0.1, "standard-error", 0.4, "total", "variational", 20)
     assert over_seeds([one]) == one

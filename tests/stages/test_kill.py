@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,21 +65,24 @@ def test_kill_9_at_any_moment_gives_identical_numbers(
     assert result_of(broken, stage) == result_of(whole, stage)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_artefact_interrupted_in_the_parent_alone_checkpoints_its_workers(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    """As ``make`` or a batch system would: the workers hear of it from the parent."""
+@pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_interrupted_artefact_checkpoints_its_workers(tmp_path: Path, number: signal.Signals, group: bool) -> None:
+    """The parent alone, as a batch system does, or the whole group, as Ctrl-C in a terminal does."""
     options = ["train.steps=4000", "train.method.stop=never", "tracker=none", f"results_dir={tmp_path}"]
     arguments = [sys.executable, "-W", "ignore", "-m", "reproduce", "table1", "--scale", "smoke", "--only", "N30-L15"]
-    process = subprocess.Popen([*arguments, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*arguments, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         if lines_written(tmp_path) >= 5 or list(tmp_path.glob("_store/train/*.partial/metrics.jsonl")):
             break
         time.sleep(0.05)
     time.sleep(2)
-    process.send_signal(number)
+    if group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "run the same command to go on" in stderr.strip().splitlines()[-1]

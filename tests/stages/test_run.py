@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.base.errors import Interrupted
 from pipeline.base.result import Result
 from pipeline.stages import cli
 from pipeline.stages.compose import compose_run
@@ -71,6 +73,59 @@ def test_continued_training_is_the_straight_one(tmp_path: Path) -> None:
     between = numbers(run(tmp_path / "parts", [*options, "train.steps=3"]))
     assert between == numbers(run(tmp_path / "three", [*options, "train.steps=3"]))
     assert numbers(run(tmp_path / "parts", [*options, "train.steps=5"])) == numbers(straight)
+
+
+def test_interrupted_training_can_be_asked_for_less(tmp_path: Path) -> None:
+    """Fewer steps, or a snapshot that lies behind, than what an interrupted run has done already."""
+    options = [*SMALL, "stages=[train,infer]", "train.method.stop=never"]
+    with pytest.raises(Interrupted, match="time limit"):
+        run(tmp_path / "a", [*options, "train.steps=2000", "checkpoint_seconds=0", "time_limit_seconds=0.5"])
+    less = numbers(run(tmp_path / "a", [*options, "train.steps=3", "train.snapshots=[2]"]))
+    assert less == numbers(run(tmp_path / "b", [*options, "train.steps=3"]))
+
+
+def test_deviations_that_the_user_took_back_are_not_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["train.method.prior=bimodal", "train.method.stop=unique", f"results_dir={tmp_path}"]
+    assert cli.main([*SMALL, *options]) == 0
+    text = Path(capsys.readouterr().out.strip().splitlines()[-1].split()[-1]).read_text()
+    assert "train.method.regions" in text
+    assert "train.method.prior" not in text
+    assert "train.method.stop" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["results_dir=a,b"], "results_dir: cannot be swept"),
+        (["hydraa.x=1"], "hydraa.x: no such key"),
+        (["hydra/launcher=foo"], "the sweep cannot start: .*foo"),
+        (["system.n_site=6,8"], "system.n_site: no such key"),
+    ],
+)
+def test_bad_sweep(
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["-m", *SMALL, *options]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert "Traceback" not in error
+    assert "HYDRA_FULL_ERROR" not in error
+
+
+def test_results_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    for flags in ([], ["-m"]):
+        assert cli.main([*flags, *SMALL, f"results_dir={tmp_path}/file"]) == 4
+        error = capsys.readouterr().err
+        assert str(tmp_path / "file") in error
+        assert "Traceback" not in error
 
 
 def test_training_that_stopped_by_its_rule_is_not_continued(tmp_path: Path) -> None:

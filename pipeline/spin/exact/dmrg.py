@@ -85,7 +85,7 @@ class DMRG:
         if system.size > self.max_sites:
             return (
                 f"DMRG with {system.size} sites is beyond max_sites={self.max_sites} "
-                f"(about {self.cost(system).seconds:.0f} s if tried); raise it, or use baseline=sse (no frustration)"
+                f"(about {self.cost(system).seconds:.0f} s if tried); raise it"
             )
         return None
 

@@ -27,7 +27,7 @@ class FreeFermions:
     def supports(self, system: Any) -> str | None:
         """None for a :class:`ChainTFIM` with range 1, at least 3 sites and V, h >= 0; else the reason."""
         if not isinstance(system, ChainTFIM):
-            return f"free fermions need a periodic Ising chain, not {type(system).__name__}; use quspin, dmrg or sse"
+            return f"free fermions need a periodic Ising chain, not {type(system).__name__}; use quspin or dmrg"
         if system.range != 1:
             return (
                 f"free fermions need system.range=1 (interacting fermions at range {system.range}); "

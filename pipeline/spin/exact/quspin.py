@@ -50,8 +50,7 @@ class QuSpinED:
         if size > self.max_sites:
             return (
                 f"QuSpin would need 2^{size} amplitudes = {_bytes(8.0 * 2.0**size)} a vector "
-                f"(limit max_sites={self.max_sites}); use baseline=dmrg (chains, narrow lattices) "
-                "or sse (no frustration)"
+                f"(limit max_sites={self.max_sites}); use baseline=dmrg (chains, narrow lattices)"
             )
         return None
 

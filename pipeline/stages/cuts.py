@@ -1,0 +1,52 @@
+"""Cuts: what a configuration changes from the paper's own, computed and not declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.base.keys import plain
+from pipeline.base.schema import RunConfig
+
+HASHED = ("system", "train", "infer", "baseline")
+
+
+def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
+    """``key: paper → here`` for everything hashed that differs; parts that no stage of the run uses are left out."""
+    sections = [s for s in HASHED if s == "system" or _used(s, here)]
+    old, new = (_leaves({s: _explicit(run, s) for s in sections}) for run in (paper, here))
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and not k.endswith(("_target_", "__version__"))]
+    return tuple(f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in keys)
+
+
+def _explicit(run: RunConfig, section: str) -> Any:
+    """A section as plain data; an inference without an ansatz of its own uses that of the training."""
+    node = plain(getattr(run, section))
+    if section == "infer" and "ansatz" in node and node["ansatz"] is None:
+        node["ansatz"] = plain(run.train.ansatz)
+    return node
+
+
+def _used(section: str, run: RunConfig) -> bool:
+    return section in run.stages or (section == "train" and "infer" in run.stages)
+
+
+def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(node, dict):
+        return {k: v for name, child in node.items() for k, v in _leaves(child, f"{prefix}{name}.").items()}
+    return {prefix[:-1]: node}
+
+
+def _shown(value: Any) -> str:
+    return "all" if value is None else str(value).replace(" ", "")
+
+
+def holding(deviations: Iterable[str], cuts: Iterable[str]) -> list[str]:
+    """Deviations whose key, in brackets at their end, is among the cuts: an override may have taken one back."""
+    changed = [cut.split(":")[0] for cut in cuts]
+
+    def holds(text: str) -> bool:
+        key = text.rpartition("(")[2].rstrip(")") if text.endswith(")") else None
+        return key is None or any(cut == key or cut.startswith(f"{key}.") for cut in changed)
+
+    return [text for text in dict.fromkeys(deviations) if holds(text)]
