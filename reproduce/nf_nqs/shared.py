@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.base.formatting import relative, with_error
@@ -23,6 +23,12 @@ HEADER = (
     *(f"{name} paper" for _, name in OTHERS),
 )
 
+CAPTION = (
+    "Relative error of the energy to the reference, row by row: our NQS+NF with the spread over subspaces, the "
+    "lowest energy that the union of our subspaces allows, and what the paper prints. Filled markers lie above the "
+    "reference, open ones below it (possible for Monte Carlo estimates only)."
+)
+
 
 def flow_cell(row: str, physics: tuple[str, ...]) -> Cell:
     """NQS+NF on a system; the union floor comes from the same subspaces."""
@@ -31,6 +37,7 @@ def flow_cell(row: str, physics: tuple[str, ...]) -> Cell:
         Column("lowest-subspace", "lowest_energy", "energy"),
         Column("subspace-floor", "subspace_floor", "energy"),
         Column("union-floor", "union_floor", "energy"),
+        Column("nqs+nf", "unique_fraction", "unique_fraction"),
     )
     return Cell(row, "nqs+nf", physics, columns)
 
@@ -157,6 +164,21 @@ def below_autoregressive(table: Table, rows: Sequence[str]) -> Claim:
         yes_no(seen),
         f"our energies against the printed autoregressive ones; in the paper's own table: {yes_no(paper)}",
     )
+
+
+def falling(text: str, where: str, axis: str, series: Mapping[str, Sequence[float | None]]) -> Claim:
+    """Seen, series by series, where the error falls from the first to the last point.
+
+    Args:
+        series: relative errors in the order of increasing ``axis``, by name.
+    """
+    seen, evidence = [], []
+    for name, errors in series.items():
+        values = [abs(e) for e in errors if e is not None]
+        if len(values) == len(errors):
+            seen.append(values[-1] < values[0])
+            evidence.append(f"{name}: " + ", ".join(f"{e:.1e}" for e in values))
+    return Claim(text, where, yes_no(seen), f"our relative errors for increasing {axis}: " + "; ".join(evidence))
 
 
 def autoregressive_collapse(table: Table, all_up: dict[str, float]) -> Claim:

@@ -33,14 +33,9 @@ def render(table: Table) -> Rendering:
     body = []
     for n, length in ROWS:
         body.append([str(n), str(length), *shared.line(table, row_name(n, length))])
-    return Rendering(header, body, claims(table), notes(table), lambda figure: draw(table, figure), caption=CAPTION)
-
-
-CAPTION = (
-    "Relative error of the energy to the reference, per row (N, L): our NQS+NF with the spread over subspaces, the "
-    "lowest energy that the union of our subspaces allows, and what the paper prints. Filled markers lie above the "
-    "reference, open ones below it (possible for Monte Carlo estimates only)."
-)
+    return Rendering(
+        header, body, claims(table), notes(table), lambda figure: draw(table, figure), caption=shared.CAPTION
+    )
 
 
 def draw(table: Table, figure: Any) -> None:
@@ -67,28 +62,12 @@ def claims(table: Table) -> list[Claim]:
         shared.comparable_with_mps(table, names),
         shared.below_autoregressive(table, names),
         shared.autoregressive_collapse(table, all_up),
-        _improves_with_length(table),
     ]
 
 
 def _bonds(n: int, length: int) -> int:
     """Bonds of a ring; at the distance n/2 each pair counts once."""
     return n * length - (n // 2 if 2 * length == n else 0)
-
-
-def _improves_with_length(table: Table) -> Claim:
-    evidence = []
-    for n in sorted({n for n, _ in ROWS}):
-        errors = [shared.error(table, row_name(n, length)) for m, length in ROWS if m == n]
-        if all(e is not None for e in errors):
-            values = [e for e in errors if e is not None]
-            evidence.append(f"N={n}: " + ", ".join(f"{e:.1e}" for e in values))
-    return Claim(
-        "accuracy generally improved with increasing interaction length",
-        "Section IV.C, of Fig. 2 (N = 10, 15, 20)",
-        "judged with Fig. 2",
-        "at the sizes of this table, our relative errors for increasing L: " + "; ".join(evidence),
-    )
 
 
 ARTEFACT = Artefact(

@@ -1,0 +1,44 @@
+"""Figure 2: percentage error against interaction length, N = 10, 15, 20, V = 1."""
+
+from __future__ import annotations
+
+from reproduce.artefact import Artefact, Cell, Claim, Rendering
+from reproduce.nf_nqs import shared, small_chains
+from reproduce.nf_nqs.small_chains import SIZES, Point
+from reproduce.tables import Table
+
+POINTS = tuple(Point(n, length, 1.0, float(length)) for n in SIZES for length in (1, n // 4, n // 2))
+"""Section IV.A: L = 1, floor(N/4) and floor(N/2)."""
+
+
+def cells(scale: str) -> list[Cell]:
+    """Every scale has all points."""
+    del scale
+    return small_chains.all_cells(POINTS)
+
+
+def render(table: Table) -> Rendering:
+    """Percentage error against L."""
+    caption = (
+        "Percentage error of NQS+NF against the interaction length L, with the spread over subspaces, and of the union "
+        "of the subspaces (dotted). Both axes are logarithmic; sizes are shifted a little along x."
+    )
+    return small_chains.render(table, POINTS, "interaction length L", claims(table), caption)
+
+
+def claims(table: Table) -> list[Claim]:
+    """What Sections IV.C and V say about this figure."""
+    return [
+        small_chains.below_one_percent(table, POINTS),
+        shared.falling(
+            "accuracy generally improved with increasing interaction length",
+            "Section IV.C",
+            "L",
+            small_chains.series(table, POINTS),
+        ),
+    ]
+
+
+ARTEFACT = Artefact(
+    "nf_nqs", "fig2", "Figure 2: percentage error against interaction length, N = 10, 15, 20, V = 1", cells, render
+)

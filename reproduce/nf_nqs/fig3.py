@@ -1,0 +1,45 @@
+"""Figure 3: percentage error against interaction strength, N = 10, 15, 20, L = floor(N/2)."""
+
+from __future__ import annotations
+
+from reproduce.artefact import Artefact, Cell, Claim, Rendering
+from reproduce.nf_nqs import shared, small_chains
+from reproduce.nf_nqs.small_chains import SIZES, Point
+from reproduce.tables import Table
+
+POINTS = tuple(Point(n, n // 2, strength, strength) for n in SIZES for strength in (0.1, 0.5, 1.0))
+"""Section IV.A: V = 0.1, 0.5 and 1."""
+
+
+def cells(scale: str) -> list[Cell]:
+    """Every scale has all points."""
+    del scale
+    return small_chains.all_cells(POINTS)
+
+
+def render(table: Table) -> Rendering:
+    """Percentage error against V."""
+    caption = (
+        "Percentage error of NQS+NF against the interaction strength V, with the spread over subspaces, and of the "
+        "union of the subspaces (dotted). Both axes are logarithmic; sizes are shifted a little along x."
+    )
+    return small_chains.render(table, POINTS, "interaction strength V", claims(table), caption)
+
+
+def claims(table: Table) -> list[Claim]:
+    """What Sections IV.C and V say about this figure."""
+    return [
+        small_chains.below_one_percent(table, POINTS),
+        shared.falling(
+            "strong reliability across varying interaction strengths, excelling particularly at strong coupling "
+            "(V = 1.0)",
+            "Section IV.C",
+            "V",
+            small_chains.series(table, POINTS),
+        ),
+    ]
+
+
+ARTEFACT = Artefact(
+    "nf_nqs", "fig3", "Figure 3: percentage error against interaction strength, N = 10, 15, 20, L = N/2", cells, render
+)

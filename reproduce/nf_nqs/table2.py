@@ -1,0 +1,71 @@
+"""Table II: ground-state energies at N = 30, 40, 50 and three interaction strengths, L = N/2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reproduce.artefact import Artefact, Cell, Claim, Rendering
+from reproduce.nf_nqs import shared
+from reproduce.tables import Table
+
+SIZES = (30, 40, 50)
+STRENGTHS = ("0.10", "0.50", "1.00")
+ROWS = tuple((n, v) for n in SIZES for v in STRENGTHS)
+"""(N, V) with V as printed."""
+
+
+def row_name(n: int, v: str) -> str:
+    """Name of a row in ``published.csv``."""
+    return f"N{n}-V{v}"
+
+
+def cells(scale: str) -> list[Cell]:
+    """NQS+NF and a reference for each row; the V = 1 rows are those of Table I and are not computed twice."""
+    del scale  # every scale has all rows
+    made = []
+    for n, v in sorted(ROWS, reverse=True):
+        physics = (f"system.n_sites={n}", f"system.range={n // 2}", f"system.coupling={float(v)}")
+        made += [shared.flow_cell(row_name(n, v), physics), shared.reference_cell(row_name(n, v), physics)]
+    return sorted(made, key=lambda cell: cell.method == "reference")
+
+
+def render(table: Table) -> Rendering:
+    """The paper's layout with ours, the union floor and the reference added."""
+    body = [[str(n), v, *shared.line(table, row_name(n, v))] for n, v in ROWS]
+    notes = ["The caption says L = ⌈N/2⌉ and the text ⌊N/2⌋; the sizes of this table are even.", *shared.notes(table)]
+    header = ["N", "V", *shared.HEADER]
+    return Rendering(header, body, claims(table), notes, lambda figure: draw(table, figure), caption=shared.CAPTION)
+
+
+def draw(table: Table, figure: Any) -> None:
+    """Relative errors on a logarithmic axis, one group a row of the table."""
+    shared.draw_errors(table, figure, [(row_name(n, v), f"N={n}\nV={float(v):g}") for n, v in ROWS])
+
+
+def claims(table: Table) -> list[Claim]:
+    """What Section IV.C says about this table."""
+    names = [row_name(n, v) for n, v in ROWS]
+    all_up = {row_name(n, v): -float(v) * n * (n - 1) / 2 for n, v in ROWS}
+    return [
+        _better_at_strong_coupling(table),
+        shared.robust_at_full_range(table, [row_name(n, "1.00") for n in SIZES]),
+        shared.comparable_with_mps(table, names),
+        shared.below_autoregressive(table, names),
+        shared.autoregressive_collapse(table, all_up),
+    ]
+
+
+def _better_at_strong_coupling(table: Table) -> Claim:
+    series = {f"N={n}": [shared.error(table, row_name(n, v)) for v in STRENGTHS] for n in SIZES}
+    return shared.falling(
+        "consistent performance, particularly at higher interaction strengths", "Section IV.C", "V", series
+    )
+
+
+ARTEFACT = Artefact(
+    "nf_nqs",
+    "table2",
+    "Table II: ground state energies for N = 30, 40, 50 and interaction strength V, L = N/2",
+    cells,
+    render,
+)
