@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.base.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from reproduce.tables import Table
 
 FOLDER = Path(__file__).resolve().parent
 DEFAULT_PAPER = "nf_nqs"
@@ -95,14 +92,19 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A table or figure of a paper."""
+    """A table or figure of a paper.
+
+    Attributes:
+        paper, name, title: ``nf_nqs``, ``table1`` and what the report is headed with.
+        cells: of a scale.
+        render: from a :class:`reproduce.tables.Table` of those cells.
+    """
 
     paper: str
     name: str
     title: str
     cells: Callable[[str], list[Cell]]
-    render: Callable[[Table], Rendering]
-    methods: tuple[str, ...] = field(default=())
+    render: Callable[[Any], Rendering]
 
     @property
     def id(self) -> str:
