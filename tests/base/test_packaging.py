@@ -1,0 +1,58 @@
+"""pyproject.toml, constraints.txt, environment.yml and the Makefile agree with each other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    pairs = [line.split("==") for line in lines]
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
+
+
+def test_every_requirement_is_locked_to_a_version_that_it_allows() -> None:
+    versions = locked()
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    for text in (text for group in groups for text in group):
+        requirement = Requirement(text)
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert name in versions, f"{text} is not in constraints.txt"
+        assert requirement.specifier.contains(versions[name]), f"{text} does not allow {versions[name]}"
+
+
+def test_lock_names_no_local_build() -> None:
+    assert not [name for name, version in locked().items() if "+" in version]
+
+
+def test_conda_environment_installs_this_package_under_the_lock() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert pip == ["-c constraints.txt", "-e .[dev,sweep]"]
+    assert "-c constraints.txt -e '.[dev,sweep]'" in (ROOT / "Makefile").read_text()
+    (python,) = [d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python=")]
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.split("=")[1] + ".0")
+
+
+def test_make_alone_lists_every_target() -> None:
+    shown = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert {"env", "test", "lint", "reproduce-all"} <= set(targets)
+    assert [t for t in targets if f"  {t} " not in shown] == []
+    assert "reproduce-NAME" in shown
+    assert "plan-NAME" in shown
+
+
+def test_continuous_integration_calls_the_tests() -> None:
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert ".ci/run" in (ROOT / ".github" / "workflows" / "test.yml").read_text()
