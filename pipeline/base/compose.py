@@ -26,6 +26,9 @@ from pipeline.base.errors import ConfigError, UserError, did_you_mean
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
+MOST_VALUES = 10_000
+"""Of one key in a sweep: range(1,1e12) is a slip, and would be checked for ever."""
+
 _TYPE_NAMES = {
     "IntegerNode": "an integer",
     "FloatNode": "a number",
@@ -87,7 +90,9 @@ def parse_override(text: str) -> Override:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         hint = "quote special characters inside the value: key='\"...\"'" if "=" in text else None
-        raise ConfigError(text, None, "is not of the form key=value", hint) from error
+        raise ConfigError(_short(text), None, "is not of the form key=value", hint) from error
+    except (ValueError, OverflowError, RecursionError) as error:  # Python gives up on the digits or the brackets
+        raise ConfigError(_short(text), None, f"cannot be read: {_first_line(error)}") from error
     if override.is_add() or override.is_delete():
         raise ConfigError(text, None, "keys can be set, not added or deleted: write key=value")
     return override
@@ -113,7 +118,7 @@ def check_sweep(overrides: Sequence[str]) -> None:
 
 def _single_values(override: Override) -> list[str]:
     """``key=value`` for every value of an override, swept or not."""
-    return list(_sweep_values(override)) if override.is_sweep_override() else [override.input_line or ""]
+    return _sweep_values(override) if override.is_sweep_override() else [override.input_line or ""]
 
 
 def set_value(config: DictConfig, override: Override) -> None:
@@ -122,25 +127,47 @@ def set_value(config: DictConfig, override: Override) -> None:
     Raises:
         ConfigError: no such key, or a value of the wrong type.
     """
-    key, value = override.get_key_element(), override.value()
+    _set(config, override.get_key_element(), override.value())
+
+
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    """A dictionary for a group of keys is set key by key, so that every check holds inside it too."""
     if not _exists(config, key):
         raise ConfigError(key, None, "no such key", _suggestion(config, key))
     parent, _, name = key.rpartition(".")
     node = (OmegaConf.select(config, parent) if parent else config)._get_node(name)
-    if name == "_target_" or (isinstance(node, AnyNode) and key.startswith("train.")):
+    filled = _is_part(node) and (value is None or isinstance(node, AnyNode))
+    if name == "_target_" or (filled and key.startswith("train.")):
         raise ConfigError(key, _shown(value), "is chosen by its group", "as in ansatz=mlp, sampler=exhaustive")
     if "${" in str(value) or isinstance(value, Sweep):
         allowed = "several values are a sweep, which needs -m" if isinstance(value, Sweep) else "must be a plain value"
         raise ConfigError(key, None if isinstance(value, Sweep) else _shown(value), allowed)
-    if isinstance(node, DictConfig) and not isinstance(value, dict) and not (value is None and node._is_optional()):
+    if _too_large(value):
+        raise ConfigError(key, _short(_shown(value)), "must fit 64 bits")
+    if isinstance(node, DictConfig) and isinstance(value, dict):
+        if node._is_none():  # the dataclass that a null stands for, all its values still to be given
+            OmegaConf.update(config, key, OmegaConf.structured(node._metadata.ref_type), merge=False)
+        for inner, content in value.items():
+            _set(config, f"{key}.{inner}", content)
+        return
+    if isinstance(node, DictConfig) and not (value is None and node._is_optional() and not _is_part(node)):
         raise ConfigError(key, _shown(value), f"must be {_TYPE_NAMES['DictConfig']}", _siblings(config, key + "."))
     try:
-        if isinstance(node, DictConfig) and node._is_none() and isinstance(value, dict):
-            kind: Any = node._metadata.ref_type  # the dataclass that a null stands for
-            value = OmegaConf.merge(OmegaConf.structured(kind), value)
-        OmegaConf.update(config, key, value, merge=isinstance(node, DictConfig) and not node._is_none())
+        OmegaConf.update(config, key, value, merge=False)
     except OmegaConfBaseException as error:
         raise ConfigError(key, _shown(value), f"must be {_type_of(config, key)}") from error
+
+
+def _is_part(node: Any) -> bool:
+    """Whether a group fills this node with a type of its choice, or leaves it null."""
+    return isinstance(node, AnyNode) or (isinstance(node, DictConfig) and node._metadata.ref_type is Any)
+
+
+def _too_large(value: Any) -> bool:
+    """Whether an integer, or one in a list, is beyond what arrays, seeds and floats hold."""
+    if isinstance(value, list):
+        return any(map(_too_large, value))
+    return isinstance(value, int) and abs(value) >= 2**63
 
 
 def known_keys(config: DictConfig) -> list[str]:
@@ -207,10 +234,15 @@ def _choice_texts(override: Override, value: Any) -> list[str]:
     return [_shown(value)]
 
 
-def _sweep_values(override: Override) -> Iterator[str]:
+def _sweep_values(override: Override) -> list[str]:
     key = override.get_key_element()
-    for text in override.sweep_string_iterator():
-        yield f"{key}={text}"
+    try:
+        texts = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+    except (HydraException, ValueError, OverflowError) as error:
+        raise ConfigError(key, None, f"cannot be swept like this: {_first_line(error)}", "as in a,b,c") from error
+    if len(texts) > MOST_VALUES:
+        raise ConfigError(key, None, f"a sweep takes at most {MOST_VALUES} values of a key")
+    return [f"{key}={text}" for text in texts]
 
 
 def _exists(config: DictConfig, key: str) -> bool:
@@ -256,6 +288,11 @@ def _shown(value: Any) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _short(text: str) -> str:
+    """A word of the command line as a message repeats it."""
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text)} characters)"
 
 
 def _first_line(error: BaseException) -> str:

@@ -119,8 +119,8 @@ class RunConfig:
             checks.one_of("stages", stage, STAGES)
         if not {"train", "infer", "baseline"} & set(self.stages):
             raise ConfigError("stages", self.stages, "needs at least one of train, infer, baseline")
-        if not self.results_dir.strip():
-            raise ConfigError("results_dir", "''", "must name a folder")
+        if not self.results_dir.strip() or not self.results_dir.isprintable():
+            raise ConfigError("results_dir", repr(self.results_dir), "must name a folder, in printable characters")
         checks.one_of("device", self.device, ("auto", "cpu", "cuda"))
         checks.at_least("threads", self.threads, 1)
         checks.at_least("checkpoint_seconds", self.checkpoint_seconds, 0)

@@ -150,7 +150,7 @@ class AdamConfig:
 
     def __post_init__(self) -> None:
         checks.positive("train.optimizer.lr", self.lr)
-        if not all(0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError("train.optimizer.betas", list(self.betas), "must be two numbers in [0, 1)")
 
 
