@@ -6,8 +6,10 @@ is the commit point: it names the state and record files that belong together, a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +23,7 @@ from pipeline.base.checkpoint import atomic_path, load_records, load_tree, save_
 from pipeline.base.contracts import State
 from pipeline.base.errors import Interrupted, NonFiniteError
 from pipeline.base.progress import Progress, Silent
-from pipeline.base.store import sha256, state_name
+from pipeline.base.store import checksum, sha256, state_name
 from pipeline.base.tracking import Tracker
 
 
@@ -146,9 +148,7 @@ class _Run:
         self.stopped: str | None = None
         self.pending: list[dict[str, Any]] = []
         self.began = self.last_checkpoint = time.monotonic()
-        metrics = loop.folder / "metrics.jsonl"
-        _truncate(metrics, name, self.done)
-        self.metrics_file = open(metrics, "a")  # noqa: SIM115 - open as long as the loop runs
+        self.metrics_file = open(loop.folder / "metrics.jsonl", "a")  # noqa: SIM115 - open as long as the loop runs
 
     def accept(self, values: Mapping[str, Any]) -> None:
         """Check, log and keep what the body returned; one more unit is done."""
@@ -196,7 +196,7 @@ class _Run:
         save_tree(folder / state, self.loop.state.state_dict())
         progress["state"], progress["state_sha256"] = state, sha256(folder / state)
         progress["current"][self.name] = {"done": self.done, "seconds": self.seconds}
-        write_json(folder / "progress.json", progress)
+        commit(folder, progress)
         for path in folder.glob("checkpoint-*.safetensors"):
             if path.name != state:
                 path.unlink()
@@ -221,7 +221,7 @@ def drop_checkpoints(folder: Path) -> None:
     progress = json.loads((folder / "progress.json").read_text())
     if not (progress["state"] or "").startswith("state-"):
         progress["state"] = progress["state_sha256"] = None
-        write_json(folder / "progress.json", progress)
+        commit(folder, progress)
     for path in folder.glob("checkpoint-*.safetensors"):
         path.unlink()
 
@@ -241,7 +241,19 @@ def reopen(folder: Path, name: str, *, from_step: int | None = None) -> None:
     else:
         done = outcome["done"]
     progress["current"][name] = {"done": done, "seconds": outcome["seconds"]}
-    write_json(folder / "progress.json", progress)
+    _truncate(folder / "metrics.jsonl", name, done)
+    commit(folder, progress)
+
+
+def commit(folder: Path, progress: dict[str, Any]) -> None:
+    """Write ``progress.json`` with a checksum of itself, of the states kept for good and of the metrics so far."""
+    kept = progress.setdefault("kept", {})
+    kept |= {path.name: sha256(path) for path in folder.glob("state-*.safetensors") if path.name not in kept}
+    metrics = folder / "metrics.jsonl"
+    content = metrics.read_bytes() if metrics.exists() else b""
+    progress["metrics"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    progress.pop("checksum", None)
+    write_json(folder / "progress.json", {**progress, "checksum": checksum(progress)})
 
 
 def _read_progress(folder: Path, notify: Callable[[str], None]) -> dict[str, Any]:
@@ -252,21 +264,16 @@ def _read_progress(folder: Path, notify: Callable[[str], None]) -> dict[str, Any
         "records": {},
         "state": None,
         "state_sha256": None,
+        "kept": {},
         "threads": None,
     }
     path = folder / "progress.json"
     if path.exists():
         try:
             progress: dict[str, Any] = json.loads(path.read_text())
-            named = dict(progress["records"])
-            if progress["state"]:
-                named[progress["state"]] = progress["state_sha256"]
-            if all(sha256(folder / name) == expected for name, expected in named.items()):
-                for stray in folder.glob("records-*.npz"):
-                    if stray.name not in named:
-                        stray.unlink()
+            if progress.pop("checksum") == checksum(progress) and _intact(folder, progress):
                 return progress
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         notify(f"the checkpoint in {folder.parent.name}/{folder.name} is damaged; starting this stage again")
     for leftover in folder.iterdir():
@@ -274,20 +281,32 @@ def _read_progress(folder: Path, notify: Callable[[str], None]) -> dict[str, Any
     return fresh
 
 
+def _intact(folder: Path, progress: dict[str, Any]) -> bool:
+    """Whether all that a commit point names is as it was; what came after it (a killed run's) is dropped."""
+    named = {**progress["records"], **progress["kept"]}
+    if progress["state"]:
+        named[progress["state"]] = progress["state_sha256"]
+    if not all(sha256(folder / name) == expected for name, expected in named.items()):
+        return False
+    metrics, size = folder / "metrics.jsonl", progress["metrics"]["size"]
+    content = metrics.read_bytes()[:size] if metrics.exists() else b""
+    if hashlib.sha256(content).hexdigest() != progress["metrics"]["sha256"]:
+        return False
+    if metrics.exists():
+        os.truncate(metrics, size)
+    for stray in (*folder.glob("records-*.npz"), *folder.glob("state-*.safetensors")):
+        if stray.name not in named:
+            stray.unlink()
+    return True
+
+
 def _truncate(path: Path, loop: str, done: int) -> None:
-    """Drop metrics lines of ``loop`` that the checkpoint does not cover."""
+    """Drop metrics lines of ``loop`` from unit ``done`` on."""
     if not path.exists():
         return
-    kept = []
-    for text in path.read_text().splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # the torn last line of a killed run
-        if line["loop"] != loop or line["k"] < done:
-            kept.append(text + "\n")
+    lines = [(json.loads(text), text) for text in path.read_text().splitlines()]
     with atomic_path(path) as temporary:
-        temporary.write_text("".join(kept))
+        temporary.write_text("".join(f"{text}\n" for line, text in lines if line["loop"] != loop or line["k"] < done))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class Work:
             **facts,
             "files": files,
         }
-        write_json(self.path / "status.json", {**status, "checksum": _checksum(status)})
+        write_json(self.path / "status.json", {**status, "checksum": checksum(status)})
         final, old = self.store.path(self.stage, self.key), self.store.path(self.stage, self.key + ".old")
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -194,8 +194,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _checksum(status: dict[str, Any]) -> str:
-    """Digest of everything else in ``status.json``."""
+def checksum(status: dict[str, Any]) -> str:
+    """Digest of everything else in ``status.json`` or ``progress.json``."""
     return hashlib.sha256(json.dumps(status, sort_keys=True).encode()).hexdigest()
 
 
@@ -203,7 +203,7 @@ def _problem(path: Path) -> str | None:
     """What is wrong with an entry, or None."""
     try:
         status = json.loads((path / "status.json").read_text())
-        if status.pop("checksum") != _checksum(status):
+        if status.pop("checksum") != checksum(status):
             return "the checksum of status.json differs"
     except FileNotFoundError:
         return "status.json is missing"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,22 @@ class Tracker:
         self._run = None
 
     def _fail(self, error: Exception) -> None:
+        if self._run is not None:
+            _forget_service()
         self._run = None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         self._notify(f"W&B is not available ({reason}); metrics go to metrics.jsonl as always")
+
+
+def _forget_service() -> None:
+    """Let W&B give its service up now: at the exit of Python it would print a traceback about one that died."""
+
+    def teardown() -> None:
+        with suppress(Exception):
+            import wandb
+
+            wandb.teardown()
+
+    thread = threading.Thread(target=teardown, daemon=True)
+    thread.start()
+    thread.join(timeout=5)  # a service that is stuck is left alone

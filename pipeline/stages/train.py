@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 
 from pipeline.base.contracts import Method
-from pipeline.base.loop import Loop, drop_checkpoints, reopen
+from pipeline.base.loop import Loop, commit, drop_checkpoints, reopen
 from pipeline.base.schema import RunConfig
 from pipeline.base.store import Entry, Work
 from pipeline.stages.context import Context, stage_nodes, train_key
@@ -124,7 +124,7 @@ def _reached_before(context: Context, work: Work) -> int:
 
 def _keep_last_state(work: Work, state: object, step: int) -> None:
     """Keep the final state (a run stopped by its rule ends at no snapshot) and drop the checkpoint it equals."""
-    from pipeline.base.checkpoint import save_tree, write_json
+    from pipeline.base.checkpoint import save_tree
     from pipeline.base.store import sha256, state_name
 
     path = work.path / state_name(step)
@@ -132,7 +132,7 @@ def _keep_last_state(work: Work, state: object, step: int) -> None:
         save_tree(path, state.state_dict())  # type: ignore[attr-defined]
     progress = json.loads((work.path / "progress.json").read_text())
     progress["state"], progress["state_sha256"] = path.name, sha256(path)
-    write_json(work.path / "progress.json", progress)
+    commit(work.path, progress)
     drop_checkpoints(work.path)
 
 

@@ -250,7 +250,7 @@ def test_bug_below_an_exact_reference_is_the_first_line_and_a_failure(
 
 def _falsify(results: Path) -> None:
     """Rewrite an inference as if it had found an impossible energy, checksums included."""
-    from pipeline.base.store import _checksum, sha256
+    from pipeline.base.store import checksum, sha256
 
     (path,) = results.glob("_store/infer/*/result.json")
     result = Result.from_json(json.loads(path.read_text()))
@@ -259,7 +259,7 @@ def _falsify(results: Path) -> None:
     status = json.loads((path.parent / "status.json").read_text())
     status.pop("checksum")
     status["files"]["result.json"] = sha256(path)
-    (path.parent / "status.json").write_text(json.dumps({**status, "checksum": _checksum(status)}))
+    (path.parent / "status.json").write_text(json.dumps({**status, "checksum": checksum(status)}))
 
 
 def test_result_json_round_trip_keeps_every_bit() -> None:
