@@ -1,4 +1,7 @@
-"""Typed configuration of spin systems (torch-free). Values live in ``conf/``; the checks live here."""
+"""Typed configuration of everything on spins (torch-free). Values live in ``conf/``; the checks live here.
+
+The systems themselves are in :mod:`pipeline.spin.systems` and are offered here as well.
+"""
 
 from __future__ import annotations
 
@@ -10,105 +13,38 @@ from omegaconf import MISSING
 from pipeline.base import checks
 from pipeline.base.errors import ConfigError
 from pipeline.base.schema import InferConfig
-from pipeline.spin import lattice
+from pipeline.spin.systems import (
+    ChainHeisenberg,
+    ChainTFIM,
+    HeisenbergSystem,
+    OpenChainTFIM,
+    SpinSystem,
+    SquareHeisenberg,
+    SquareTFIM,
+)
+
+__all__ = [
+    "AdamConfig",
+    "AnsatzConfig",
+    "ChainHeisenberg",
+    "ChainTFIM",
+    "ExhaustiveConfig",
+    "HeisenbergSystem",
+    "MAX_PACKED_SITES",
+    "MLPConfig",
+    "OpenChainTFIM",
+    "RBMConfig",
+    "SpinSystem",
+    "SquareHeisenberg",
+    "SquareTFIM",
+    "SubspaceFlowConfig",
+    "SubspaceInferConfig",
+    "VMCConfig",
+    "VMCInferConfig",
+]
 
 MAX_PACKED_SITES = 62
 """A basis state of this many spins fits one signed 64-bit word."""
-
-MOST_SITES = 4096
-"""Nothing here treats more, and a slip of the keyboard should not fill the memory with bonds."""
-
-
-@dataclass
-class SpinSystem:
-    """Base of all spin systems; ``version`` enters the keys of everything computed for the system."""
-
-    version: ClassVar[int] = 1
-
-    @property
-    def size(self) -> int:
-        """Number of spins N."""
-        raise NotImplementedError
-
-    def bonds(self) -> list[lattice.Bond]:
-        """Interacting pairs, each once."""
-        raise NotImplementedError
-
-
-@dataclass
-class ChainTFIM(SpinSystem):
-    """Periodic chain H = -V Σ_{0<d(i,j)<=L} σz_i σz_j - h Σ σx_i (NF+NQS paper, Eq. 14).
-
-    Attributes:
-        n_sites: N.
-        range: L, largest distance round the ring that interacts, 1 <= L <= N/2.
-        coupling: V.
-        field: h.
-    """
-
-    kind: str = "chain_tfim"
-    n_sites: int = MISSING
-    range: int = MISSING
-    coupling: float = MISSING
-    field: float = MISSING
-
-    def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["chain_tfim"])
-        checks.between("system.n_sites", self.n_sites, 2, MOST_SITES)
-        checks.finite("system.coupling", self.coupling)
-        checks.finite("system.field", self.field)
-        largest = self.n_sites // 2
-        if not 1 <= self.range <= largest:
-            raise ConfigError(
-                "system.range", self.range, f"must lie between 1 and n_sites/2 = {largest} on a ring of {self.n_sites}"
-            )
-
-    @property
-    def size(self) -> int:
-        return self.n_sites
-
-    @property
-    def all_to_all(self) -> bool:
-        """Every pair interacts."""
-        return self.range == self.n_sites // 2
-
-    def bonds(self) -> list[lattice.Bond]:
-        return lattice.chain_bonds(self.n_sites, self.range)
-
-
-@dataclass
-class SquareTFIM(SpinSystem):
-    """Nearest-neighbour H = -V Σ_<ij> σz_i σz_j - h Σ σx_i on a length_y × length_x square lattice.
-
-    Attributes:
-        length_x, length_y: extents; site = y * length_x + x.
-        periodic: wrap both directions (then both extents must be at least 3, or bonds would double).
-        coupling: V.
-        field: h.
-    """
-
-    kind: str = "square_tfim"
-    length_x: int = MISSING
-    length_y: int = MISSING
-    periodic: bool = MISSING
-    coupling: float = MISSING
-    field: float = MISSING
-
-    def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["square_tfim"])
-        low = 3 if self.periodic else 1
-        checks.at_least("system.length_x", self.length_x, low)
-        checks.at_least("system.length_y", self.length_y, low)
-        checks.between("system.length_x * system.length_y", self.size, 1, MOST_SITES)
-        checks.finite("system.coupling", self.coupling)
-        checks.finite("system.field", self.field)
-
-    @property
-    def size(self) -> int:
-        return self.length_x * self.length_y
-
-    def bonds(self) -> list[lattice.Bond]:
-        return lattice.square_bonds(self.length_x, self.length_y, self.periodic)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, HeisenbergSystem, OpenChainTFIM, SpinSystem, SquareTFIM
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,16 @@ class PauliTerm:
 
 
 def pauli_terms(system: SpinSystem) -> list[PauliTerm]:
-    """Pauli strings of ``system`` (H = -V Σ σzσz - h Σ σx for the transverse-field Ising models), total energy.
+    """Pauli strings of ``system``, total energy.
+
+    H = -V Σ σzσz - h Σ σx for the transverse-field Ising models, Σ J (σxσx + σyσy + σzσz) for the Heisenberg models.
 
     Raises:
         TypeError: a system this function does not know.
     """
-    if isinstance(system, ChainTFIM | SquareTFIM):
+    if isinstance(system, ChainTFIM | OpenChainTFIM | SquareTFIM):
         bonds = [PauliTerm(-system.coupling, "zz", bond) for bond in system.bonds()]
         return bonds + [PauliTerm(-system.field, "x", (i,)) for i in range(system.size)]
+    if isinstance(system, HeisenbergSystem):
+        return [PauliTerm(j, 2 * axis, bond) for j, bond in system.coupled_bonds() for axis in "xyz"]
     raise TypeError(f"no Pauli terms for {type(system).__name__}")

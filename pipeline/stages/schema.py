@@ -48,7 +48,10 @@ BASELINES = tuple(f.name for f in fields(BaselineConfig) if f.name != "use")
 
 SYSTEMS: dict[str, type] = {
     "chain_tfim": spin.ChainTFIM,
+    "open_chain_tfim": spin.OpenChainTFIM,
     "square_tfim": spin.SquareTFIM,
+    "chain_heisenberg": spin.ChainHeisenberg,
+    "square_heisenberg": spin.SquareHeisenberg,
     "u1_pure_gauge": gauge.U1PureGauge,
 }
 COMPONENTS: dict[str, dict[str, type]] = {

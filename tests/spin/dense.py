@@ -57,6 +57,46 @@ def square(length_x: int, length_y: int, periodic: bool, coupling: float, field:
     return ising(n_sites, couplings, [field] * n_sites)
 
 
+def open_chain(n_sites: int, interaction_range: int, coupling: float, field: float) -> np.ndarray:
+    """Open chain: every pair with j - i <= L."""
+    couplings = {(i, j): coupling for i in range(n_sites) for j in range(i + 1, n_sites) if j - i <= interaction_range}
+    return ising(n_sites, couplings, [field] * n_sites)
+
+
+def heisenberg(n_sites: int, couplings: dict[tuple[int, int], float]) -> np.ndarray:
+    """Σ J_ij (σx_i σx_j + σy_i σy_j + σz_i σz_j), real symmetric of shape (2^N, 2^N)."""
+    matrix = np.zeros((2**n_sites, 2**n_sites), dtype=complex)
+    for (i, j), coupling in couplings.items():
+        for pauli in (SIGMA_X, SIGMA_Y, SIGMA_Z):
+            matrix += coupling * operator(n_sites, **{f"s{i}": pauli, f"s{j}": pauli})
+    assert not matrix.imag.any()
+    return matrix.real
+
+
+def chain_heisenberg(n_sites: int, periodic: bool, j1: float, j2: float) -> np.ndarray:
+    """Distance 1 couples with J1, distance 2 with J2; each pair once."""
+    couplings = {}
+    for i in range(n_sites):
+        for j in range(i + 1, n_sites):
+            distance = min(j - i, n_sites - (j - i)) if periodic else j - i
+            if distance <= 2:
+                couplings[i, j] = (j1, j2)[distance - 1]
+    return heisenberg(n_sites, couplings)
+
+
+def square_heisenberg(length_x: int, length_y: int, periodic: bool, j1: float, j2: float) -> np.ndarray:
+    """(|dx|, |dy|) = (1, 0) or (0, 1) couples with J1, (1, 1) with J2; periodic extents must be at least 3."""
+    couplings = {}
+    for i in range(length_x * length_y):
+        for j in range(i + 1, length_x * length_y):
+            dx, dy = abs(i % length_x - j % length_x), abs(i // length_x - j // length_x)
+            if periodic:
+                dx, dy = min(dx, length_x - dx), min(dy, length_y - dy)
+            if max(dx, dy) == 1:
+                couplings[i, j] = j1 if dx + dy == 1 else j2
+    return heisenberg(length_x * length_y, couplings)
+
+
 def lowest(matrix: np.ndarray) -> float:
     """Lowest eigenvalue."""
     return float(np.linalg.eigvalsh(matrix)[0])

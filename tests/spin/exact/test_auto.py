@@ -14,7 +14,7 @@ from pipeline.spin.schema import ChainTFIM, SquareTFIM
 
 CANDIDATES: dict[str, Baseline] = {
     "dmrg": DMRG([16, 32], 1e-8, 10, 1e-10, 64),
-    "quspin": QuSpinED(24),
+    "quspin": QuSpinED(24, levels=1),
     "collective_spin": CollectiveSpin(),
     "free_fermions": FreeFermions(),
 }

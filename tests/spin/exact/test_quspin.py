@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.base.errors import ConfigError
 from pipeline.spin.exact.quspin import QuSpinED, build
+from pipeline.spin.exact.sectors import Sector
 from pipeline.spin.exact.symmetries import conserves_spin_flip, is_stoquastic, lattice_symmetries
 from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
@@ -25,11 +26,11 @@ class Lattice(SpinSystem):
 
 
 def energy(system: SpinSystem) -> float:
-    return QuSpinED(max_sites=16).run(system).estimate("energy").value
+    return QuSpinED(max_sites=16, levels=1).run(system).estimate("energy").value
 
 
 def test_critical_chain_of_ten_in_the_symmetric_sector() -> None:
-    result = QuSpinED(max_sites=16).run(ChainTFIM(n_sites=10, range=1, coupling=1.0, field=1.0))
+    result = QuSpinED(max_sites=16, levels=1).run(ChainTFIM(n_sites=10, range=1, coupling=1.0, field=1.0))
     estimate = result.estimate("energy")
     assert estimate.value == pytest.approx(-12.784906442999, abs=1e-11)
     assert (estimate.bound, estimate.sigma_kind, estimate.unit) == ("exact", "numerical", "total")
@@ -60,10 +61,9 @@ def test_four_by_four_uses_every_symmetry() -> None:
     """The fully symmetric sector has the ground state of the sector that only the spin flip defines."""
     system = SquareTFIM(length_x=4, length_y=4, periodic=True, coupling=1.0, field=3.0)
     terms = pauli_terms(system)
-    result = QuSpinED(max_sites=16).run(system)
+    result = QuSpinED(max_sites=16, levels=1).run(system)
     assert len(result.extra["symmetries"]) == 6
-    plain, names = build(Lattice(16), terms)
-    assert names == ["spin_flip"]
+    plain = build(16, terms, Sector(flip=0))
     unsymmetrised = plain.eigsh(k=1, which="SA", return_eigenvectors=False)[0]
     assert result.estimate("energy").value == pytest.approx(unsymmetrised, abs=1e-9)
 
@@ -74,8 +74,7 @@ def test_site_dependent_terms_have_the_dense_spectrum() -> None:
     fields = [0.2, 1.4, -0.6, 0.9, 0.35, 1.15]
     terms = [PauliTerm(-v, "zz", bond) for bond, v in couplings.items()]
     terms += [PauliTerm(-h, "x", (site,)) for site, h in enumerate(fields)]
-    matrix, symmetries = build(Lattice(6), terms)
-    assert symmetries == []
+    matrix = build(6, terms, Sector())
     dense = matrix.toarray()
     assert np.array_equal(dense, dense.conj().T)
     assert np.linalg.eigvalsh(dense) == pytest.approx(np.linalg.eigvalsh(ising(6, couplings, fields)), abs=1e-12)
@@ -88,7 +87,7 @@ def test_signs_of_each_pauli_matrix() -> None:
         0.3 * operator(3, s0=SIGMA_Z) + 0.5 * operator(3, s1=SIGMA_Y)
         - 0.8 * operator(3, s2=SIGMA_X, s0=SIGMA_Y, s1=SIGMA_Z)
     )  # fmt: skip
-    matrix, _ = build(Lattice(3), terms)
+    matrix = build(3, terms, Sector())
     dense = matrix.toarray()
     assert np.array_equal(dense, dense.conj().T)
     assert np.linalg.eigvalsh(dense) == pytest.approx(np.linalg.eigvalsh(expected), abs=1e-12)
@@ -112,17 +111,20 @@ def test_lattice_symmetries_are_checked_against_the_terms() -> None:
 
 
 def test_refuses() -> None:
-    baseline = QuSpinED(max_sites=24)
+    baseline = QuSpinED(max_sites=24, levels=1)
     reason = baseline.supports(ChainTFIM(n_sites=40, range=3, coupling=1.0, field=1.0))
     assert reason is not None
     assert "2^40 amplitudes = 8.8 TB" in reason
     assert "baseline=dmrg" in reason
     assert "Lattice" in (baseline.supports(Lattice(4)) or "")
     with pytest.raises(ConfigError, match=r"baseline\.quspin\.max_sites=0"):
-        QuSpinED(max_sites=0)
+        QuSpinED(max_sites=0, levels=1)
 
 
 def test_cost_grows_with_the_ring() -> None:
-    costs = [QuSpinED(max_sites=24).cost(ChainTFIM(n_sites=n, range=3, coupling=1.0, field=1.0)) for n in (8, 16, 24)]
+    costs = [
+        QuSpinED(max_sites=24, levels=1).cost(ChainTFIM(n_sites=n, range=3, coupling=1.0, field=1.0))
+        for n in (8, 16, 24)
+    ]
     assert costs[0].seconds < costs[1].seconds < costs[2].seconds
     assert costs[0].bytes < costs[1].bytes < costs[2].bytes
