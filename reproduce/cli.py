@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -186,8 +185,3 @@ def _has_bug(folder: Path) -> bool:
     from reproduce.tables import read_cells
 
     return any(cell["vs_reference"] == "BELOW-BOUND" for cell in read_cells(folder / "cells.csv"))
-
-
-def entry() -> int:
-    """For console scripts."""
-    return main(sys.argv[1:])

@@ -79,6 +79,9 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
     if not cells:
         known = ", ".join(c.id for c in artefact.cells(scale))
         raise UserError(f"--only {' '.join(only)}: no such cell; have {known}")
+    several = [c.id for c in cells if c.ranks != 1]
+    if several:
+        raise UserError(f"{several[0]} wants several ranks, which nothing here can start yet")
     return [_task(artefact, cell, seed, scale, tuple(user)) for cell in cells for seed in cell.seeds]
 
 

@@ -6,7 +6,7 @@ Values live in ``conf/``; a field here has no default unless leaving it out is m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -95,8 +95,6 @@ class RunConfig:
         results_dir: where the store and the reports live.
         progress: show progress.
     """
-
-    sections: ClassVar[tuple[str, ...]] = ("system", "train", "infer", "baseline", "tracker")
 
     paper: str = MISSING
     scale: str = MISSING

@@ -6,7 +6,6 @@ A new component adds its dataclass on its own floor and one line here.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -72,8 +71,3 @@ def register() -> None:
     for group, nodes in COMPONENTS.items():
         for name, node in nodes.items():
             store.store(group=f"schema/{group}", name=name, node=node)
-
-
-def type_name(kind: Any) -> str:
-    """How a type is called in an error message."""
-    return {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind, str(kind))

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from pipeline.base.rng import torch_generator
-from pipeline.spin.flow.realnvp import AffineCoupling, Prior, RealNVP, log_region_probability, region_points
+from pipeline.spin.flow.realnvp import (
+    AffineCoupling,
+    Prior,
+    RealNVP,
+    log_region_probability,
+    region_points,
+    smoothing_bias_at_identity,
+)
 
 WIDTH = 0.33
 CUTOFF = 7.2
@@ -272,3 +279,15 @@ def test_samples_depend_on_the_generator_alone() -> None:
     assert torch.equal(first, flow.sample_signs(100, torch_generator(1, "a")))
     assert not torch.equal(first, flow.sample_signs(100, torch_generator(1, "a", 1)))
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", ["bimodal", "normal"])
+def test_smoothing_bias_against_sampled_points(kind: str) -> None:
+    """E[p̂] / p at the identity map, by the points that training draws; p is 2^-N there."""
+    prior = Prior(kind, 0.33)
+    flow = RealNVP(2, 2, [4], prior).double()
+    points = region_points(torch.ones(1, 2), 400_000, 0.5, 0.1, torch_generator(8, "points"), torch.float64)
+    with torch.no_grad():
+        sampled = 4.0 * float(log_region_probability(flow, points).exp())
+    assert smoothing_bias_at_identity(2, prior, 0.5, 0.1) == pytest.approx(sampled, rel=5e-3)
+    assert smoothing_bias_at_identity(6, prior, 0.5, 0.1) == pytest.approx(sampled**3, rel=2e-2)
