@@ -10,6 +10,8 @@ import torch
 from hydra.utils import get_class
 from torch import Tensor, nn
 
+from pipeline.spin.systems import SpinSystem
+
 
 def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
     """Linear + ReLU layers of the given widths (fan-in first), ready to be followed by an output layer."""
@@ -20,22 +22,63 @@ def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
 
 
 class WaveFunction(nn.Module):
-    """An ansatz that gives log ψ; samplers and local energies need nothing else."""
+    """An ansatz that gives log ψ, real or complex; samplers and local energies need nothing else."""
 
     def forward(self, spins: Tensor) -> Tensor:
         """Amplitudes ψ(x), unnormalised, for methods that want them as such; (B, N) → (B,)."""
         return self.log_amplitude(spins).exp()
 
     def log_amplitude(self, spins: Tensor) -> Tensor:
-        """log ψ(x), (B, N) spins ±1 → (B,)."""
+        """log ψ(x), (B, N) spins ±1 → (B,); complex where the ansatz has phases."""
+        raise NotImplementedError
+
+    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor) -> Tensor:
+        """log ψ of every configuration with the sites of every mask flipped: (B, N), (K, N) bool → (B, K).
+
+        An ansatz that can reuse what it computed for ``spins`` overrides this.
+        """
+        flipped = torch.where(masks, -spins[:, None, :], spins[:, None, :])
+        return self.log_amplitude(flipped.flatten(0, 1)).reshape(len(spins), len(masks))
+
+
+class DirectWaveFunction(WaveFunction):
+    """A normalised ansatz, Σ|ψ|² = 1, whose |ψ|² can be drawn from without a Markov chain.
+
+    Attributes:
+        n_uniforms: random numbers that one configuration takes (N, or more with symmetrisation).
+    """
+
+    n_uniforms: int
+
+    def draw(self, uniforms: Tensor) -> Tensor:
+        """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, n_uniforms) float64."""
         raise NotImplementedError
 
 
-def build_ansatz(config: Any, n_sites: int, seed: int) -> nn.Module:
+class AutoregressiveWaveFunction(DirectWaveFunction):
+    """ψ(s) = Π_i ψ_i(s_i | s_<i) with Σ_s |ψ_i(s | ·)|² = 1 (NAQS paper, Eqs. 2 and 3).
+
+    Attributes:
+        order: sites in the order of the product; a permutation of range(N).
+    """
+
+    order: tuple[int, ...]
+
+    def conditionals(self, spins: Tensor) -> Tensor:
+        """log ψ_i(s | s_<i) for s = +1 (index 0) and s = -1 (index 1): (B, N) → (B, N, 2), by site, real or complex."""
+        raise NotImplementedError
+
+    def log_amplitude(self, spins: Tensor) -> Tensor:
+        """log ψ(x) = Σ_i log ψ_i(s_i | s_<i), (B, N) spins ±1 → (B,)."""
+        chosen = (spins < 0).long()[..., None]
+        return self.conditionals(spins).gather(-1, chosen).squeeze(-1).sum(-1)
+
+
+def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
     """The ansatz that ``config._target_`` names, initialised on the CPU from ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network: nn.Module = get_class(config._target_)(config, n_sites)
+        network: nn.Module = get_class(config._target_)(config, system)
     return network
 
 

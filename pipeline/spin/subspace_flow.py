@@ -71,10 +71,10 @@ class SubspaceFlow:
     def __init__(self, system: SpinSystem, train: TrainConfig, infer: SubspaceInferConfig, device: str) -> None:
         self.config: SubspaceFlowConfig = train.method
         self.train, self.device = train, device
-        self.n_sites = system.size
+        self.system, self.n_sites = system, system.size
         self.dtype = getattr(torch, train.dtype)
         self.hamiltonian = Hamiltonian(pauli_terms(system), system.size, device)
-        self.inference = SubspaceInference(self.hamiltonian, train, infer, device)
+        self.inference = SubspaceInference(system, self.hamiltonian, train, infer, device)
 
     def init(self, seed: int) -> SubspaceFlowState:
         """Identity flow and a random NQS; the same parameters on every device."""
@@ -83,7 +83,7 @@ class SubspaceFlow:
             torch.manual_seed(derive_seed(seed, "flow parameters"))
             flow = RealNVP(self.n_sites, c.flow_layers, c.flow_hidden, Prior(c.prior, c.prior_width))
         flow = flow.to(self.device, self.dtype)
-        nqs = build_ansatz(self.train.ansatz, self.n_sites, derive_seed(seed, "nqs parameters"))
+        nqs = build_ansatz(self.train.ansatz, self.system, derive_seed(seed, "nqs parameters"))
         nqs = nqs.to(self.device, self.dtype)
         optimizers = {
             "flow": build_optimizer(self.train.optimizer, flow.parameters()),

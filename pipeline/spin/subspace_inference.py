@@ -15,7 +15,7 @@ from pipeline.base.statistics import independent_mean
 from pipeline.spin.flow.realnvp import Prior, RealNVP, smoothing_bias_at_identity
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.networks import build_ansatz
-from pipeline.spin.schema import SubspaceInferConfig
+from pipeline.spin.schema import SpinSystem, SubspaceInferConfig
 from pipeline.spin.subspace import Subspace, encode
 
 TRACE_POINTS = 50
@@ -26,14 +26,22 @@ class SubspaceInference:
     """Draws subspaces and minimises the energy in them (Section IV.B, last paragraph on the method).
 
     Args:
+        system: any spin system of at most 62 sites.
         hamiltonian: of the system.
         train: names the dtype and, where ``infer`` has no ansatz of its own, the ansatz ("the same architecture").
         infer: amounts, learning rate and plateau schedule.
         device: torch device name.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, train: TrainConfig, infer: SubspaceInferConfig, device: str) -> None:
-        self.hamiltonian, self.train, self.infer, self.device = hamiltonian, train, infer, device
+    def __init__(
+        self,
+        system: SpinSystem,
+        hamiltonian: Hamiltonian,
+        train: TrainConfig,
+        infer: SubspaceInferConfig,
+        device: str,
+    ) -> None:
+        self.system, self.hamiltonian, self.train, self.infer, self.device = system, hamiltonian, train, infer, device
         self.dtype = getattr(torch, train.dtype)
 
     def measure(self, flow: RealNVP, k: int) -> dict[str, Any]:
@@ -58,7 +66,7 @@ class SubspaceInference:
         """
         c = self.infer
         ansatz = c.ansatz or self.train.ansatz
-        nqs = build_ansatz(ansatz, self.hamiltonian.n_sites, derive_seed(c.seed, "inference nqs", k))
+        nqs = build_ansatz(ansatz, self.system, derive_seed(c.seed, "inference nqs", k))
         nqs = nqs.to(self.device, self.dtype)
         optimizer = torch.optim.Adam(nqs.parameters(), lr=c.lr)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -45,14 +45,14 @@ class VariationalMonteCarlo:
 
     def __init__(self, system: SpinSystem, train: TrainConfig, infer: InferConfig, device: str) -> None:
         self.train, self.infer, self.device = train, infer, device
-        self.n_sites = system.size
+        self.system, self.n_sites = system, system.size
         self.dtype = getattr(torch, train.dtype)
         self.hamiltonian = Hamiltonian(pauli_terms(system), system.size, device)
         self.sampler = get_class(train.sampler._target_)(train.sampler, system.size, device)
 
     def init(self, seed: int) -> VMCState:
         """Random parameters; the same on every device."""
-        ansatz = build_ansatz(self.train.ansatz, self.n_sites, derive_seed(seed, "ansatz parameters"))
+        ansatz = build_ansatz(self.train.ansatz, self.system, derive_seed(seed, "ansatz parameters"))
         ansatz = ansatz.to(self.device, self.dtype)
         assert isinstance(ansatz, WaveFunction)
         return VMCState(seed, ansatz, build_optimizer(self.train.optimizer, ansatz.parameters()))

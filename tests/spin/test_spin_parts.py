@@ -21,10 +21,14 @@ from pipeline.spin.schema import (
 from tests.spin.small_flow import INFER, METHOD, TRAIN, build, same
 
 
+def ring(n_sites: int) -> ChainTFIM:
+    return ChainTFIM(n_sites=n_sites, range=1, coupling=1.0, field=1.0)
+
+
 @pytest.mark.parametrize("initialisation", ["torch", "orthogonal"])
 def test_mlp(initialisation: str) -> None:
     config = MLPConfig(hidden=[30, 20], initialisation=initialisation)
-    network = build_ansatz(config, 12, 5)
+    network = build_ansatz(config, ring(12), 5)
     assert isinstance(network, MLP)
     spins = torch.from_numpy(np.random.default_rng(0).choice([-1, 1], (500, 12))).to(torch.int8)
     psi = network(spins)
@@ -47,7 +51,7 @@ def test_mlp(initialisation: str) -> None:
 
 def test_parts_are_built_from_the_seed_alone() -> None:
     before = torch.random.get_rng_state()
-    first, again, other = (build_ansatz(TRAIN.ansatz, 8, seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (build_ansatz(TRAIN.ansatz, ring(8), seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
     assert same(dict(first), dict(again))
     assert not same(dict(first), dict(other))

@@ -63,7 +63,7 @@ def rayleigh(ansatz: torch.nn.Module, matrix: np.ndarray) -> float:
 
 
 def test_rbm() -> None:
-    ansatz: Any = build_ansatz(TRAIN.ansatz, 5, 1).double()
+    ansatz: Any = build_ansatz(TRAIN.ansatz, CHAIN, 1).double()
     assert isinstance(ansatz, RBM)
     assert ansatz.dense.weight.shape == (10, 5)
     log_psi = ansatz.log_amplitude(torch.from_numpy(dense.basis(5)).to(torch.int8))
@@ -71,7 +71,8 @@ def test_rbm() -> None:
     with torch.no_grad():
         ansatz.dense.weight.mul_(1e4)
     assert ansatz.log_amplitude(torch.ones(1, 5)).isfinite().all()
-    deviations = torch.cat([p.flatten() for p in RBM(RBMConfig(alpha=4, deviation=0.05), 30).parameters()]).std()
+    ring = ChainTFIM(n_sites=30, range=1, coupling=1.0, field=1.0)
+    deviations = torch.cat([p.flatten() for p in RBM(RBMConfig(alpha=4, deviation=0.05), ring).parameters()]).std()
     assert deviations.item() == pytest.approx(0.05, rel=0.1)
 
 
@@ -96,7 +97,7 @@ def test_local_energy_of_general_strings() -> None:
         (1.1, "yzy", (4, 0, 1)),
         (0.4, "z", (2,)),
     ]
-    ansatz: Any = build_ansatz(TRAIN.ansatz, 5, 1).double()
+    ansatz: Any = build_ansatz(TRAIN.ansatz, CHAIN, 1).double()
     psi = amplitudes(ansatz, 5)
     hamiltonian = Hamiltonian([PauliTerm(*term) for term in terms], 5)
     local = local_energy(hamiltonian, ansatz, torch.from_numpy(dense.basis(5)))
@@ -105,7 +106,7 @@ def test_local_energy_of_general_strings() -> None:
 
 def test_local_energy_of_an_unnormalisable_amplitude() -> None:
     """Amplitudes of e^±2000 overflow; their ratios do not."""
-    ansatz: Any = build_ansatz(TRAIN.ansatz, 5, 1).double()
+    ansatz: Any = build_ansatz(TRAIN.ansatz, CHAIN, 1).double()
     spins = torch.from_numpy(dense.basis(5))
     hamiltonian = Hamiltonian(pauli_terms(CHAIN), 5)
     expected = local_energy(hamiltonian, ansatz, spins)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.spin.networks import dense_layers
-from pipeline.spin.schema import MLPConfig
+from pipeline.spin.schema import MLPConfig, SpinSystem
 
 LAST_LAYER_SCALE = 0.3
 """Keeps the initial outputs in the linear part of the tanh."""
@@ -17,12 +17,12 @@ class MLP(nn.Module):
 
     Args:
         config: widths of the hidden layers and initialisation.
-        n_sites: number of spins N.
+        system: gives the number of spins N.
     """
 
-    def __init__(self, config: MLPConfig, n_sites: int) -> None:
+    def __init__(self, config: MLPConfig, system: SpinSystem) -> None:
         super().__init__()
-        widths = [n_sites, *config.hidden]
+        widths = [system.size, *config.hidden]
         self.network = nn.Sequential(*dense_layers(widths), nn.Linear(widths[-1], 1), nn.Tanh())
         if config.initialisation == "orthogonal":
             self._orthogonal()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.spin.networks import WaveFunction
-from pipeline.spin.schema import RBMConfig
+from pipeline.spin.schema import RBMConfig, SpinSystem
 
 
 class RBM(WaveFunction):
@@ -14,14 +14,14 @@ class RBM(WaveFunction):
 
     Args:
         config: hidden units per spin and the deviation of the initial parameters.
-        n_sites: number of spins N.
+        system: gives the number of spins N.
     """
 
-    def __init__(self, config: RBMConfig, n_sites: int) -> None:
+    def __init__(self, config: RBMConfig, system: SpinSystem) -> None:
         super().__init__()
-        hidden = config.alpha * n_sites
-        self.visible_bias = nn.Parameter(config.deviation * torch.randn(n_sites))
-        self.dense = nn.Linear(n_sites, hidden)
+        hidden = config.alpha * system.size
+        self.visible_bias = nn.Parameter(config.deviation * torch.randn(system.size))
+        self.dense = nn.Linear(system.size, hidden)
         nn.init.normal_(self.dense.weight, std=config.deviation)
         nn.init.normal_(self.dense.bias, std=config.deviation)
 
