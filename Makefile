@@ -4,12 +4,13 @@ VENV   ?= .venv
 SCALE  ?= laptop
 PAPER  ?=
 ARGS   ?=
+KEY    ?=
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint format lock index clean-cache reproduce-all plan-all
+.PHONY: help env test lint format promote lock index clean-cache reproduce-all plan-all
 
 help: ## this list
 	@echo "usage: make TARGET [SCALE=smoke|laptop|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
@@ -53,6 +54,9 @@ plan-all: $(READY) ## plans of every artefact
 
 index: $(READY) ## results/README.md and results/index.html from the reports that are there
 	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"))'
+
+promote: $(READY) ## commit a long reference or trained state: KEY='key ...'; without KEY, list what there is
+	@$(PY) -m pipeline.stages.promote $(KEY)
 
 lock: $(READY) ## write constraints.txt from what .venv has now
 	@{ head -n 1 constraints.txt; $(PY) -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,22 +36,39 @@ RUNTIME_KEYS = (
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status: 0, 1 for failed cells, 2 for bad input, 130 when interrupted."""
+    options = parser().parse_intermixed_args(list(arguments))
+    return guarded(lambda: _run(options), Path("results/_logs"))
+
+
+def console() -> int:
+    """Entry point of the script ``nqs-reproduce``, with tab completion where the shell asks for it."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser())
+    return main(sys.argv[1:])
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments and options; completers offer what there is."""
     parser = argparse.ArgumentParser(
         "python -m reproduce", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "artefact", help="one of " + ", ".join(a.replace("/", "-") for a in all_artefacts()) + ", or all"
-    )
-    parser.add_argument("--paper", help="paper of an artefact given by its short name")
-    parser.add_argument("--scale", default="laptop", help=", ".join(SCALES))
+    names = [a.replace("/", "-") for a in all_artefacts()]
+    _completed(parser.add_argument("artefact", help=f"one of {', '.join(names)}, or all"), [*names, "all"])
+    _completed(parser.add_argument("--paper", help="paper of an artefact given by its short name"), papers())
+    _completed(parser.add_argument("--scale", default="laptop", help=", ".join(SCALES)), SCALES)
     parser.add_argument("--plan", action="store_true", help="show what would run and stop")
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, one on a GPU)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="CELL", help="a cell, or a row of them; repeatable"
     )
     parser.add_argument("overrides", nargs="*", help="key=value, as for python -m pipeline")
-    options = parser.parse_intermixed_args(list(arguments))
-    return guarded(lambda: _run(options), Path("results/_logs"))
+    return parser
+
+
+def _completed(argument: argparse.Action, choices: Sequence[str]) -> None:
+    """Offer ``choices`` for tab completion; a wrong one gets our own message, not the parser's."""
+    argument.completer = lambda **_: choices  # type: ignore[attr-defined]
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -110,8 +110,11 @@ def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Foun
 def reason(task: Task, found: Found) -> str:
     """Why a task would run, or that it is cached (with a warning when the source has changed since)."""
     if not found.missing:
-        stale = [e.name for e in found.entries if _source_of(e) != source_digest()]
-        return "cached" + (", but the source of pipeline/ has changed since" if stale else "")
+        fresh = [e for e in found.entries if not e.status.get("promoted")]
+        stale = [e.name for e in fresh if _source_of(e) != source_digest()]
+        return ("cached" if fresh else "promoted") + (
+            ", but the source of pipeline/ has changed since" if stale else ""
+        )
     context = task.context(notify=lambda _: None)
     key = train_key(task.run) if "train" in found.missing else None
     if key and (context.store.path("train", key + ".partial") / "progress.json").exists():
@@ -152,11 +155,8 @@ def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str
 
 
 def _source_of(entry: Entry) -> str:
-    import json
-
     try:
-        source: str = json.loads((entry.path / "provenance.json").read_text())["source"]
-        return source
+        return str(entry.provenance()["source"])
     except (OSError, ValueError, KeyError):
         return "unknown"
 

@@ -168,7 +168,7 @@ def _provenance(table: Table) -> list[str]:
     facts: Counter[str] = Counter()
     for done in table.finished:
         for entry in done.found.entries:
-            p = json.loads((entry.path / "provenance.json").read_text())
+            p = entry.provenance()
             hardware = ", ".join(f"{v}" for k, v in p["hardware"].items() if k in ("cpu", "gpu"))
             versions = ", ".join(f"{k} {v}" for k, v in p["packages"].items() if v != "absent")
             facts[
@@ -181,7 +181,8 @@ def _provenance(table: Table) -> list[str]:
     for done in table.finished:
         if done.found.reference is not None:
             status = done.found.reference.status
-            text = f"{status['kind']}, {duration(status['seconds'])}, {memory(status['peak_bytes'])} of memory"
+            how = "a committed result of " if status.get("promoted") else ""
+            text = f"{how}{status['kind']}, {duration(status['seconds'])}, {memory(status['peak_bytes'])} of memory"
             lines.append(f"- {done.task.cell.row}: reference by {text}")
     return lines
 
@@ -191,7 +192,7 @@ def _manifest(table: Table, command: str, digest: str, files: dict[str, str]) ->
     for done in table.finished:
         stages = []
         for entry in done.found.entries:
-            provenance = json.loads((entry.path / "provenance.json").read_text())
+            provenance = entry.provenance()
             facts = {k: v for k, v in entry.status.items() if k not in ("nodes", "files")}
             stages.append({**facts, "provenance": provenance})
         runs.append(

@@ -6,6 +6,7 @@ non-string keys (optimizer states) all come back as what they were, bit for bit.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -39,6 +40,16 @@ def load_tree(path: Path) -> dict[str, Any]:
         skeleton = json.loads(file.metadata()["tree"])
     tree: dict[str, Any] = _unpack(skeleton, arrays)
     return tree
+
+
+def tree_digest(tree: dict[str, Any]) -> str:
+    """sha256 of a tree's content, whatever file format holds it."""
+    arrays: dict[str, np.ndarray] = {}
+    skeleton = _pack(tree, arrays)
+    total = hashlib.sha256(json.dumps(skeleton, sort_keys=True).encode())
+    for name, array in arrays.items():
+        total.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return total.hexdigest()
 
 
 @contextmanager

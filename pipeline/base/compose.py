@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 MOST_VALUES = 10_000
 """Of one key in a sweep: range(1,1e12) is a slip, and would be checked for ever."""
+
+MOST_RUNS = 10_000
+"""Of one sweep: several long ranges multiply, and Hydra would list all combinations before the first one runs."""
 
 _TYPE_NAMES = {
     "IntegerNode": "an integer",
@@ -108,6 +112,9 @@ def check_sweep(overrides: Sequence[str]) -> None:
     for override in parsed:
         if isinstance(override.value(), Glob):
             raise ConfigError(override.get_key_element(), None, "name the choices of a sweep one by one, as in a,b,c")
+    runs = math.prod(len(_single_values(o)) for o in parsed)
+    if runs > MOST_RUNS:
+        raise ConfigError("the sweep", None, f"stands for {runs} runs; at most {MOST_RUNS} at a time")
     choices = [_single_values(o) for o in parsed if _is_group(o)]
     values = [text for o in parsed if not _is_group(o) for text in _single_values(o)]
     for combination in itertools.product(*choices):

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.base.checkpoint import load_records, load_tree, write_json
+from pipeline.base.checkpoint import load_records, load_tree, save_tree, write_json
+from pipeline.base.promoted import find_promoted, read_promoted
 from pipeline.base.provenance import provenance
 from pipeline.base.result import Result
 
@@ -51,6 +52,11 @@ class Entry:
     def result(self) -> Result:
         """The summarised result of an infer or baseline entry."""
         return Result.from_json(json.loads((self.path / "result.json").read_text()))
+
+    def provenance(self) -> dict[str, Any]:
+        """Source, packages and hardware that the entry was computed with."""
+        facts: dict[str, Any] = json.loads((self.path / "provenance.json").read_text())
+        return facts
 
     def records(self) -> list[dict[str, Any]]:
         """All records, in order."""
@@ -89,18 +95,23 @@ class Work:
         from pipeline.base.keys import plain
 
         write_json(self.path / "provenance.json", provenance())
+        return self.seal(
+            {
+                "stage": self.stage,
+                "key": self.key,
+                "nodes": plain(nodes),
+                "seconds": seconds,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                **facts,
+            }
+        )
+
+    def seal(self, facts: dict[str, Any]) -> Entry:
+        """Write ``status.json`` with ``facts`` and the checksums of all files, and rename into place."""
         for leftover in self.path.glob(".*.tmp"):
             leftover.unlink()
         files = {path.name: sha256(path) for path in sorted(self.path.iterdir()) if path.name != "status.json"}
-        status = {
-            "stage": self.stage,
-            "key": self.key,
-            "nodes": plain(nodes),
-            "seconds": seconds,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **facts,
-            "files": files,
-        }
+        status = {**facts, "files": files}
         write_json(self.path / "status.json", {**status, "checksum": checksum(status)})
         final, old = self.store.path(self.stage, self.key), self.store.path(self.stage, self.key + ".old")
         if final.exists():
@@ -116,11 +127,12 @@ class Store:
 
     Args:
         notify: gets one line for anything a user should know.
-        repair: set damaged entries aside; False reports them and changes nothing.
+        repair: set damaged entries aside; False reports them and leaves them where they are.
+        promoted: results folders whose committed references and checkpoints stand in for entries that are not here.
     """
 
-    def __init__(self, root: Path, notify: Notify = print, repair: bool = True) -> None:
-        self.root, self.notify, self.repair = root, notify, repair
+    def __init__(self, root: Path, notify: Notify = print, repair: bool = True, promoted: Sequence[Path] = ()) -> None:
+        self.root, self.notify, self.repair, self.promoted = root, notify, repair, promoted
 
     def path(self, stage: str, key: str) -> Path:
         """Folder of an entry."""
@@ -132,7 +144,7 @@ class Store:
         if path.exists() and not old.exists() and _problem(path) is None:
             return Entry(path, json.loads((path / "status.json").read_text()))
         if not path.exists() and not old.exists():
-            return None
+            return self._unpack(stage, key)
         if not self.repair:
             self.notify(f"{stage}/{key} is damaged ({_problem(path) or 'a replacement was cut short'})")
             return None
@@ -161,6 +173,32 @@ class Store:
         self.notify(f"{stage}/{key} is damaged ({problem}); it is set aside as {aside.name} and computed again")
         return None
 
+    def _unpack(self, stage: str, key: str) -> Entry | None:
+        """An ordinary entry made from the committed file of ``key``, if there is an intact one."""
+        source = find_promoted(self.promoted, stage, key)
+        if source is None:
+            return None
+        content = read_promoted(source)
+        if content is None or (content["status"]["stage"], content["status"]["key"]) != (stage, key):
+            self.notify(f"{source} is damaged; it is not used")
+            return None
+        try:
+            self._lock(stage, key).acquire(timeout=0)
+        except Timeout:
+            return None  # somebody computes it at this moment
+        try:
+            with self.work(stage, key) as work:
+                for leftover in work.path.iterdir():
+                    leftover.unlink()
+                write_json(work.path / "provenance.json", content["provenance"])
+                if "result" in content:
+                    write_json(work.path / "result.json", content["result"])
+                else:
+                    _unpack_training(work.path, content)
+                return work.seal({**content["status"], "promoted": True})
+        finally:
+            self._lock(stage, key).release()
+
     def _lock(self, stage: str, key: str) -> FileLock:
         """The lock of an entry; the same process may take it again."""
         (self.root / stage).mkdir(parents=True, exist_ok=True)
@@ -184,6 +222,19 @@ class Store:
             owner.unlink(missing_ok=True)
         finally:
             lock.release()
+
+
+def _unpack_training(folder: Path, content: dict[str, Any]) -> None:
+    """The last state, the metrics and a finished loop's progress, so that the training can be continued."""
+    from pipeline.base.loop import commit
+
+    status = content["status"]
+    name = state_name(status["steps"])
+    save_tree(folder / name, content["state"])
+    (folder / "metrics.jsonl").write_bytes(content["metrics"])
+    outcome = {"done": status["steps"], "stopped": status["stopped"], "seconds": status["seconds"]}
+    progress = {"finished": {"train": outcome}, "current": {}, "records": {}, "state": name, "kept": {}}
+    commit(folder, {**progress, "state_sha256": sha256(folder / name), "threads": content["provenance"]["threads"]})
 
 
 def _read(path: Path) -> str:

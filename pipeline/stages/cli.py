@@ -46,6 +46,14 @@ def main(arguments: Sequence[str]) -> int:
     return guarded(lambda: _dispatch(list(arguments)))
 
 
+def console() -> int:
+    """Entry point of the script ``nqs``, with tab completion where the shell asks for it."""
+    from pipeline.stages.completion import complete
+
+    complete()
+    return main(sys.argv[1:])
+
+
 def _dispatch(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         return _help()

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.base.keys import digest
 from pipeline.base.loop import LoopSettings
 from pipeline.base.progress import Progress, Silent
+from pipeline.base.provenance import ROOT
 from pipeline.base.schema import RunConfig
 from pipeline.base.store import Store
 from pipeline.base.tracking import Tracker
@@ -45,7 +46,7 @@ class Context:
 
     @property
     def store(self) -> Store:
-        return Store(self.results / "_store", self.notify, self.repair)
+        return Store(self.results / "_store", self.notify, self.repair, (self.results, ROOT / "results"))
 
     def tracker(self) -> Tracker:
         """The W&B run of this run, opened at the first use."""

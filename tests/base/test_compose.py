@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.base.compose import CONF, groups
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.schema import SCALES
+from pipeline.stages.completion import candidates
 from pipeline.stages.compose import check_sweep, compose_run
 from pipeline.stages.context import infer_key, train_key
 
@@ -190,3 +193,33 @@ def test_sweep_values_are_checked_one_by_one() -> None:
         check_sweep(["system.n_sites=glob(*)"])
     with pytest.raises(ConfigError, match=r"system=bogus"):
         check_sweep(["system=chain_tfim,bogus"])
+
+
+def test_a_sweep_of_too_many_runs_is_refused() -> None:
+    """Each list is short enough; their product is not."""
+    long = [f"{key}=" + ",".join(map(str, range(1, 102))) for key in ("train.steps", "train.seed")]
+    with pytest.raises(ConfigError, match="stands for 10201 runs; at most 10000"):
+        check_sweep(["method=vmc", *long])
+
+
+def test_completion_offers_groups_choices_and_the_keys_of_what_is_chosen() -> None:
+    assert "system=" in candidates("sys", [])
+    assert candidates("system=square_h", []) == ["system=square_heisenberg"]
+    assert "system.j2=" in candidates("system.", ["system=square_heisenberg"])
+    assert "system.range=" not in candidates("system.", ["system=square_heisenberg"])
+    assert "system.range=" in candidates("system.", ["system=nonsense", "train.steps=3"])
+    assert candidates("budget", []) == []
+
+
+def test_the_shell_gets_its_completions(tmp_path: Path) -> None:
+    """The protocol of argcomplete: the line goes in by the environment, candidates come out in a file."""
+    for module, line, expected in (
+        ("pipeline.stages.cli", "nqs scale=sm", "scale=smoke"),
+        ("reproduce.cli", "nqs-reproduce --scale sm", "smoke"),
+        ("reproduce.cli", "nqs-reproduce nf_nqs-table2", "nf_nqs-table2"),
+    ):
+        out = tmp_path / "out"
+        shell = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+        environment = {**os.environ, **shell, "_ARGCOMPLETE_STDOUT_FILENAME": str(out)}
+        subprocess.run([sys.executable, "-c", f"from {module} import console; console()"], env=environment, check=False)
+        assert out.read_text().split("\013")[0].strip() == expected
