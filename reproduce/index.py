@@ -19,7 +19,8 @@ What `make reproduce-*` wrote and we committed: one folder for each artefact and
 
 Commit these files at scales `laptop`, `gpu` and `paper`, as long as a folder stays below 1 MB. Folders that begin with
 an underscore (`_store`, `_runs`, `_partial`, `_hydra`, `_wandb`, `_logs`) are working data and stay out of git, as do
-`smoke` reports, which test the machinery and mean nothing.
+`smoke` reports, which test the machinery and mean nothing. `references/` and `checkpoints/` hold long results that
+`make promote` put there; a fresh clone uses them instead of computing.
 """
 
 
