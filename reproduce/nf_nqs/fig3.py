@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reproduce.artefact import Artefact, Cell, Claim, Rendering
-from reproduce.nf_nqs import shared, small_chains
+from reproduce.nf_nqs import claims as claims_on
+from reproduce.nf_nqs import small_chains
 from reproduce.nf_nqs.small_chains import SIZES, Point
 from reproduce.tables import Table
 
@@ -30,9 +31,14 @@ def claims(table: Table) -> list[Claim]:
     """What Sections IV.C and V say about this figure."""
     return [
         small_chains.below_one_percent(table, POINTS),
-        shared.falling(
-            "strong reliability across varying interaction strengths, excelling particularly at strong coupling "
-            "(V = 1.0)",
+        claims_on.across(
+            table,
+            "strong reliability across varying interaction strengths",
+            {f"V = {v:g}": [p.row for p in POINTS if p.strength == v] for v in sorted({p.strength for p in POINTS})},
+            small_chains.CLAIMED_PERCENT,
+        ),
+        claims_on.falling(
+            "excelling particularly at strong coupling (V = 1.0)",
             "Section IV.C",
             "V",
             small_chains.series(table, POINTS),

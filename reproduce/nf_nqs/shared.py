@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.base.formatting import relative, with_error
-from reproduce.artefact import Cell, Claim, Column
+from reproduce.artefact import Cell, Column
 from reproduce.tables import Table
 
 OTHERS = (("mps", "MPS"), ("dense-ar", "Dense AR"), ("cnn-ar", "CNN AR"))
@@ -74,21 +74,6 @@ def _other(table: Table, row: str, method: str) -> str:
     return number.shown() + state
 
 
-def error(table: Table, row: str, method: str = "nqs+nf") -> float | None:
-    """Our relative error."""
-    found = table.row(row, method)
-    return found.rel_error_ours if found else None
-
-
-def yes_no(seen: Sequence[bool]) -> str:
-    """``yes``, ``no``, ``in k of n`` or ``not run``."""
-    if not seen:
-        return "not run"
-    if all(seen):
-        return "yes"
-    return "no" if not any(seen) else f"in {sum(seen)} of {len(seen)}"
-
-
 def notes(table: Table) -> list[str]:
     """Conventions, and printed numbers below an exact reference."""
     found = [
@@ -113,90 +98,6 @@ def _method_notes(table: Table) -> list[str]:
     """What the runs themselves say about the smoothing (one sentence a system size)."""
     said = [note for done in table.finished if done.result and done.found.trained for note in done.result.notes]
     return list(dict.fromkeys(said))
-
-
-def robust_at_full_range(table: Table, rows: Sequence[str]) -> Claim:
-    """Seen where our error is below a tenth of that of the collapsed states that the autoregressive columns print."""
-    seen, evidence = [], []
-    for name in rows:
-        ours = error(table, name)
-        collapsed = [r.rel_error_published for m in ("dense-ar", "cnn-ar") if (r := table.row(name, m))]
-        best = min((abs(e) for e in collapsed if e is not None), default=None)
-        if ours is not None and best is not None:
-            seen.append(abs(ours) < 0.1 * best)
-            evidence.append(f"{name} {ours:.1e} against {best:.1e}")
-    return Claim(
-        "NF+NQS maintained robust performance in strongly entangled regimes (fully connected, L = N/2)",
-        "Section IV.C",
-        yes_no(seen),
-        "ours against the collapsed product state: " + "; ".join(evidence) + " (seen if a tenth or less)",
-    )
-
-
-def comparable_with_mps(table: Table, rows: Sequence[str]) -> Claim:
-    seen, evidence = [], []
-    for name in rows:
-        ours, mps = error(table, name), table.row(name, "mps")
-        if ours is not None and mps is not None and mps.rel_error_published is not None:
-            seen.append(abs(ours) <= max(2 * abs(mps.rel_error_published), 1e-4))
-            evidence.append(f"{name} {ours:.1e} / {mps.rel_error_published:+.1e}")
-    return Claim(
-        "comparable ground state energy errors with state-of-the-art matrix product states",
-        "abstract",
-        yes_no(seen),
-        "ours / printed MPS: " + "; ".join(evidence) + " (seen if within a factor 2, or below 1e-4)",
-    )
-
-
-def below_autoregressive(table: Table, rows: Sequence[str]) -> Claim:
-    seen, paper = [], []
-    for name in rows:
-        numbers = [table.number(name, m) for m in ("dense-ar", "cnn-ar")]
-        lowest = min((n.value for n in numbers if n), default=None)
-        ours, printed = table.row(name, "nqs+nf"), table.number(name, "nqs+nf")
-        if lowest is not None and ours and ours.ours is not None:
-            seen.append(ours.ours < lowest)
-        if lowest is not None and printed:
-            paper.append(printed.value < lowest)
-    return Claim(
-        "lower energies than autoregressive NQS",
-        "abstract",
-        yes_no(seen),
-        f"our energies against the printed autoregressive ones; in the paper's own table: {yes_no(paper)}",
-    )
-
-
-def falling(text: str, where: str, axis: str, series: Mapping[str, Sequence[float | None]]) -> Claim:
-    """Seen, series by series, where the error falls from the first to the last point.
-
-    Args:
-        series: relative errors in the order of increasing ``axis``, by name.
-    """
-    seen, evidence = [], []
-    for name, errors in series.items():
-        values = [abs(e) for e in errors if e is not None]
-        if len(values) == len(errors):
-            seen.append(values[-1] < values[0])
-            evidence.append(f"{name}: " + ", ".join(f"{e:.1e}" for e in values))
-    return Claim(text, where, yes_no(seen), f"our relative errors for increasing {axis}: " + "; ".join(evidence))
-
-
-def autoregressive_collapse(table: Table, all_up: dict[str, float]) -> Claim:
-    """Ours once the columns are run; meanwhile, whether the printed numbers are energies of the all-up state.
-
-    Args:
-        all_up: -V times the number of bonds, by row.
-    """
-    numbers = [n for name in all_up for m in ("dense-ar", "cnn-ar") if (n := table.number(name, m))]
-    other = [n for n in numbers if abs(n.value - all_up[n.cell]) > n.half_last_digit]
-    listed = ", ".join(f"{n.cell} {n.method} {n.text}" for n in other)
-    return Claim(
-        "CNN-AR and Dense-AR consistently became trapped predicting trivial configurations (all-up or all-down)",
-        "Section IV.C",
-        "not run",
-        f"our columns are not run yet; {len(numbers) - len(other)} of {len(numbers)} printed energies are that of the "
-        f"all-up state, the others are higher: {listed or 'none'}",
-    )
 
 
 def draw_errors(table: Table, figure: Any, rows: Sequence[tuple[str, str]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.base.formatting import with_error
 from reproduce.artefact import Cell, Claim, Rendering
+from reproduce.nf_nqs import claims as claims_on
 from reproduce.nf_nqs import shared
 from reproduce.tables import Table
 
@@ -62,21 +63,21 @@ def below_one_percent(table: Table, points: Sequence[Point]) -> Claim:
     """The sentence of the summary, point by point."""
     seen, above = [], []
     for point in points:
-        error = shared.error(table, point.row)
+        error = claims_on.error(table, point.row)
         if error is not None:
             seen.append(100 * abs(error) < CLAIMED_PERCENT)
             above += [] if seen[-1] else [f"{point.row} {100 * error:.2g} %"]
     return Claim(
         "percentage energy errors below 1% even in highly entangled regimes",
         "Section V",
-        shared.yes_no(seen),
+        claims_on.yes_no(seen),
         "above 1 %: " + (", ".join(above) or "none"),
     )
 
 
 def series(table: Table, points: Sequence[Point]) -> Mapping[str, list[float | None]]:
     """Relative errors by size, in the order of the points."""
-    return {f"N={n}": [shared.error(table, p.row) for p in points if p.n == n] for n in SIZES}
+    return {f"N={n}": [claims_on.error(table, p.row) for p in points if p.n == n] for n in SIZES}
 
 
 def _line(table: Table, row: str) -> list[str]:

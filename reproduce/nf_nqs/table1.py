@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reproduce.artefact import Artefact, Cell, Claim, Rendering
+from reproduce.nf_nqs import claims as claims_on
 from reproduce.nf_nqs import shared
 from reproduce.tables import Table
 
@@ -56,12 +57,14 @@ def claims(table: Table) -> list[Claim]:
     """What Sections IV.C and V say about this table."""
     names = [row_name(n, length) for n, length in ROWS]
     full = [row_name(n, length) for n, length in ROWS if length == n // 2]
-    all_up = {row_name(n, length): -float(_bonds(n, length)) for n, length in ROWS}
+    all_up = {row_name(n, length): claims_on.all_up_energy(_bonds(n, length), 1.0) for n, length in ROWS}
     return [
-        shared.robust_at_full_range(table, full),
-        shared.comparable_with_mps(table, names),
-        shared.below_autoregressive(table, names),
-        shared.autoregressive_collapse(table, all_up),
+        claims_on.robust_at_full_range(table, full),
+        claims_on.comparable_with_mps(table, names),
+        claims_on.below_autoregressive(table, names),
+        claims_on.autoregressive_collapse(table, all_up),
+        claims_on.beyond_aligned_states(table, all_up),
+        claims_on.no_exact_values(table, names),
     ]
 
 
