@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from pipeline.base import promoted
+from pipeline.base.keys import digest
 from pipeline.stages import promote
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
@@ -154,3 +155,15 @@ def test_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"train/{output.trained.entry.path.name}" in text
     assert "collective spin, chain_tfim n_sites=10" in text
     assert text.count("promoted") == 2
+
+
+COMMITTED = [*Path("results/references").glob("*"), *Path("results/checkpoints").glob("*")]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_what_is_committed_is_intact_and_lies_under_the_key_of_its_settings(path: Path) -> None:
+    content = promoted.read_promoted(path)
+    assert content is not None
+    assert digest(content["status"]["nodes"]) == path.stem
+    assert path.stat().st_size <= promoted.LIMIT_BYTES
+    assert "+changes" not in content["provenance"]["git"]
