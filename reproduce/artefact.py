@@ -22,11 +22,14 @@ class Column:
         method: column of the paper's table, e.g. ``nqs+nf``.
         estimate: name of the estimate in the run's result.
         quantity: what it is called in ``cells.csv`` and ``published.csv``.
+        unit, convention: of an energy, where the paper shows it otherwise than inside the code (total, Pauli matrices).
     """
 
     method: str
     estimate: str
     quantity: str
+    unit: str = "total"
+    convention: str = "pauli"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def _line(path: Path, results: Path) -> Line | None:
         return None
     cells = read_cells(path)
     printed = [c for c in cells if c["published"]]
-    errors = [(abs(float(c["rel_error_ours"])), c) for c in cells if c["rel_error_ours"]]
+    errors = [(abs(float(c["rel_error_ours"])), c) for c in cells if c["rel_error_ours"] and c["quantity"] == "energy"]
     worst = ""
     if errors:
         size, cell = max(errors, key=lambda pair: pair[0])

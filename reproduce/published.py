@@ -45,6 +45,11 @@ class Published:
         """The printed error, or half the last digit where it is missing or zero."""
         return self.sigma if self.sigma else self.half_last_digit
 
+    @property
+    def shown_unit(self) -> str:
+        """``total``, ``per site`` or ``per site, spin-1/2``."""
+        return self.unit if self.convention == "pauli" else f"{self.unit}, {self.convention}"
+
     def shown(self) -> str:
         """As printed, ``-435.4 ± 0.1``."""
         return self.text if self.sigma is None else f"{self.text} ± {self.sigma:g}"

@@ -115,18 +115,17 @@ def _coverage(table: Table) -> list[str]:
     """How much of the artefact is there, and its worst number."""
     printed = [r for r in table.rows if r.published is not None]
     ran = [r for r in printed if r.ours is not None]
-    referenced = [r for r in table.rows if r.reference is not None]
     beside = f"{len(ran)} of {len(printed)} printed numbers have ours beside them"
-    energies = [r for r in table.rows if r.unit == "total" and r.method != "reference"]
+    energies = [r for r in table.rows if r.quantity == "energy" and r.method not in table.reference_methods]
     lines = [
         f"Scale `{table.scale}`. {beside if printed else 'The paper prints no numbers of this artefact'}; "
-        f"{len(referenced)} of {len(energies)} energies have a reference."
+        f"{sum(r.reference is not None for r in energies)} of {len(energies)} energies have a reference."
     ]
     counts = Counter(r.vs_paper for r in printed)
     if printed:
         lines.append("Against the paper: " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common()) + ".")
-    for method in dict.fromkeys(r.method for r in table.rows if r.rel_error_ours is not None):
-        errors = [r for r in table.rows if r.method == method and r.rel_error_ours is not None]
+    for method in dict.fromkeys(r.method for r in energies if r.rel_error_ours is not None):
+        errors = [r for r in energies if r.method == method and r.rel_error_ours is not None]
         worst = max(errors, key=lambda r: abs(r.rel_error_ours or 0.0))
         best = min(errors, key=lambda r: abs(r.rel_error_ours or 0.0))
         lines.append(

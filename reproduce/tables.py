@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.analysis.verdict import relative_error, vs_reference
 from pipeline.base.result import Curve, Estimate, Result
+from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column
 from reproduce.plan import Found, Task
 from reproduce.published import Published, VsPaper, published, vs_paper
@@ -123,6 +124,7 @@ class Table:
 
     Attributes:
         other_system: an override changed the physics, so that printed numbers belong to another system.
+        reference_methods: columns that the reference cells fill; they have no reference themselves.
         rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
         finished: the runs.
     """
@@ -132,6 +134,8 @@ class Table:
         self.numbers = [n for n in published(artefact.paper) if n.artefact == artefact.id]
         self._references = {f.task.cell.row: f for f in finished if f.task.cell.method == "reference" and f.result}
         self.other_system = any(cut.startswith("system.") for done in self.finished for cut in done.task.cuts)
+        references = [done.task.cell for done in self.finished if done.task.cell.method == "reference"]
+        self.reference_methods = {column.method for cell in references for column in cell.columns}
         self.rows = self._cell_rows()
 
     def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
@@ -213,15 +217,19 @@ class Table:
 
     def _cell_row(self, cell: Cell, column: Column, runs: Sequence[Finished]) -> CellRow:
         number = self.number(cell.row, column.method, column.quantity)
+        if number is not None and number.unit in ENERGY_UNITS and (number.unit, number.convention) != _unit_of(column):
+            raise ValueError(f"{number.cell} {number.method}: printed {number.shown_unit}, shown as {_unit_of(column)}")
         reference = None if cell.method == "reference" else self.reference(cell.row, column.quantity)
         failed = [done for done in runs if done.result is None]
         ours = None if failed else over_seeds([d.result.estimate(column.estimate) for d in runs if d.result])
+        size = runs[0].task.run.system.size
+        ours, reference = (_shown(e, *_unit_of(column), size) for e in (ours, reference))
         return CellRow(
             artefact=self.artefact.id,
             cell=cell.row,
             method=column.method,
             quantity=column.quantity,
-            unit=ours.unit if ours else (number.unit if number else ""),
+            unit=ours.unit if ours else (number.shown_unit if number else ""),
             ours=ours.value if ours else None,
             ours_sigma=ours.sigma if ours else None,
             ours_spread=ours.spread if ours else None,
@@ -245,12 +253,15 @@ class Table:
     def _not_run(self, number: Published) -> CellRow:
         """A printed number that no cell of ours stands beside yet."""
         reference = self.reference(number.cell, number.quantity)
+        if reference is not None:
+            size = self._references[number.cell].task.run.system.size
+            reference = _shown(reference, number.unit, number.convention, size)
         return CellRow(
             artefact=self.artefact.id,
             cell=number.cell,
             method=number.method,
             quantity=number.quantity,
-            unit=number.unit,
+            unit=number.shown_unit,
             published=number.value,
             published_sigma=number.sigma,
             reference=reference.value if reference else None,
@@ -270,6 +281,18 @@ class Table:
         if number is None or reference is None or self.other_system:
             return None
         return relative_error(number.value, reference.value)
+
+
+def _unit_of(column: Column) -> tuple[str, str]:
+    return column.unit, column.convention
+
+
+def _shown(estimate: Estimate | None, unit: str, convention: str, size: int) -> Estimate | None:
+    """A total energy in Pauli matrices in the unit that the paper prints; anything else as it is."""
+    if estimate is None or estimate.unit != "total" or (unit, convention) == ("total", "pauli"):
+        return estimate
+    name = unit if convention == "pauli" else f"{unit}, {convention}"
+    return estimate.scaled(energy_factor(unit, convention, size), name)
 
 
 def over_seeds(estimates: Sequence[Estimate]) -> Estimate:

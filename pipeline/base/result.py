@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Bound = Literal["exact", "variational", "projected", "extrapolated", "stochastic", "none"]
@@ -35,6 +35,11 @@ class Estimate:
     bound: Bound = "none"
     n: int = 1
     tau: float | None = None
+
+    def scaled(self, factor: float, unit: str) -> Estimate:
+        """The same number in another unit, ``factor`` times as large."""
+        sigma, spread = (None if v is None else abs(factor) * v for v in (self.sigma, self.spread))
+        return replace(self, value=factor * self.value, sigma=sigma, spread=spread, unit=unit)
 
 
 @dataclass(frozen=True)

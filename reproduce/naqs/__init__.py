@@ -1,0 +1,1 @@
+"""NAQS: deep autoregressive models for the efficient variational simulation of many-body quantum systems."""
