@@ -76,7 +76,9 @@ class Baseline(Protocol):
     """
 
     kind: ClassVar[str]
-    exactness: ClassVar[Exactness]
+
+    @property
+    def exactness(self) -> Exactness: ...
 
     def supports(self, system: Any) -> str | None:
         """None when the system can be treated, else the reason why not, with what would be needed."""

@@ -71,7 +71,7 @@ def test_bad_input_gets_one_clear_line(overrides: list[str], message: str) -> No
 
 
 def test_quspin_asked_for_too_many_sites_says_what_it_needs_and_what_can() -> None:
-    with pytest.raises(ConfigError, match=r"baseline\.use=quspin: .*2\^40 amplitudes.*baseline=dmrg"):
+    with pytest.raises(ConfigError, match=r"baseline\.use=quspin: .*1\.1e\+12 basis states.*baseline=dmrg"):
         compose_run(["baseline=quspin", "system.n_sites=40", "system.range=3"])
 
 

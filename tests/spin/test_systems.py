@@ -9,7 +9,7 @@ import torch
 from pipeline.base.errors import ConfigError
 from pipeline.base.keys import digest
 from pipeline.spin.exact.dmrg import DMRG
-from pipeline.spin.exact.quspin import QuSpinED, build
+from pipeline.spin.exact.quspin import build
 from pipeline.spin.exact.sectors import Sector
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.lattice import chain_bonds, square_bonds, square_diagonals
@@ -24,6 +24,7 @@ from pipeline.spin.schema import (
 from pipeline.spin.terms import pauli_terms
 from pipeline.stages.compose import compose_run
 from tests.spin import dense
+from tests.spin.exact.solvers import quspin
 
 
 def chain(n_sites: int, periodic: bool, j1: float, j2: float) -> tuple[SpinSystem, np.ndarray]:
@@ -100,7 +101,7 @@ def test_quspin_without_symmetries_is_the_kronecker_product(system: SpinSystem, 
 
 @each_case
 def test_quspin_ground_state_in_its_sector(system: SpinSystem, matrix: np.ndarray) -> None:
-    energy = QuSpinED(max_sites=12, levels=1).run(system).estimate("energy")
+    energy = quspin().run(system).estimate("energy")
     assert energy.value == pytest.approx(dense.lowest(matrix), abs=1e-10)
 
 

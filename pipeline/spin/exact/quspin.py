@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,14 +15,18 @@ from omegaconf import MISSING
 
 from pipeline.base import checks
 from pipeline.base.contracts import Cost, Exactness
-from pipeline.base.result import Estimate, Result
-from pipeline.spin.exact.sectors import Sector, plan
+from pipeline.base.errors import UserError
+from pipeline.base.formatting import duration, memory
+from pipeline.base.result import Bound, Estimate, Result
+from pipeline.spin.exact.lanczos import lowest
+from pipeline.spin.exact.sectors import Search, Sector, plan, spins_up, visited
+from pipeline.spin.exact.symmetries import flipped, is_real
 from pipeline.spin.lattice import Bond
 from pipeline.spin.schema import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 
-DENSE_LIMIT = 64
-"""Below this many basis states LAPACK is used: Lanczos needs room for its Krylov space."""
+MOST_SITES = 64
+"""Above, not even the number of basis states is worth a closer look."""
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -46,57 +52,74 @@ class Level:
 class QuSpinED:
     """Lowest eigenvalues by Lanczos (ARPACK) of the sparse matrices that QuSpin builds from the Pauli strings.
 
-    Which sectors are searched is proven in :mod:`pipeline.spin.exact.sectors`: the fully symmetric one for the ground
-    state of anything that a rotation makes stoquastic, the states with Σ σz = 0 for Heisenberg models, all 2^N if
-    nothing is known.
-
     Attributes:
-        max_sites: largest N that is tried.
+        sector: ``proven``: all sectors that are needed to be sure of the lowest levels, see
+            :mod:`pipeline.spin.exact.sectors`; ``symmetric``: only states that are even under every lattice symmetry
+            and the spin flip, with Σ σz = 0 for Heisenberg models, whose levels are upper bounds.
         levels: K, number of lowest levels.
+        max_scanned: most basis states that may be visited in search of representatives, all sectors together.
+        max_bytes: largest memory to expect.
     """
 
     version: ClassVar[int] = 1
     kind: ClassVar[str] = "QuSpin ED"
-    exactness: ClassVar[Exactness] = "exact"
 
-    max_sites: int = MISSING
+    sector: str = MISSING
     levels: int = MISSING
+    max_scanned: float = MISSING
+    max_bytes: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.between("baseline.quspin.max_sites", self.max_sites, 1, 32)
+        checks.one_of("baseline.quspin.sector", self.sector, ["proven", "symmetric"])
         checks.between("baseline.quspin.levels", self.levels, 1, 100)
+        checks.at_least("baseline.quspin.max_scanned", self.max_scanned, 1)
+        checks.at_least("baseline.quspin.max_bytes", self.max_bytes, 1)
+
+    @property
+    def exactness(self) -> Exactness:
+        """Levels of the symmetric sector are upper bounds."""
+        return "exact" if self.sector == "proven" else "variational"
 
     def supports(self, system: Any) -> str | None:
-        """None for up to ``max_sites`` spins with known Pauli strings and enough states; else the reason."""
+        """None for known Pauli strings on so few spins that the limits hold and there are enough states; else why."""
         try:
             terms = pauli_terms(system)
         except TypeError as error:
             return f"QuSpin ED: {error}"
-        size = system.size
-        if size > self.max_sites:
-            return (
-                f"QuSpin would need 2^{size} amplitudes = {_bytes(8.0 * 2.0**size)} a vector "
-                f"(limit max_sites={self.max_sites}); use baseline=dmrg (chains, narrow lattices)"
-            )
-        states = plan(system, terms, self.levels).sectors[0].scanned(size)
+        size, states = system.size, visited(system.size, spins_up(system.size, terms))
         if self.levels > states:
-            return (
-                f"QuSpin ED: {size} sites have {states:.0f} levels, baseline.quspin.levels={self.levels} asks for more"
-            )
-        return None
+            return f"QuSpin ED: {size} sites have {states} levels, baseline.quspin.levels={self.levels} asks for more"
+        instead = "use baseline=dmrg (chains, narrow lattices)"
+        if size > MOST_SITES:
+            return f"QuSpin would visit 2^{math.log2(states):.0f} basis states of {size} spins; {instead}"
+        sectors, cost = self._search(system, terms).sectors, self.cost(system)
+        scanned = sum(sector.scanned(size) for sector in sectors)
+        if scanned <= self.max_scanned and cost.bytes <= self.max_bytes:
+            return None
+        if len(sectors) > 1:
+            instead = f"take baseline.quspin.sector=symmetric for an upper bound, or {instead}"
+        return (
+            f"QuSpin would visit {scanned:.2g} basis states of {size} spins (sectors: {len(sectors)}) and need "
+            f"about {memory(cost.bytes)} and {duration(cost.seconds)} (limits baseline.quspin.max_scanned="
+            f"{self.max_scanned:.3g}, baseline.quspin.max_bytes={self.max_bytes:.3g}); raise them, or {instead}"
+        )
 
     def cost(self, system: SpinSystem) -> Cost:
-        """States in the sectors times the strings on each; the scan for representatives visits all states."""
+        """Time to find the representatives, to move each by every string and back to one, and to diagonalise."""
         terms = pauli_terms(system)
+        real, moves = is_real(terms), len({flipped(term) for term in terms} - {frozenset()})
         seconds, largest = 1.0, 0.0
-        for sector in plan(system, terms, self.levels).sectors:
-            scanned, states = sector.scanned(system.size), sector.states(system.size)
-            elements = states * (1 + sum(set(term.paulis) != {"z"} for term in terms))
-            solves = 1 if self.levels == 1 else 2 + self.levels / 4
-            seconds += (
-                2e-7 * scanned + 3e-8 * states * len(terms) * (scanned / states) ** 0.5 + 5e-7 * elements * solves
-            )
-            largest = max(largest, 40.0 * elements + (24 + 3 * self.levels) * 8.0 * states)
+        sectors = self._search(system, terms).sectors
+        # All but a few sectors are done with when their lowest level is known.
+        solves = 1 + (self.levels - 1) / len(sectors)
+        for sector in sectors:
+            states, up = sector.states(system.size), sector.up
+            # Where Σ σz is conserved, a pair of spins is antiparallel, and can be exchanged, half of the time.
+            elements = states * (1 + (moves if up is None else moves / 2))
+            width = 8 if real and sector.real else 16
+            seconds += 1e-7 * sector.scanned(system.size) + 1.6e-8 * sector.group_order * elements
+            seconds += (1e-6 if width == 16 else 3e-7) * elements * solves
+            largest = max(largest, 2.5 * (width + 4) * elements + (30 + self.levels) * width * states)
         return Cost(seconds=seconds, bytes=2e8 + largest)
 
     def run(self, system: SpinSystem) -> Result:
@@ -104,126 +127,117 @@ class QuSpinED:
 
         ``energy``, ``energy_1``, ... ``energy_{K-1}``: the K lowest levels with multiplicity, except that a Heisenberg
         multiplet counts once; sigma is the residual ‖Hψ - Eψ‖, which bounds the distance to the nearest eigenvalue.
-        Of the ground state (of some ground state, where there are several in the sector): ``energy_variance``
-        ⟨H²⟩ - ⟨H⟩² = ‖Hψ - Eψ‖² in total², zero but for rounding; ``absolute_magnetisation`` ⟨|Σ σz|⟩/N; and
+        Of the ground state (of some ground state, where there are several): ``energy_variance`` ⟨H²⟩ - ⟨H⟩² =
+        ‖Hψ - Eψ‖² in total², zero but for rounding; ``absolute_magnetisation`` ⟨|Σ σz|⟩/N; and
         ``nearest_correlation`` ⟨σz_i σz_j⟩, the mean over all nearest-neighbour pairs (not for a single site).
-        ``extra`` gives ``basis_states`` (dimension of all sectors) and ``symmetries`` (names of those used).
+        ``extra`` gives ``basis_states`` (dimension of all sectors together), ``sectors`` (their number) and
+        ``symmetries`` (names of those used in the fully symmetric one).
+
+        Raises:
+            UserError: the symmetric sector has fewer states than levels are asked for.
         """
-        search = plan(system, pauli_terms(system), self.levels)
+        search = self._search(system, pauli_terms(system))
         found: list[Level] = []
+        energies: list[float] = []
         dimension = 0
         for sector in search.sectors:
             matrix = build(system.size, search.terms, sector)
             dimension += int(matrix.Ns)
-            found += lowest(matrix, min(self.levels, int(matrix.Ns)))
+            bound = found[-1].energy if len(found) == self.levels else np.inf
+            levels = solve(matrix, math.ceil(self.levels / sector.multiplicity), bound)
             del matrix  # before the next one is built
-        found = sorted(found, key=lambda level: level.energy)[: self.levels]
-        estimates = [_estimate(k, level) for k, level in enumerate(found)]
+            repeated = [level for level in levels for _ in range(sector.multiplicity)]
+            energies += [level.energy for level in repeated]
+            found = sorted(found + repeated, key=lambda level: level.energy)[: self.levels]
+        if len(found) < self.levels:
+            raise UserError(f"baseline.quspin.levels={self.levels}: the symmetric sector has {dimension} states only")
         ground = found[0]
+        bound_kind: Bound = "exact" if search.proven else "variational"
+        estimates = [_estimate(k, level, bound_kind) for k, level in enumerate(found)]
         estimates.append(Estimate("energy_variance", ground.residual**2, unit="total^2"))
         estimates += _observables(system, ground)
+        extra = {"basis_states": dimension, "sectors": len(search.sectors), "symmetries": search.sectors[0].names}
+        return Result(estimates=tuple(estimates), notes=self._notes(search, energies), extra=extra)
+
+    def _search(self, system: SpinSystem, terms: Sequence[PauliTerm]) -> Search:
+        return plan(system, terms, self.levels, self.sector == "symmetric")
+
+    def _notes(self, search: Search, energies: Sequence[float]) -> tuple[str, ...]:
+        """What a reader of the numbers must know; ``energies``: everything found, with multiplicity, in any order."""
         notes = []
+        if not search.proven:
+            notes.append(
+                "QuSpin: only the fully symmetric sector was searched; its levels are upper bounds, and that the "
+                "ground state lies there is not proven."
+            )
         if self.levels > 1 and search.sectors[0].up is not None:
             notes.append("QuSpin: each multiplet of the total spin counts as one level.")
-        if self.levels > 1 and found[1].energy - ground.energy < 1e-9 * max(1.0, abs(ground.energy)):
+        if sum(energy < min(energies) + 1e-9 * max(1.0, abs(min(energies))) for energy in energies) > 1:
             notes.append("QuSpin: the lowest level is degenerate; the observables are those of one of its states.")
-        extra = {"basis_states": dimension, "symmetries": search.sectors[0].names}
-        return Result(estimates=tuple(estimates), notes=tuple(notes), extra=extra)
+        return tuple(notes)
 
 
 def build(size: int, terms: Sequence[PauliTerm], sector: Sector) -> Any:
     """QuSpin ``hamiltonian`` of ``terms`` on ``size`` spins, restricted to ``sector``, whose symmetries H must have.
 
-    float64, or complex128 if a string has an odd number of σy.
+    float64, or complex128 if a string has an odd number of σy or a symmetry a complex eigenvalue.
     """
     from quspin.basis import spin_basis_general
     from quspin.operators import hamiltonian
 
-    blocks: dict[str, Any] = {name: (np.array(moved), 0) for name, moved in sector.lattice.items()}
+    blocks: dict[str, Any] = {name: (np.array(moved), number) for name, (moved, number) in sector.lattice.items()}
     if sector.flip is not None:
         # QuSpin writes "move to site i and flip" as -(i + 1).
         blocks["spin_flip"] = (-np.arange(size) - 1, sector.flip)
     couplings: dict[str, list[list[float]]] = {}
-    for term in terms:
+    for term in _exchanges(terms):
         couplings.setdefault(term.paulis, []).append([term.coefficient, *term.sites])
-    real = all(term.paulis.count("y") % 2 == 0 for term in terms)
     with warnings.catch_warnings():
-        # QuSpin warns that translations and reflections do not commute; in the trivial sector they need not.
+        # QuSpin warns of symmetries that do not commute. It averages over the products of their powers, in the order
+        # of ``block_order``: right for a character of a group of which every element is one such product.
         warnings.simplefilter("ignore")
-        basis = spin_basis_general(size, Nup=sector.up, pauli=True, **blocks)
+        basis = spin_basis_general(size, Nup=sector.up, pauli=True, block_order=list(blocks), **blocks)
         return hamiltonian(
             [[paulis, entries] for paulis, entries in couplings.items()],
             [],
             basis=basis,
-            dtype=np.float64 if real else np.complex128,
+            dtype=np.float64 if is_real(terms) and sector.real else np.complex128,
             check_herm=False,
             check_symm=False,
-            # σxσx and σyσy change Σ σz one by one; their sum does not, and elements that leave the basis are dropped.
             check_pcon=False,
         )
 
 
-def lowest(matrix: Any, levels: int) -> list[Level]:
-    """The ``levels`` lowest eigenstates, ascending, each with its multiplicity.
-
-    A Krylov space holds one state of a degenerate level but for rounding, so that several levels are checked: the
-    found states are lifted away, and as long as a lower one than the highest of them appears, it joins them.
-    """
-    if not matrix.tocsr().count_nonzero():
-        # Lanczos cannot start on H = 0, of which every state is an eigenstate.
-        return _levels(matrix, np.zeros(levels), np.eye(matrix.Ns, levels))
-    if matrix.Ns <= max(DENSE_LIMIT, 4 * levels):
-        values, vectors = np.linalg.eigh(matrix.toarray())
-        return _levels(matrix, values[:levels], vectors[:, :levels])
-    # A fixed generic start: reproducible, and not orthogonal to any sector.
-    start = np.random.default_rng(0).standard_normal(matrix.Ns)
-    if levels == 1:
-        return _levels(matrix, *matrix.eigsh(k=1, which="SA", v0=start))
-    values, vectors = matrix.eigsh(k=levels, which="SA", v0=start)
-    while True:
-        value, vector = _lowest_beside(matrix, vectors)
-        if value >= values.max() - 1e-9 * max(1.0, abs(values.max())):
-            break
-        values, vectors = np.append(values, value), np.column_stack([vectors, vector])
-        kept = np.argsort(values)[:levels]
-        values, vectors = values[kept], vectors[:, kept]
-    order = np.argsort(values)
-    return _levels(matrix, values[order], vectors[:, order])
+def _exchanges(terms: Sequence[PauliTerm]) -> list[PauliTerm]:
+    """``terms`` with all J (σxσx + σyσy) as J/2 (σ+σ- + σ-σ+), QuSpin's σ± = σx ± iσy: no elements that cancel."""
+    sums: dict[str, dict[tuple[int, ...], float]] = {"xx": defaultdict(float), "yy": defaultdict(float)}
+    for term in terms:
+        if term.paulis in sums:
+            sums[term.paulis][tuple(sorted(term.sites))] += term.coefficient
+    if sums["xx"] != sums["yy"]:
+        return list(terms)
+    others = [term for term in terms if term.paulis not in sums]
+    return others + [PauliTerm(j / 2, paulis, pair) for pair, j in sums["xx"].items() for paulis in ("+-", "-+")]
 
 
-def _lowest_beside(matrix: Any, vectors: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-    """Lowest eigenstate orthogonal to ``vectors`` (columns), which are lifted by the width of the spectrum."""
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
+def solve(matrix: Any, levels: int, bound: float = np.inf) -> list[Level]:
+    """The ``levels`` lowest eigenstates of a QuSpin ``hamiltonian``; fewer if it is smaller or ``bound`` is met."""
+    if matrix.Ns == 0:
+        return []
     sparse = matrix.tocsr()
-    lift = 2 * float(abs(sparse).sum(axis=1).max())
-
-    def product(state: NDArray[Any]) -> NDArray[Any]:
-        moved: NDArray[Any] = sparse @ state + lift * (vectors @ (vectors.conj().T @ state))
-        return moved
-
-    operator = LinearOperator(sparse.shape, matvec=product, dtype=sparse.dtype)
-    start = np.random.default_rng(1).standard_normal(sparse.shape[0])
-    value, vector = eigsh(operator, k=1, which="SA", v0=start)
-    return float(value[0]), vector[:, 0]
-
-
-def _levels(matrix: Any, values: NDArray[Any], vectors: NDArray[Any]) -> list[Level]:
-    """Eigenpairs with their residuals."""
     # QuSpin's array does not keep its memory alive.
     states = np.array(matrix.basis.states)
     found = []
-    for k in range(len(values)):
-        energy, vector = float(values[k]), vectors[:, k]
-        residual = float(np.linalg.norm(matrix.dot(vector) - energy * vector))
+    for energy, vector in lowest(sparse, min(levels, int(matrix.Ns)), bound):
+        residual = float(np.linalg.norm(sparse @ vector - energy * vector))
         found.append(Level(energy, residual, vector, states))
     return found
 
 
-def _estimate(k: int, level: Level) -> Estimate:
+def _estimate(k: int, level: Level, bound: Bound) -> Estimate:
     name = f"energy_{k}" if k else "energy"
     sigma = max(level.residual, EPSILON * abs(level.energy))
-    return Estimate(name, level.energy, sigma=sigma, sigma_kind="numerical", unit="total", bound="exact")
+    return Estimate(name, level.energy, sigma=sigma, sigma_kind="numerical", unit="total", bound=bound)
 
 
 def _observables(system: SpinSystem, level: Level) -> list[Estimate]:
@@ -259,12 +273,3 @@ def _spins(states: NDArray[np.unsignedinteger[Any]], size: int, site: int) -> ND
     """σz of ``site``: QuSpin keeps site 0 in the highest bit, and a set bit is spin up."""
     bits = (states >> states.dtype.type(size - 1 - site)) & states.dtype.type(1)
     return 2 * bits.astype(np.int16) - 1
-
-
-def _bytes(number: float) -> str:
-    """``8.8e12`` as ``8.8 TB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} EB"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import comb
+from math import comb, prod
 
+from pipeline.spin.exact.characters import Character, Group, Permutation, decompose, order
 from pipeline.spin.exact.symmetries import (
-    Permutation,
     conserves_spin_flip,
     conserves_total_spin,
+    is_real,
     lattice_symmetries,
     stoquastic_form,
 )
@@ -23,13 +24,15 @@ class Sector:
 
     Attributes:
         up: number of spins up, i.e. Σ σz = 2 up - N; None: any.
-        lattice: permutations of the sites by name; states are even under each.
+        lattice: permutation of the sites and quantum number q by name: its eigenvalue is exp(-2πi q / order).
         flip: states are even (0) or odd (1) under Π σx; None: either.
+        multiplicity: how many sectors have the same levels as this one, itself included.
     """
 
     up: int | None = None
-    lattice: dict[str, Permutation] = field(default_factory=dict)
+    lattice: dict[str, tuple[Permutation, int]] = field(default_factory=dict)
     flip: int | None = None
+    multiplicity: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -37,16 +40,23 @@ class Sector:
         spins = [] if self.up is None else ["magnetisation"]
         return [*spins, *self.lattice, *([] if self.flip is None else ["spin_flip"])]
 
+    @property
+    def real(self) -> bool:
+        """The eigenvalues of all symmetries are real."""
+        return all(2 * q % order(permutation) == 0 for permutation, q in self.lattice.values())
+
+    @property
+    def group_order(self) -> int:
+        """Number of symmetries, i.e. of basis states that a representative mostly stands for."""
+        return prod((order(permutation) for permutation, _ in self.lattice.values()), start=1 + (self.flip is not None))
+
     def scanned(self, size: int) -> float:
         """Number of states that a search for representatives visits."""
-        return float(2**size if self.up is None else comb(size, self.up))
+        return float(visited(size, self.up))
 
     def states(self, size: int) -> float:
-        """Estimated dimension: ``scanned`` over the length of each symmetry's longest orbit."""
-        states = self.scanned(size) / (1 if self.flip is None else 2)
-        for permutation in self.lattice.values():
-            states /= _cycle_length(permutation)
-        return max(states, 1.0)
+        """Estimated dimension."""
+        return max(self.scanned(size) / self.group_order, 1.0)
 
 
 @dataclass(frozen=True)
@@ -55,38 +65,64 @@ class Search:
 
     Attributes:
         terms: Pauli strings with the spectrum and the σz-diagonal observables of the given ones.
-        sectors: the lowest levels are the lowest of all of these together.
+        sectors: where to look; each level counts as often as its sector's multiplicity.
+        proven: the lowest levels of these sectors together are those of H; if not, they are upper bounds.
     """
 
     terms: list[PauliTerm]
     sectors: list[Sector]
+    proven: bool = True
 
 
-def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int) -> Search:
+def visited(size: int, up: int | None) -> int:
+    """Number of basis states of ``size`` spins with ``up`` of them up (None: any number)."""
+    return 2**size if up is None else comb(size, up)
+
+
+def spins_up(size: int, terms: Sequence[PauliTerm]) -> int | None:
+    """⌊N/2⌋ for H = Σ J σ·σ, of which every multiplet has exactly one member there; else None, any number."""
+    return size // 2 if conserves_total_spin(terms) else None
+
+
+def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int, symmetric: bool = False) -> Search:
     """The smallest sectors that are proven to hold the ``levels`` lowest energies of ``terms``.
 
-    - H = Σ J σ·σ: only states with ⌊N/2⌋ spins up; every multiplet has exactly one member among them, so that each
-      counts once.
+    - H = Σ J σ·σ: only states with ⌊N/2⌋ spins up, where each multiplet counts once.
     - The ground state of a Hamiltonian with a stoquastic form: the even sector of all lattice symmetries and of the
       spin flip (:mod:`pipeline.spin.exact.symmetries`).
-    - Otherwise nothing is known of the lattice symmetries and none is used; both parities of the flip are searched.
+    - Otherwise all sectors of the lattice symmetries, those with equal spectra once
+      (:mod:`pipeline.spin.exact.characters`), and both parities of the flip.
+
+    ``symmetric`` asks for the even sector alone, whether it is proven to hold the levels or not. By the min-max
+    principle the k-th level of any sector is at least the k-th of H.
     """
     size = system.size
-    up = size // 2 if conserves_total_spin(terms) else None
+    up = spins_up(size, terms)
     # The flip maps ⌊N/2⌋ spins up to itself only for even N.
     flips = conserves_spin_flip(terms) and (up is None or size % 2 == 0)
-    proven = stoquastic_form(terms) if levels == 1 else None
-    if proven is not None:
-        return Search(proven, [Sector(up, lattice_symmetries(system, proven), 0 if flips else None)])
-    return Search(list(terms), [Sector(up, flip=parity) for parity in ((0, 1) if flips else (None,))])
+    stoquastic = stoquastic_form(terms)
+    proven = levels == 1 and stoquastic is not None
+    if stoquastic is not None and (proven or symmetric):
+        terms = stoquastic
+    generators = lattice_symmetries(system, terms)
+    if proven or symmetric:
+        trivial = _trivial(size, generators)
+        return Search(list(terms), [_sector(up, trivial, 0 if flips else None)], proven)
+    sectors = decompose(size, generators, is_real(terms))
+    parities = (0, 1) if flips else (None,)
+    return Search(list(terms), [_sector(up, character, parity) for character in sectors for parity in parities])
 
 
-def _cycle_length(permutation: Permutation) -> int:
-    """Length of the longest cycle: the order of a translation (its length) or of a reflection (2)."""
-    longest = 1
-    for first in range(len(permutation)):
-        site, length = permutation[first], 1
-        while site != first:
-            site, length = permutation[site], length + 1
-        longest = max(longest, length)
-    return longest
+def _trivial(size: int, generators: dict[str, Permutation]) -> Character:
+    """States that are even under all the generators."""
+    group = Group.trivial(size)
+    for name, generator in generators.items():
+        group = group.extended(name, generator) or group
+    return Character(group, (0,) * len(group.orders))
+
+
+def _sector(up: int | None, character: Character, flip: int | None) -> Sector:
+    """``character`` among the states with ``up`` spins up, of parity ``flip``."""
+    named = zip(character.group.generators.items(), character.numbers, strict=True)
+    lattice = {name: (permutation, number) for (name, permutation), number in named}
+    return Sector(up, lattice, flip, character.multiplicity)

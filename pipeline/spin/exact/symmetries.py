@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeline.spin.exact.characters import Permutation
 from pipeline.spin.schema import (
     ChainHeisenberg,
     ChainTFIM,
@@ -26,9 +27,6 @@ from pipeline.spin.schema import (
     SquareTFIM,
 )
 from pipeline.spin.terms import PauliTerm
-
-Permutation = tuple[int, ...]
-"""``permutation[i]`` is the site to which site ``i`` goes."""
 
 _String = tuple[tuple[int, str], ...]
 
@@ -42,7 +40,7 @@ def is_stoquastic(terms: Sequence[PauliTerm]) -> bool:
     """
     lowering: dict[frozenset[int], float] = defaultdict(float)
     for term in terms:
-        flips = _flips(term)
+        flips = flipped(term)
         if flips:
             lowering[flips] += term.coefficient if set(term.paulis) == {"x"} else abs(term.coefficient)
     return all(total <= 0 for total in lowering.values())
@@ -75,13 +73,13 @@ def stoquastic_form(terms: Sequence[PauliTerm]) -> list[PauliTerm] | None:
     rotated = []
     for term in terms:
         sign = 1
-        for site in _flips(term):
+        for site in flipped(term):
             sign *= signs.get(site, 1)
         rotated.append(replace(term, coefficient=sign * term.coefficient))
     return rotated if is_stoquastic(rotated) else None
 
 
-def _flips(term: PauliTerm) -> frozenset[int]:
+def flipped(term: PauliTerm) -> frozenset[int]:
     """Sites that ``term`` flips."""
     return frozenset(site for pauli, site in zip(term.paulis, term.sites, strict=True) if pauli != "z")
 
@@ -89,6 +87,11 @@ def _flips(term: PauliTerm) -> frozenset[int]:
 def conserves_spin_flip(terms: Sequence[PauliTerm]) -> bool:
     """True if every string commutes with Π_i σx_i, i.e. holds an even number of σy and σz."""
     return all((len(term.paulis) - term.paulis.count("x")) % 2 == 0 for term in terms)
+
+
+def is_real(terms: Sequence[PauliTerm]) -> bool:
+    """True if every string holds an even number of σy, so that H is a real matrix."""
+    return all(term.paulis.count("y") % 2 == 0 for term in terms)
 
 
 def conserves_total_spin(terms: Sequence[PauliTerm]) -> bool:

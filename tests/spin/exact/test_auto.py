@@ -9,12 +9,12 @@ from pipeline.spin.exact.auto import choose
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.free_fermions import FreeFermions
-from pipeline.spin.exact.quspin import QuSpinED
 from pipeline.spin.schema import ChainTFIM, SquareTFIM
+from tests.spin.exact.solvers import quspin
 
 CANDIDATES: dict[str, Baseline] = {
     "dmrg": DMRG([16, 32], 1e-8, 10, 1e-10, 64),
-    "quspin": QuSpinED(24, levels=1),
+    "quspin": quspin(),
     "collective_spin": CollectiveSpin(),
     "free_fermions": FreeFermions(),
 }
