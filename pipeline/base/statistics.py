@@ -83,8 +83,8 @@ def split_r_hat(series: ArrayLike) -> float:
     if half < 2:
         raise ValueError("R-hat needs at least four samples a chain")
     halves = np.concatenate([x[:, :half], x[:, -half:]])
+    if not np.ptp(halves, axis=1).any():
+        return 1.0 if np.ptp(halves) == 0 else float("inf")
     within = float(halves.var(axis=1, ddof=1).mean())
     between = float(halves.mean(axis=1).var(ddof=1))
-    if within == 0:
-        return 1.0 if between == 0 else float("inf")
     return float(np.sqrt((half - 1) / half + between / within))

@@ -98,7 +98,11 @@ def summarise(records: Sequence[dict[str, Any]], sampler: Sampler, n_sites: int,
 
 
 def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
-    """Chains go on from batch to batch: their series are joined."""
+    """Chains go on from batch to batch: their series are joined.
+
+    R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in the
+    energy.
+    """
     names = [name for name in OBSERVABLES if name in records[0]]
     series = {name: np.concatenate([r[f"{name}_series"] for r in records], axis=1) for name in ("energy", *names)}
     local = series["energy"]
@@ -113,11 +117,12 @@ def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
         f"{local.size / (2 * tau):.0f} independent ones.",
     ]
     if length >= 4:
-        r_hat = split_r_hat(series["energy"])
-        if np.isfinite(r_hat):
-            estimates.append(Estimate("r_hat", r_hat, n=chains))
-        else:
-            notes.append("No chain moves, and they disagree: R-hat is infinite.")
+        for name, what in (("r_hat", "energy"), ("r_hat_magnetisation", "magnetisation")):
+            r_hat = split_r_hat(series[what])
+            if np.isfinite(r_hat):
+                estimates.append(Estimate(name, r_hat, n=chains))
+            else:
+                notes.append(f"The {what} of no chain changes, and they disagree: its R-hat is infinite.")
     if length < SHORTEST * tau:
         notes.append(f"Chains are only {length / tau:.3g} τ_int long: their errors are uncertain.")
     extra = {"chain_magnetisation": series["magnetisation"].mean(axis=1).tolist()}
