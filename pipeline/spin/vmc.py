@@ -152,9 +152,9 @@ class VariationalMonteCarlo:
 
     def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
-        config = self.infer.sampler or self.train.sampler
+        config: Any = self.infer.sampler or self.train.sampler
         samples = self.infer.samples or getattr(config, "samples", 1)
-        return summarise(records, self.inference_sampler, self.system.size, int(samples))
+        return summarise(records, self.inference_sampler, self.system.size, samples)
 
     def _build_sampler(self, config: Any) -> Sampler:
         sampler: Sampler = get_class(config._target_)(config, self.system, self.device, self.chunks)

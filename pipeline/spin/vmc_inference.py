@@ -100,8 +100,8 @@ def summarise(records: Sequence[dict[str, Any]], sampler: Sampler, n_sites: int,
 def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
     """Chains go on from batch to batch: their series are joined.
 
-    R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in the
-    energy.
+    R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in
+    the energy.
     """
     names = [name for name in OBSERVABLES if name in records[0]]
     series = {name: np.concatenate([r[f"{name}_series"] for r in records], axis=1) for name in ("energy", *names)}

@@ -94,7 +94,7 @@ def test_phases_set_batch_size_learning_rate_and_optimizer() -> None:
         sizes.append(samples)
         return inner(ansatz, chains, samples, *rest)
 
-    method.sampler.sample = counting  # type: ignore[method-assign]
+    method.sampler.sample = counting  # type: ignore[method-assign, assignment]
     rates, kinds = [], []
     for k in range(14):
         rates.append(method.step(state, k)["lr"])
