@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Sweep
 from hydra.errors import HydraException
-from omegaconf import AnyNode, DictConfig, OmegaConf
+from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pipeline.base.errors import ConfigError, UserError, did_you_mean
@@ -151,6 +152,9 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
         raise ConfigError(key, None if isinstance(value, Sweep) else _shown(value), allowed)
     if _too_large(value):
         raise ConfigError(key, _short(_shown(value)), "must fit 64 bits")
+    kind: Any = node._metadata.element_type if isinstance(node, ListConfig) else None
+    if is_dataclass(kind) and isinstance(value, list):
+        value = [_item(f"{key}[{i}]", kind, content) for i, content in enumerate(value)]
     if isinstance(node, DictConfig) and isinstance(value, dict):
         if node._is_none():  # the dataclass that a null stands for, all its values still to be given
             OmegaConf.update(config, key, OmegaConf.structured(node._metadata.ref_type), merge=False)
@@ -163,6 +167,19 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
         OmegaConf.update(config, key, value, merge=False)
     except OmegaConfBaseException as error:
         raise ConfigError(key, _shown(value), f"must be {_type_of(config, key)}") from error
+
+
+def _item(key: str, kind: Any, content: Any) -> DictConfig:
+    """An element of a list of typed nodes, set key by key."""
+    item: DictConfig = OmegaConf.structured(kind)
+    if not isinstance(content, dict):
+        raise ConfigError(key, _shown(content), f"must be {_TYPE_NAMES['DictConfig']}: {{name: value, ...}}")
+    for name, value in content.items():
+        try:
+            _set(item, str(name), value)
+        except ConfigError as error:
+            raise ConfigError(f"{key}.{error.key}", error.value, error.allowed, error.hint) from error
+    return item
 
 
 def _is_part(node: Any) -> bool:

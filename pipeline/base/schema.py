@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from pipeline.base import checks
 from pipeline.base.errors import ConfigError
+from pipeline.base.training import PhaseConfig, Schedule
 
 STAGES = ("train", "infer", "baseline", "report")
 SCALES = ("smoke", "laptop", "gpu", "paper")
@@ -27,6 +28,8 @@ class TrainConfig:
         snapshots: steps whose full state is kept, for inference along training.
         seed: seed of initial parameters and of every step's randomness.
         dtype: float32 or float64, of the networks.
+        phases: batch size, learning rate and optimizer along training; empty: constant. Their lengths need not add up
+            to ``steps``: training may end before the last phase, and after it the last settings stay.
     """
 
     method: Any = MISSING
@@ -37,6 +40,7 @@ class TrainConfig:
     snapshots: list[int] = field(default_factory=list)
     seed: int = MISSING
     dtype: str = MISSING
+    phases: list[PhaseConfig] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         checks.at_least("train.steps", self.steps, 0)
@@ -45,6 +49,11 @@ class TrainConfig:
         for step in self.snapshots:
             if not 0 <= step <= self.steps:
                 raise ConfigError("train.snapshots", step, f"must lie between 0 and train.steps = {self.steps}")
+        if self.phases:
+            schedule = Schedule(self.optimizer, self.phases)
+            if self.steps > schedule.steps and schedule.final_lr == 0:
+                allowed = f"the phases end after {schedule.steps} steps with a learning rate of 0: more change nothing"
+                raise ConfigError("train.steps", self.steps, allowed)
 
 
 @dataclass

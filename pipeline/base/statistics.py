@@ -67,3 +67,24 @@ def correlated_mean(series: ArrayLike) -> Mean:
     spread = float(x.std(ddof=1))
     sigma = spread * float(np.sqrt(2.0 * tau / x.size))
     return Mean(float(x.mean()), sigma, spread, int(x.size), tau)
+
+
+def split_r_hat(series: ArrayLike) -> float:
+    """Gelman and Rubin's R-hat of chains (chains, n), each split into halves; 1 where all halves agree.
+
+    R-hat² = (n-1)/n + B/(n W), with W the mean variance within halves of length n and B/n the variance of their means.
+    Without fluctuations it is 1 if all values are equal and infinite if not: chains that are stuck.
+
+    Raises:
+        ValueError: fewer than four samples a chain.
+    """
+    x = np.atleast_2d(np.asarray(series, dtype=float))
+    half = x.shape[1] // 2
+    if half < 2:
+        raise ValueError("R-hat needs at least four samples a chain")
+    halves = np.concatenate([x[:, :half], x[:, -half:]])
+    if not np.ptp(halves, axis=1).any():
+        return 1.0 if np.ptp(halves) == 0 else float("inf")
+    within = float(halves.var(axis=1, ddof=1).mean())
+    between = float(halves.mean(axis=1).var(ddof=1))
+    return float(np.sqrt((half - 1) / half + between / within))

@@ -1,18 +1,20 @@
 """Typed configuration of everything on spins (torch-free). Values live in ``conf/``; the checks live here.
 
-The systems themselves are in :mod:`pipeline.spin.systems` and are offered here as well.
+Systems (:mod:`pipeline.spin.systems`), samplers and optimizers are offered here as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
 from pipeline.base import checks
 from pipeline.base.errors import ConfigError
-from pipeline.base.schema import InferConfig
+from pipeline.base.schema import InferConfig, RunConfig
+from pipeline.base.training import AdamConfig, SGDConfig
+from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig, MetropolisConfig, SamplerConfig
 from pipeline.spin.systems import (
     ChainHeisenberg,
     ChainTFIM,
@@ -22,18 +24,23 @@ from pipeline.spin.systems import (
     SquareHeisenberg,
     SquareTFIM,
 )
+from pipeline.spin.terms import pauli_terms
 
 __all__ = [
     "AdamConfig",
     "AnsatzConfig",
     "ChainHeisenberg",
     "ChainTFIM",
+    "DirectConfig",
     "ExhaustiveConfig",
     "HeisenbergSystem",
     "MAX_PACKED_SITES",
     "MLPConfig",
+    "MetropolisConfig",
     "OpenChainTFIM",
     "RBMConfig",
+    "SGDConfig",
+    "SamplerConfig",
     "SpinSystem",
     "SquareHeisenberg",
     "SquareTFIM",
@@ -49,9 +56,18 @@ MAX_PACKED_SITES = 62
 
 @dataclass
 class AnsatzConfig:
-    """Base of all ansätze; ``log_domain`` says whether log ψ is available, which ratios of amplitudes need."""
+    """Base of all ansätze.
+
+    Attributes:
+        log_domain: log ψ is available, which ratios of amplitudes need.
+        direct: |ψ|² can be drawn from without a Markov chain.
+    """
 
     log_domain: ClassVar[bool] = False
+    direct: ClassVar[bool] = False
+
+    def check(self, system: SpinSystem) -> None:
+        """Raise ConfigError when the ansatz cannot live on ``system``."""
 
 
 @dataclass
@@ -72,22 +88,6 @@ class MLPConfig(AnsatzConfig):
     def __post_init__(self) -> None:
         _widths("train.ansatz.hidden", self.hidden)
         checks.one_of("train.ansatz.initialisation", self.initialisation, ("torch", "orthogonal"))
-
-
-@dataclass
-class AdamConfig:
-    """Adam with a constant learning rate ``lr``; ``betas`` are the decay rates of its two moments."""
-
-    version: ClassVar[int] = 1
-
-    _target_: str = "torch.optim.Adam"
-    lr: float = MISSING
-    betas: tuple[float, float] = MISSING
-
-    def __post_init__(self) -> None:
-        checks.positive("train.optimizer.lr", self.lr)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError("train.optimizer.betas", list(self.betas), "must be two numbers in [0, 1)")
 
 
 @dataclass
@@ -150,13 +150,15 @@ class SubspaceFlowConfig:
             allowed = f"method=subspace_flow packs a state into one word: 2 to {MAX_PACKED_SITES} sites"
             raise ConfigError("system", f"{system.size} sites", allowed)
 
-    def check_parts(self, ansatz: AnsatzConfig, sampler: object) -> None:
-        """Raise ConfigError for a sampler: the flow is the sampler."""
-        del ansatz
+    def check_parts(self, run: RunConfig) -> None:
+        """Raise ConfigError for a sampler (the flow is the sampler) and for phases."""
+        sampler = run.train.sampler
         if sampler is not None:
             raise ConfigError(
                 "sampler", type(sampler).__name__, "method=subspace_flow samples by its flow; use sampler=none"
             )
+        if run.train.phases:
+            raise ConfigError("train.phases", None, "method=subspace_flow has none: its settings are constant")
 
 
 @dataclass
@@ -198,64 +200,120 @@ def _widths(key: str, widths: list[int]) -> None:
 
 @dataclass
 class RBMConfig(AnsatzConfig):
-    """Real restricted Boltzmann machine: ``alpha`` hidden units a spin, initial weights of ``deviation``."""
+    """Restricted Boltzmann machine.
 
-    version: ClassVar[int] = 1
+    Attributes:
+        alpha: hidden units a spin.
+        deviation: standard deviation of the initial parameters.
+        parameters: ``real`` (positive amplitudes) or ``complex``.
+    """
+
+    version: ClassVar[int] = 2
     log_domain: ClassVar[bool] = True
 
     _target_: str = "pipeline.spin.ansatz.rbm.RBM"
     alpha: int = MISSING
     deviation: float = MISSING
+    parameters: str = MISSING
 
     def __post_init__(self) -> None:
         checks.at_least("train.ansatz.alpha", self.alpha, 1)
         checks.positive("train.ansatz.deviation", self.deviation)
-
-
-@dataclass
-class ExhaustiveConfig:
-    """Every configuration with its exact weight, up to ``max_sites`` spins."""
-
-    version: ClassVar[int] = 1
-
-    _target_: str = "pipeline.spin.sampler.exhaustive.ExhaustiveSampler"
-    max_sites: int = MISSING
-
-    def check(self, system: SpinSystem) -> None:
-        """Raise ConfigError when ``system`` has too many configurations to enumerate."""
-        if system.size > self.max_sites:
-            raise ConfigError(
-                "train.sampler", "exhaustive", f"would enumerate 2^{system.size} states (max_sites={self.max_sites})"
-            )
+        checks.one_of("train.ansatz.parameters", self.parameters, ("real", "complex"))
 
 
 @dataclass
 class VMCConfig:
-    """Variational Monte Carlo with the covariance gradient; sampler, ansatz and optimizer are its parts."""
+    """Variational Monte Carlo with the covariance gradient; sampler, ansatz and optimizer are its parts.
 
-    version: ClassVar[int] = 1
+    Attributes:
+        sign_rule: ``none``, or ``stoquastic``: H is conjugated by Π σz over some sites so that its off-diagonal
+            elements are <= 0 (Marshall's rule on a bipartite lattice) and its ground state positive; energies and
+            whatever is diagonal in σz stay what they are.
+        gradient_clip: largest norm of the gradient; null: no limit.
+        max_rejected: steps rejected in a row (NaN or infinity in them) that end the run.
+        memory_gib: working memory of one evaluation of the network; configurations are evaluated in chunks that keep
+            to it, which are halved where the machine does not have it. The last bits depend on it.
+    """
+
+    version: ClassVar[int] = 2
 
     _target_: str = "pipeline.spin.vmc.VariationalMonteCarlo"
+    sign_rule: str = MISSING
+    gradient_clip: float | None = MISSING
+    max_rejected: int = MISSING
+    memory_gib: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("train.method.sign_rule", self.sign_rule, ("none", "stoquastic"))
+        if self.gradient_clip is not None:
+            checks.positive("train.method.gradient_clip", self.gradient_clip)
+        checks.at_least("train.method.max_rejected", self.max_rejected, 1)
+        checks.positive("train.method.memory_gib", self.memory_gib)
 
     def check(self, system: object) -> None:
-        """Raise ConfigError for anything but a spin system."""
+        """Raise ConfigError for anything but a spin system, or where no sign rule is known."""
         _must_be_spins("vmc", system)
+        assert isinstance(system, SpinSystem)
+        if self.sign_rule == "stoquastic" and not _has_stoquastic_form(system):
+            allowed = "no rotation is known that makes this Hamiltonian stoquastic (frustrated couplings); use none"
+            raise ConfigError("train.method.sign_rule", self.sign_rule, allowed)
 
-    def check_parts(self, ansatz: AnsatzConfig, sampler: object) -> None:
-        """Raise ConfigError without a sampler, or for an ansatz that does not give log ψ."""
-        if sampler is None:
+    def check_parts(self, run: RunConfig) -> None:
+        """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""
+        ansatz, sampler = run.train.ansatz, run.train.sampler
+        if not isinstance(sampler, SamplerConfig):
             raise ConfigError("sampler", "none", "method=vmc needs one, such as sampler=exhaustive")
         if not ansatz.log_domain:
             raise ConfigError(
                 "ansatz", type(ansatz).__name__, "does not give log ψ, which method=vmc needs; use ansatz=rbm"
             )
+        sampler.check_ansatz(ansatz)
+        for number, phase in enumerate(run.train.phases):
+            if phase.samples is not None:
+                sampler.check_samples(f"train.phases[{number}].samples", phase.samples)
+        run.infer.check_parts(run)
 
 
 @dataclass
 class VMCInferConfig(InferConfig):
-    """Inference of VMC: ``units`` batches from the sampler."""
+    """Inference of VMC: ``units`` fresh batches from a sampler.
 
-    version: ClassVar[int] = 1
+    Attributes:
+        samples: samples a batch; null: the sampler's own.
+        sampler: node of another sampler than that of the training (``infer_sampler=metropolis``); null: the same.
+        keep_samples: keep every sample in the records, packed into bits.
+    """
+
+    version: ClassVar[int] = 2
+
+    samples: int | None = MISSING
+    sampler: Any = None
+    keep_samples: bool = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples is not None:
+            checks.at_least("infer.samples", self.samples, 1)
+        if self.sampler is not None and not isinstance(self.sampler, SamplerConfig):
+            raise ConfigError("infer.sampler", self.sampler, "is chosen by its group", "as in infer_sampler=metropolis")
+
+    def check_parts(self, run: RunConfig) -> None:
+        """Raise ConfigError when the sampler of the inference fits neither the system nor the ansatz."""
+        sampler: SamplerConfig = self.sampler or run.train.sampler
+        if self.sampler is not None:
+            sampler.check(run.system, "infer.sampler")
+            sampler.check_ansatz(run.train.ansatz, "infer.sampler")
+        if self.samples is not None:
+            sampler.check_samples("infer.samples", self.samples)
+        if self.keep_samples and not sampler.draws:
+            raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
+
+
+def _has_stoquastic_form(system: SpinSystem) -> bool:
+    from pipeline.spin.exact.symmetries import stoquastic_form
+
+    return stoquastic_form(pauli_terms(system)) is not None
 
 
 def _must_be_spins(method: str, system: object) -> None:

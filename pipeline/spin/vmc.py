@@ -1,36 +1,80 @@
-"""Variational Monte Carlo (NF+NQS paper, Eqs. 4-6): any sampler, any ansatz with ``log_amplitude``."""
+"""Variational Monte Carlo (NF+NQS paper, Eqs. 4-6; NAQS paper, Eq. 6): any sampler, any ansatz with log ψ."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import get_class
 from torch import Tensor
 
-from pipeline.base.result import Estimate, Result
+from pipeline.base.errors import NonFiniteError
+from pipeline.base.result import Result
 from pipeline.base.rng import derive_seed
-from pipeline.base.schema import InferConfig, TrainConfig
-from pipeline.base.statistics import independent_mean
+from pipeline.base.schema import TrainConfig
+from pipeline.base.statistics import split_r_hat
+from pipeline.base.training import Schedule, StepSettings
+from pipeline.spin.chunks import Chunks
+from pipeline.spin.exact.symmetries import stoquastic_form
 from pipeline.spin.hamiltonian import Hamiltonian
+from pipeline.spin.local_energy import local_energy
 from pipeline.spin.networks import WaveFunction, build_ansatz, build_optimizer
-from pipeline.spin.schema import SpinSystem
-from pipeline.spin.terms import pauli_terms
+from pipeline.spin.sampler.contract import Batch, Sampler, SamplerState
+from pipeline.spin.schema import SpinSystem, VMCConfig, VMCInferConfig
+from pipeline.spin.terms import PauliTerm, pauli_terms
+from pipeline.spin.vmc_inference import Observables, record, summarise
+
+log = logging.getLogger(__name__)
 
 
 class VMCState:
-    """Ansatz and optimizer moments."""
+    """Ansatz, optimizer and its moments, chains of training and of inference, rejected steps.
 
-    def __init__(self, seed: int, ansatz: WaveFunction, optimizer: torch.optim.Optimizer) -> None:
-        self.seed, self.ansatz, self.optimizer = seed, ansatz, optimizer
+    Args:
+        seed: of the training.
+        ansatz: initialised network.
+        schedule: knows the optimizers of all phases.
+        chains: state of the training's sampler.
+    """
+
+    def __init__(self, seed: int, ansatz: WaveFunction, schedule: Schedule, chains: SamplerState) -> None:
+        self.seed, self.ansatz, self.chains = seed, ansatz, chains
+        self.inference_chains: SamplerState | None = None
+        self.rejected = self.rejected_in_a_row = 0
+        self._schedule = schedule
+        self._use(0)
+
+    def prepare(self, settings: StepSettings) -> None:
+        """Put the learning rate of a step in place; a phase's own optimizer starts with fresh moments."""
+        if settings.optimizer != self.optimizer_number:
+            self._use(settings.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr
+
+    def _use(self, number: int) -> None:
+        self.optimizer_number = number
+        self.optimizer = build_optimizer(self._schedule.optimizers[number], self.ansatz.parameters())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"ansatz": self.ansatz.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "ansatz": self.ansatz.state_dict(),
+            "optimizer_number": self.optimizer_number,
+            "optimizer": self.optimizer.state_dict(),
+            "chains": self.chains,
+            "inference_chains": self.inference_chains,
+            "rejected": self.rejected,
+            "rejected_in_a_row": self.rejected_in_a_row,
+        }
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
         self.ansatz.load_state_dict(tree["ansatz"])
+        self._use(tree["optimizer_number"])
         self.optimizer.load_state_dict(tree["optimizer"])
+        self.chains, self.inference_chains = tree["chains"], tree["inference_chains"]
+        self.rejected, self.rejected_in_a_row = tree["rejected"], tree["rejected_in_a_row"]
 
 
 class VariationalMonteCarlo:
@@ -38,68 +82,141 @@ class VariationalMonteCarlo:
 
     Args:
         system: any spin system.
-        train: node with ``ansatz``, ``sampler``, ``optimizer`` and ``dtype``.
-        infer: number and seed of the fresh batches.
+        train: node with ``method`` (VMCConfig), ``ansatz``, ``sampler``, ``optimizer``, ``phases`` and ``dtype``.
+        infer: amounts, seed and, where it is not that of the training, sampler of the fresh batches.
         device: torch device name.
     """
 
-    def __init__(self, system: SpinSystem, train: TrainConfig, infer: InferConfig, device: str) -> None:
-        self.train, self.infer, self.device = train, infer, device
-        self.system, self.n_sites = system, system.size
+    def __init__(self, system: SpinSystem, train: TrainConfig, infer: VMCInferConfig, device: str) -> None:
+        self.config: VMCConfig = train.method
+        self.train, self.infer, self.device, self.system = train, infer, device, system
         self.dtype = getattr(torch, train.dtype)
-        self.hamiltonian = Hamiltonian(pauli_terms(system), system.size, device)
-        self.sampler = get_class(train.sampler._target_)(train.sampler, system.size, device)
+        self.hamiltonian = Hamiltonian(_terms(system, self.config), system.size, device)
+        self.chunks = Chunks(self.config.memory_gib)
+        self.schedule = Schedule(train.optimizer, train.phases)
+        self.sampler = self._build_sampler(train.sampler)
+        self.inference_sampler = self._build_sampler(infer.sampler) if infer.sampler else self.sampler
+        self.observables = Observables(system, device)
 
     def init(self, seed: int) -> VMCState:
         """Random parameters; the same on every device."""
         ansatz = build_ansatz(self.train.ansatz, self.system, derive_seed(seed, "ansatz parameters"))
         ansatz = ansatz.to(self.device, self.dtype)
         assert isinstance(ansatz, WaveFunction)
-        return VMCState(seed, ansatz, build_optimizer(self.train.optimizer, ansatz.parameters()))
+        return VMCState(seed, ansatz, self.schedule, self.sampler.start(seed, "training samples"))
 
     def step(self, state: VMCState, k: int) -> dict[str, float]:
-        """One update with ∇E = 2 Re⟨(E_loc - ⟨E_loc⟩) ∇log ψ⟩ (Eq. 6); metrics describe the state before it."""
-        spins, weights = self.sampler.sample(state.ansatz, state.seed, "training samples", k)
-        local = local_energy(self.hamiltonian, state.ansatz, spins)
-        energy = (weights * local).sum()
-        slope = 2.0 * weights * (local - energy)
-        state.optimizer.zero_grad()
-        state.ansatz.log_amplitude(spins).backward(slope.to(self.dtype))
+        """One update with the covariance gradient; metrics describe the state before it.
+
+        A step with NaN or infinity leaves parameters and moments as they were; the next one has samples of its own.
+
+        Raises:
+            NonFiniteError: ``max_rejected`` such steps, one after the other.
+        """
+        settings = self.schedule.at(k)
+        state.prepare(settings)
+        batch = self.sampler.sample(state.ansatz, state.chains, settings.samples, state.seed, "training samples", k)
+        local = local_energy(self.hamiltonian, state.ansatz, batch.spins, self.chunks)
+        energy = (batch.weights * local).sum()
+        variance = (batch.weights * (local - energy).abs().square()).sum()
+        if not (energy.isfinite() and variance.isfinite()):
+            return self._reject(state, k, "local energies")
+        norm = self._set_gradients(state, batch, 2.0 * batch.weights * (local - energy))
+        if not norm.isfinite():
+            return self._reject(state, k, "gradient")
         state.optimizer.step()
-        return {"energy": float(energy), "variance": float((weights * (local - energy).square()).sum())}
+        state.rejected_in_a_row = 0
+        metrics = {"energy": float(energy.real), "variance": float(variance), "gradient_norm": float(norm)}
+        metrics |= {"lr": settings.lr, "rejected_steps": state.rejected}
+        return metrics | _chain_metrics(batch, local)
 
     def converged(self, state: VMCState) -> str | None:
         """VMC runs all its steps."""
         return None
 
     def measure(self, state: VMCState, k: int) -> dict[str, Any]:
-        """Energy and variance of H over fresh batch ``k``."""
-        spins, weights = self.sampler.sample(state.ansatz, self.infer.seed, "inference samples", k)
-        local = local_energy(self.hamiltonian, state.ansatz, spins)
-        energy = (weights * local).sum()
-        return {"energy": float(energy), "variance": float((weights * (local - energy).square()).sum())}
+        """Fresh batch ``k``: energy, its variance and observables (see :func:`pipeline.spin.vmc_inference.record`).
+
+        Raises:
+            NonFiniteError: amplitudes of some samples vanish or are not finite.
+        """
+        sampler, seed, purpose = self.inference_sampler, self.infer.seed, "inference samples"
+        if state.inference_chains is None:
+            state.inference_chains = sampler.start(seed, purpose)
+        batch = sampler.sample(state.ansatz, state.inference_chains, self.infer.samples, seed, purpose, k)
+        local = local_energy(self.hamiltonian, state.ansatz, batch.spins, self.chunks)
+        bad = int((~local.isfinite()).sum())
+        if bad:
+            raise NonFiniteError(f"inference: {bad} of {len(local)} local energies of batch {k} are not finite")
+        return record(batch, local, self.observables(batch.spins), self.infer.keep_samples)
 
     def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
-        """Mean over batches; exhaustive sampling has no statistical error."""
-        energy = independent_mean([r["energy"] for r in records])
-        variance = independent_mean([r["variance"] for r in records]).value
-        sigma = 0.0 if self.sampler.exact else energy.sigma
-        kind: Any = "none" if self.sampler.exact else "standard-error"
-        v_score = self.n_sites * variance / energy.value**2
-        return Result(
-            (
-                Estimate("energy", energy.value, sigma, kind, None, "total", "variational", energy.n),
-                Estimate("variance", variance, unit="total^2", n=energy.n),
-                Estimate("v_score", v_score, n=energy.n),
+        """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
+        config: Any = self.infer.sampler or self.train.sampler
+        samples = self.infer.samples or getattr(config, "samples", 1)
+        return summarise(records, self.inference_sampler, self.system.size, samples)
+
+    def _build_sampler(self, config: Any) -> Sampler:
+        sampler: Sampler = get_class(config._target_)(config, self.system, self.device, self.chunks)
+        return sampler
+
+    def _set_gradients(self, state: VMCState, batch: Batch, slope: Tensor) -> Tensor:
+        """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
+
+        slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
+        """
+        parameters = [p for p in state.ansatz.parameters() if p.requires_grad]
+        total = [torch.zeros_like(p) for p in parameters]
+
+        def body(begin: int, size: int) -> int:
+            end = min(begin + size, len(batch.spins))
+            log_psi = state.ansatz.log_amplitude(batch.spins[begin:end])
+            part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
+            # added up only when the whole chunk is there: memory may run out half-way through a backward pass
+            gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
+            for sum_so_far, gradient in zip(total, gradients, strict=True):
+                if gradient is not None:
+                    sum_so_far += gradient
+            return end
+
+        def probe() -> Tensor:
+            return state.ansatz.log_amplitude(batch.spins[:1].expand(2, -1))
+
+        self.chunks.run("gradients", len(batch.spins), body, probe, 2, gradients=True)
+        for parameter, gradient in zip(parameters, total, strict=True):
+            parameter.grad = gradient
+        limit = self.config.gradient_clip
+        return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
+
+    def _reject(self, state: VMCState, k: int, what: str) -> dict[str, float]:
+        state.rejected += 1
+        state.rejected_in_a_row += 1
+        if state.rejected_in_a_row >= self.config.max_rejected:
+            raise NonFiniteError(
+                f"training: {what} not finite in {state.rejected_in_a_row} steps in a row, the last one step {k}; "
+                "try a smaller learning rate, train.method.gradient_clip or train.dtype=float64"
             )
-        )
+        log.warning("step %d rejected: %s not finite", k, what)
+        return {"rejected_steps": state.rejected}
 
 
-@torch.no_grad()
-def local_energy(hamiltonian: Hamiltonian, ansatz: WaveFunction, spins: Tensor) -> Tensor:
-    """E_loc(x) = Σ_x' ⟨x|H|x'⟩ ψ(x')/ψ(x) (Eq. 5), (B, N) → (B,) float64, ratios in the log domain."""
-    connected, elements = hamiltonian.connected(spins)
-    batch, groups, n_sites = connected.shape
-    log_here = ansatz.log_amplitude(spins).double()
-    log_there = ansatz.log_amplitude(connected.reshape(-1, n_sites)).double().reshape(batch, groups)
-    return hamiltonian.diagonal(spins) + (elements * (log_there - log_here[:, None]).exp()).sum(-1)
+def _terms(system: SpinSystem, config: VMCConfig) -> list[PauliTerm]:
+    """Pauli strings of ``system``, rotated where a sign rule is asked for."""
+    terms = pauli_terms(system)
+    if config.sign_rule == "none":
+        return terms
+    rotated = stoquastic_form(terms)
+    assert rotated is not None, "the configuration was checked"
+    return rotated
+
+
+def _chain_metrics(batch: Batch, local: Tensor) -> dict[str, float]:
+    """Acceptance, and R-hat where the chains of a batch are long enough to tell."""
+    if batch.acceptance is None or batch.order is None:
+        return {}
+    metrics = {"acceptance": batch.acceptance}
+    if batch.order.shape[1] >= 4:
+        r_hat = split_r_hat(local.real[batch.order].cpu().numpy())
+        if np.isfinite(r_hat):
+            metrics["r_hat"] = r_hat
+    return metrics

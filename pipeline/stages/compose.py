@@ -33,7 +33,7 @@ def check(run: RunConfig) -> None:
         for part in (run.train.method, run.train.ansatz, run.train.sampler):
             if hasattr(part, "check"):
                 part.check(run.system)
-        run.train.method.check_parts(run.train.ansatz, run.train.sampler)
+        run.train.method.check_parts(run)
     if "baseline" in run.stages:
         baseline_name(run)
 

@@ -83,9 +83,11 @@ class Context:
 def stage_nodes(run: RunConfig) -> dict[str, dict[str, Any]]:
     """Which configuration nodes each stage's key hashes (infer adds the train key and the step).
 
-    Left out of the train key: the number of steps and the snapshots, so that a run can be continued.
+    Left out of the train key: the number of steps and the snapshots, so that a run can be continued; and phases where
+    there are none, so that only those who use them depend on them.
     """
-    train = {name: value for name, value in vars(run.train).items() if name not in ("steps", "snapshots")}
+    unhashed = {"steps", "snapshots"} | (set() if run.train.phases else {"phases"})
+    train = {name: value for name, value in vars(run.train).items() if name not in unhashed}
     nodes: dict[str, dict[str, Any]] = {
         "train": {"system": run.system, "train": train},
         "infer": {"infer": run.infer},

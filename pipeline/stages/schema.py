@@ -58,8 +58,12 @@ COMPONENTS: dict[str, dict[str, type]] = {
     "method": {"subspace_flow": spin.SubspaceFlowConfig, "vmc": spin.VMCConfig},
     "inference": {"subspace_flow": spin.SubspaceInferConfig, "vmc": spin.VMCInferConfig},
     "ansatz": {"mlp": spin.MLPConfig, "rbm": spin.RBMConfig},
-    "sampler": {"exhaustive": spin.ExhaustiveConfig},
-    "optimizer": {"adam": spin.AdamConfig},
+    "sampler": {
+        "direct": spin.DirectConfig,
+        "exhaustive": spin.ExhaustiveConfig,
+        "metropolis": spin.MetropolisConfig,
+    },
+    "optimizer": {"adam": spin.AdamConfig, "sgd": spin.SGDConfig},
     "baseline": {"all": BaselineConfig},
 }
 

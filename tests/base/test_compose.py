@@ -58,7 +58,7 @@ BAD = [
     (["stages=[report]"], r"needs at least one of train, infer, baseline"),
     (["results_dir="], r"results_dir=''.*: must name a folder"),
     (["results_dir=/tmp/é"], r"is not of the form key=value \(quote special characters"),
-    (["train.phases=3"], r"train\.phases: no such key"),
+    (["train.phase=3"], r"train\.phase: no such key \(did you mean 'train\.phases'\?\)"),
     (["threads=0"], r"threads=0: must be at least 1"),
 ]
 
@@ -131,8 +131,13 @@ def test_every_paper_composes_at_every_scale(paper: str, scale: str) -> None:
     [(g, c) for g, cs in groups().items() for c in cs if "/" not in g and g not in ("paper", "scale", "baseline")],
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    fitting = {"u1_pure_gauge": ["stages=[baseline]"], "exhaustive": ["method=vmc"]}.get(choice, [])
-    compose_run([f"{group}={choice}", *fitting])
+    if choice == "direct":
+        with pytest.raises(ConfigError, match=r"sampler=direct: RBMConfig cannot be drawn from directly"):
+            compose_run(["method=vmc", f"{group}={choice}"])
+        return
+    fitting = {"u1_pure_gauge": ["stages=[baseline]"]}.get(choice, [])
+    samplers = group == "infer_sampler" or (group == "sampler" and choice != "none")
+    compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if samplers else [])])
 
 
 def test_every_config_file_says_what_it_is() -> None:
@@ -223,3 +228,58 @@ def test_the_shell_gets_its_completions(tmp_path: Path) -> None:
         environment = {**os.environ, **shell, "_ARGCOMPLETE_STDOUT_FILENAME": str(out)}
         subprocess.run([sys.executable, "-c", f"from {module} import console; console()"], env=environment, check=False)
         assert out.read_text().split("\013")[0].strip() == expected
+
+
+CHAINS = ["method=vmc", "sampler=metropolis", "system=square_heisenberg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train.sampler.rule=exchange", "system=square_tfim"], r"train\.sampler\.rule=exchange: swaps keep Σ σz"),
+        (
+            ["infer_sampler=metropolis", "infer.sampler.rule=exchange", "system=square_tfim"],
+            r"infer\.sampler\.rule=exchange: swaps keep Σ σz",
+        ),
+        (["train.sampler.rule=exchange", "train.sampler.start=up"], r"train\.sampler\.start=up: aligned spins"),
+        (
+            ["train.sampler.rule=exchange", "train.sampler.global_flip=0.1", "system.length_x=3", "system.length_y=3"],
+            r"train\.sampler\.global_flip=0\.1: with 9 spins a global flip leaves the sector",
+        ),
+        (["train.sampler.samples=150"], r"sampler\.samples=150: must be a multiple of the 100 chains"),
+        (["infer.samples=150"], r"infer\.samples=150: must be a multiple of the 100 chains"),
+        (["infer.samples=0"], r"infer\.samples=0: must be at least 1"),
+        (["train.sampler.rule=swap"], r"sampler\.rule=swap: must be one of local, exchange"),
+        (["train.sampler.pairs=all"], r"sampler\.pairs=all: must be one of neighbours, any"),
+        (["train.sampler.start=left"], r"sampler\.start=left: must be one of random, up, down"),
+        (["train.sampler.thinning=0"], r"sampler\.thinning=0: must be at least 1"),
+        (["train.sampler.burn_in=-1"], r"sampler\.burn_in=-1: must be at least 0"),
+        (["train.sampler.global_flip=1.0"], r"sampler\.global_flip=1\.0: must lie in \[0, 1\)"),
+        (["train.sampler.chains=0"], r"sampler\.chains=0: must be at least 1"),
+        (["infer_sampler=direct"], r"infer\.sampler=direct: RBMConfig cannot be drawn from directly"),
+        (["infer_sampler=exhaustive", "system.length_x=5"], r"infer\.sampler=exhaustive: would enumerate 2\^20"),
+        (["infer_sampler=exhaustive", "infer.samples=10"], r"infer\.samples=10: sampler=exhaustive takes every"),
+        (["infer_sampler=exhaustive", "infer.keep_samples=true"], r"infer\.keep_samples=True: .* no samples to keep"),
+        (["infer.sampler=metropolis"], r"infer\.sampler=metropolis: is chosen by its group \(as in infer_sampler="),
+        (["infer.sampler={samples:3}"], r"infer\.sampler=.*: is chosen by its group"),
+        (["train.method.sign_rule=marshall"], r"train\.method\.sign_rule=marshall: must be one of none, stoquastic"),
+        (["train.method.sign_rule=stoquastic", "system.j2=0.5"], r"sign_rule=stoquastic: no rotation is known"),
+        (["train.method.gradient_clip=0"], r"train\.method\.gradient_clip=0\.0: must be a positive"),
+        (["train.method.max_rejected=0"], r"train\.method\.max_rejected=0: must be at least 1"),
+        (["train.method.memory_gib=0"], r"train\.method\.memory_gib=0\.0: must be a positive"),
+        (["train.ansatz.parameters=quaternion"], r"train\.ansatz\.parameters=quaternion: must be one of real, complex"),
+    ],
+)
+def test_parts_of_vmc_that_do_not_fit(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_run([*CHAINS, *words])
+
+
+def test_parts_of_vmc_that_fit() -> None:
+    run = compose_run([*CHAINS, "train.sampler.rule=exchange", "train.sampler.global_flip=0.1"])
+    assert run.infer.sampler is None
+    run = compose_run([*CHAINS, "infer_sampler=exhaustive", "train.method.sign_rule=stoquastic"])
+    assert type(run.infer.sampler).__name__ == "ExhaustiveConfig"
+    assert compose_run([*CHAINS, "infer_sampler=metropolis", "infer.sampler.start=up"]).infer.sampler.start == "up"
+    with pytest.raises(UserError, match=r"Could not override 'infer_sampler'"):
+        compose_run(["infer_sampler=metropolis"])

@@ -25,6 +25,7 @@ STARTS: tuple[list[str], ...] = (
     ["paper=nf_nqs", "scale=smoke"],
     ["paper=nf_nqs", "scale=paper"],
     ["method=vmc", "system=square_tfim"],
+    ["method=vmc", "system=square_heisenberg", "sampler=metropolis", "infer_sampler=metropolis", "optimizer=sgd"],
     ["system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc"],
 )
 KEYS = sorted({key for start in STARTS for key in known_keys(compose_config(start))})
@@ -165,6 +166,9 @@ COMPOUND = (
     ),
     *(
         "{units:5}",
+        "[{steps:3}]",
+        "[{steps:3,samples:100,lr:0.1,lr_end:0,sgd:{lr:1,momentum:0.5}}]",
+        "[{steps:3,adam:{lr:1}},{}]",
         "{mode:on}",
         "{use:hmc}",
         "{use:{}}",

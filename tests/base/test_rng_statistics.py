@@ -10,7 +10,7 @@ import torch
 from scipy.signal import lfilter
 
 from pipeline.base.rng import derive_seed, numpy_generator, torch_generator
-from pipeline.base.statistics import correlated_mean, independent_mean, integrated_autocorrelation_time
+from pipeline.base.statistics import correlated_mean, independent_mean, integrated_autocorrelation_time, split_r_hat
 
 
 def autoregressive(shape: tuple[int, ...], rho: float, seed: int) -> np.ndarray:
@@ -174,3 +174,30 @@ def test_too_few_samples(series: list[float]) -> None:
         integrated_autocorrelation_time(series)
     with pytest.raises(ValueError, match="at least two samples"):
         correlated_mean(series)
+
+
+def test_r_hat_of_chains_that_agree_and_that_do_not() -> None:
+    rng = np.random.default_rng(0)
+    same = rng.standard_normal((8, 4000))
+    assert split_r_hat(same) == pytest.approx(1.0, abs=2e-3)
+    apart = same + np.array([0.0, 1.0] * 4)[:, None]
+    # B/n = the variance of eight pairs of equal means, 0 and 1
+    assert split_r_hat(apart) == pytest.approx((1 + np.var([0.0, 1.0] * 8, ddof=1)) ** 0.5, abs=0.01)
+    drifting = same + np.linspace(0, 3, 4000)
+    assert split_r_hat(drifting) > 1.2
+    assert split_r_hat(drifting[0]) > 1.2
+
+
+def test_r_hat_from_its_definition() -> None:
+    x = np.array([[1.0, 2.0, 9.0, 4.0, 5.0], [0.0, 2.0, 9.0, 2.0, 1.0]])
+    halves = [np.array(h) for h in ([1.0, 2.0], [0.0, 2.0], [4.0, 5.0], [2.0, 1.0])]
+    within = np.mean([h.var(ddof=1) for h in halves])
+    between = 2 * np.var([h.mean() for h in halves], ddof=1)
+    assert split_r_hat(x) == pytest.approx(((within / 2 + between / 2) / within) ** 0.5, rel=1e-12)
+
+
+def test_r_hat_without_fluctuations() -> None:
+    assert split_r_hat(np.ones((3, 6))) == 1.0
+    assert split_r_hat(np.repeat([[1.0], [2.0]], 6, axis=1)) == float("inf")
+    with pytest.raises(ValueError, match="four samples"):
+        split_r_hat(np.ones((3, 3)))

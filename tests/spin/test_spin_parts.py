@@ -111,7 +111,7 @@ def test_refused_networks() -> None:
     with pytest.raises(ConfigError):
         AdamConfig(lr=0.0, betas=(0.9, 0.999))
     with pytest.raises(ConfigError):
-        RBMConfig(alpha=0, deviation=0.1)
+        RBMConfig(alpha=0, deviation=0.1, parameters="real")
 
 
 def test_refused_systems() -> None:

@@ -20,6 +20,12 @@ HMC = [
     *("system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=64"),
     *("baseline.hmc.warmup=100", "baseline.hmc.measurements=300"),
 ]
+VMC = [
+    *("method=vmc", "system=square_heisenberg", "train.method.sign_rule=stoquastic", "sampler=metropolis"),
+    *("train.sampler.rule=exchange", "train.sampler.chains=20", "train.sampler.samples=200", "train.steps=60"),
+    *("train.phases=[{steps:20,samples:100},{steps:20,lr:0.01,lr_end:0.001},{steps:20,sgd:{lr:0.01,momentum:0.9}}]",),
+    *("infer.units=20", "infer.samples=200", "stages=[train,infer]"),
+]
 COMMON = ["tracker=none", "progress=false", "checkpoint_seconds=0.05"]
 
 
@@ -49,7 +55,9 @@ def result_of(results: Path, stage: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "stage", "kills"), [(FLOW, "infer", (10, 45)), (HMC, "baseline", (50, 250))], ids=["flow", "hmc"]
+    ("overrides", "stage", "kills"),
+    [(FLOW, "infer", (10, 45)), (HMC, "baseline", (50, 250)), (VMC, "infer", (30, 70))],
+    ids=["flow", "hmc", "vmc"],
 )
 def test_kill_9_at_any_moment_gives_identical_numbers(
     tmp_path: Path, overrides: list[str], stage: str, kills: tuple[int, ...]

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.networks import WaveFunction
-from pipeline.spin.schema import ExhaustiveConfig
+from pipeline.spin.sampler.contract import Batch, SamplerState
+from pipeline.spin.schema import ExhaustiveConfig, SpinSystem
 from pipeline.spin.subspace import decode
 
 
 class ExhaustiveSampler:
-    """Enumerates the basis once.
+    """Enumerates the basis once (see :class:`pipeline.spin.sampler.contract.Sampler`).
 
     Args:
         config: limits the number of sites.
-        n_sites: number of spins N.
+        system: gives the number of spins N.
         device: torch device name.
+        chunks: keeps evaluations within memory.
     """
 
     exact = True
+    chains = None
 
-    def __init__(self, config: ExhaustiveConfig, n_sites: int, device: str) -> None:
-        self.spins = decode(torch.arange(2**n_sites, device=device), n_sites)
+    def __init__(self, config: ExhaustiveConfig, system: SpinSystem, device: str, chunks: Chunks) -> None:
+        del config
+        self._chunks = chunks
+        self.spins = decode(torch.arange(2**system.size, device=device), system.size)
 
-    @torch.no_grad()
-    def sample(self, ansatz: WaveFunction, seed: int, purpose: str, k: int) -> tuple[Tensor, Tensor]:
-        """Configurations (2^N, N) int8 and normalised weights |ψ|² / Σ|ψ|² (2^N,) float64.
+    def start(self, seed: int, purpose: str) -> SamplerState:
+        """Nothing changes from batch to batch."""
+        del seed, purpose
+        return {}
 
-        The arguments (seed, purpose, k) are there for samplers that draw; enumeration needs no randomness.
-        """
-        return self.spins, torch.softmax(2.0 * ansatz.log_amplitude(self.spins).double(), dim=0)
+    def sample(
+        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
+    ) -> Batch:
+        """All 2^N configurations and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness."""
+        del state, samples, seed, purpose, k
+        log_psi = in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, self.spins)
+        return Batch(self.spins, torch.softmax(2.0 * log_psi.real.double(), dim=0))

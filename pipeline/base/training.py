@@ -1,0 +1,151 @@
+"""Optimizers and phases of a training (torch-free): which settings update ``k`` runs with."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from pipeline.base import checks
+from pipeline.base.errors import ConfigError
+
+
+@dataclass
+class AdamConfig:
+    """Adam with learning rate ``lr``; ``betas`` are the decay rates of its two moments."""
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "torch.optim.Adam"
+    lr: float = MISSING
+    betas: tuple[float, float] = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive("train.optimizer.lr", self.lr)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError("train.optimizer.betas", list(self.betas), "must be two numbers in [0, 1)")
+
+
+@dataclass
+class SGDConfig:
+    """Gradient descent with learning rate ``lr``: v <- momentum v + g, θ <- θ - lr v."""
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "torch.optim.SGD"
+    lr: float = MISSING
+    momentum: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive("train.optimizer.lr", self.lr)
+        if not 0 <= self.momentum < 1:
+            raise ConfigError("train.optimizer.momentum", self.momentum, "must lie in [0, 1)")
+
+
+@dataclass
+class PhaseConfig:
+    """A stretch of training with settings of its own; what is null stays as it was in the phase before.
+
+    Attributes:
+        steps: updates in this phase.
+        samples: samples a batch; null in the first phase: the sampler's own.
+        lr: learning rate at the start of the phase; null: that of the optimizer that the phase brings, else the one
+            with which the phase before ended.
+        lr_end: where a half cosine takes the learning rate by the end of the phase; null: constant.
+        adam, sgd: another optimizer from here on, with fresh moments; at most one of the two.
+    """
+
+    steps: int = MISSING
+    samples: int | None = None
+    lr: float | None = None
+    lr_end: float | None = None
+    adam: AdamConfig | None = None
+    sgd: SGDConfig | None = None
+
+    def __post_init__(self) -> None:
+        checks.at_least("train.phases.steps", self.steps, 1)
+        if self.samples is not None:
+            checks.at_least("train.phases.samples", self.samples, 1)
+        if self.lr is not None:
+            checks.positive("train.phases.lr", self.lr)
+        if self.lr_end is not None:
+            checks.at_least("train.phases.lr_end", self.lr_end, 0)
+        if self.adam is not None and self.sgd is not None:
+            raise ConfigError("train.phases", None, "a phase brings adam or sgd, not both")
+
+    @property
+    def optimizer(self) -> AdamConfig | SGDConfig | None:
+        """The optimizer that this phase brings."""
+        return self.adam or self.sgd
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What one update runs with.
+
+    Attributes:
+        optimizer: index into ``Schedule.optimizers``.
+        lr: learning rate.
+        samples: samples a batch; None: the sampler's own.
+    """
+
+    optimizer: int
+    lr: float
+    samples: int | None
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    first: int
+    steps: int
+    lr: float
+    lr_end: float
+    optimizer: int
+    samples: int | None
+
+
+class Schedule:
+    """Settings of every update as a pure function of its number; after the last phase its settings stay.
+
+    The number of updates, ``train.steps``, has no part in it: it may end the training inside a phase, and training can
+    go on beyond the last one.
+
+    Args:
+        optimizer: of the start, with a field ``lr``.
+        phases: in order; empty: the optimizer's settings throughout.
+
+    Raises:
+        ConfigError: a phase whose learning rate would be zero from its start.
+    """
+
+    def __init__(self, optimizer: Any, phases: Sequence[PhaseConfig]) -> None:
+        self.optimizers: list[Any] = [optimizer]
+        lr, samples, first = float(optimizer.lr), None, 0
+        self._stretches: list[_Stretch] = []
+        for number, phase in enumerate(phases):
+            if phase.optimizer is not None:
+                self.optimizers.append(phase.optimizer)
+                lr = phase.optimizer.lr
+            lr = lr if phase.lr is None else phase.lr
+            if lr == 0:
+                allowed = "needs a value, for the phase before ends with a learning rate of 0"
+                raise ConfigError(f"train.phases[{number}].lr", None, allowed)
+            lr_end = lr if phase.lr_end is None else phase.lr_end
+            samples = samples if phase.samples is None else phase.samples
+            self._stretches.append(_Stretch(first, phase.steps, lr, lr_end, len(self.optimizers) - 1, samples))
+            first, lr = first + phase.steps, lr_end
+        self._first = [stretch.first for stretch in self._stretches]
+        self.steps, self.final_lr = first, lr
+
+    def at(self, k: int) -> StepSettings:
+        """Settings of update ``k`` >= 0."""
+        if not self._stretches:
+            return StepSettings(0, self.final_lr, None)
+        now = self._stretches[bisect.bisect_right(self._first, k) - 1]
+        done = min(1.0, (k - now.first) / now.steps)
+        lr = now.lr_end + (now.lr - now.lr_end) * 0.5 * (1.0 + math.cos(math.pi * done))
+        return StepSettings(now.optimizer, lr, now.samples)

@@ -1,0 +1,123 @@
+"""How many configurations are evaluated at once: from the sizes of tensors, halved where memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+LIVE_TENSORS = 4
+"""Tensors of the largest size that a forward pass without gradients holds at once: input, output, skip, temporary."""
+
+log = logging.getLogger(__name__)
+
+
+class Chunks:
+    """Splits work into chunks within a memory budget.
+
+    The first use of a name evaluates two configurations and adds up the sizes of the tensors that this makes. Nothing
+    else enters, neither time nor free memory, so that a resumed run splits its sums like an uninterrupted one. Where
+    memory runs out all the same, the chunk is halved for good and the piece of work repeated.
+
+    Args:
+        memory_gib: budget of one chunk.
+    """
+
+    def __init__(self, memory_gib: float) -> None:
+        self._budget = memory_gib * 2**30
+        self._sizes: dict[str, int] = {}
+
+    def size(self, name: str) -> int:
+        """Configurations of one chunk of work that has been run before."""
+        return self._sizes[name]
+
+    def run(
+        self,
+        name: str,
+        count: int,
+        body: Callable[[int, int], int],
+        probe: Callable[[], object],
+        probed: int,
+        *,
+        gradients: bool = False,
+    ) -> None:
+        """Call ``body(begin, size)`` until ``count`` items are done.
+
+        Args:
+            name: kind of work; kinds have their own chunks.
+            count: items of work.
+            body: treats items from ``begin`` on, at most ``size`` configurations in memory, and returns where it
+                ended; it must be able to treat the same items again.
+            probe: a typical evaluation, with the sizes of tensors depending on nothing but the network.
+            probed: configurations in ``probe``.
+            gradients: whether all tensors are kept for a backward pass.
+
+        Raises:
+            RuntimeError, MemoryError: memory runs out for a single configuration.
+        """
+        if name not in self._sizes:
+            self._sizes[name] = self._estimate(probe, probed, gradients)
+        begin = 0
+        while begin < count:
+            size = self._sizes[name]
+            try:
+                begin = body(begin, size)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or size == 1:
+                    raise
+                self._sizes[name] = size = min(size, count) // 2 or 1
+                log.warning("%s: out of memory; going on with %d configurations at once", name, size)
+            else:
+                continue
+            # outside the except block, whose error still holds the tensors of the failed attempt
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _estimate(self, probe: Callable[[], object], probed: int, gradients: bool) -> int:
+        with _Sizes() as sizes, torch.set_grad_enabled(gradients):
+            probe()
+        needed = sizes.total if gradients else LIVE_TENSORS * sizes.largest
+        return max(1, int(self._budget * probed / max(1, needed)))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator, of the CPU or of a GPU, found no room."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "out of memory" in text or "DefaultCPUAllocator" in text
+
+
+class _Sizes(TorchDispatchMode):
+    """Adds up the bytes of all tensors that operations return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = self.largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor):
+                size = tensor.numel() * tensor.element_size()
+                self.total += size
+                self.largest = max(self.largest, size)
+        return result
+
+
+def in_chunks(chunks: Chunks, name: str, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """``function(inputs)``, row by row, without gradients; rows must not depend on each other."""
+    pieces: list[Tensor] = []
+
+    def body(begin: int, size: int) -> int:
+        end = min(begin + size, len(inputs))
+        pieces.append(function(inputs[begin:end]))
+        return end
+
+    with torch.no_grad():
+        chunks.run(name, len(inputs), body, lambda: function(inputs[:1].expand(2, -1)), 2)
+    return torch.cat(pieces)

@@ -1,0 +1,51 @@
+"""Independent samples from a normalised ansatz: no Markov chain, no autocorrelation."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.base.rng import torch_generator
+from pipeline.spin.chunks import Chunks, in_chunks
+from pipeline.spin.networks import DirectWaveFunction, WaveFunction
+from pipeline.spin.sampler.contract import Batch, SamplerState
+from pipeline.spin.schema import DirectConfig, SpinSystem
+
+
+class DirectSampler:
+    """Draws by ``ansatz.draw`` (see :class:`pipeline.spin.sampler.contract.Sampler`).
+
+    Args:
+        config: samples a batch.
+        system: any spin system.
+        device: torch device name; random numbers are drawn there.
+        chunks: keeps evaluations within memory.
+    """
+
+    exact = False
+    chains = None
+
+    def __init__(self, config: DirectConfig, system: SpinSystem, device: str, chunks: Chunks) -> None:
+        del system
+        self._samples, self._device, self._chunks = config.samples, device, chunks
+
+    def start(self, seed: int, purpose: str) -> SamplerState:
+        """Independent draws remember nothing."""
+        del seed, purpose
+        return {}
+
+    def sample(
+        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
+    ) -> Batch:
+        """``samples`` independent draws, equal ones merged.
+
+        Raises:
+            TypeError: an ansatz that cannot be drawn from.
+        """
+        del state
+        if not isinstance(ansatz, DirectWaveFunction):
+            raise TypeError(f"{type(ansatz).__name__} cannot be drawn from directly")
+        generator = torch_generator(seed, purpose, k, self._device)
+        # all numbers at once: what a generator returns depends on the size of the request, which memory must not change
+        shape = (samples or self._samples, ansatz.n_uniforms)
+        uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=self._device)
+        return Batch.of_draws(in_chunks(self._chunks, "draws", ansatz.draw, uniforms)[None])

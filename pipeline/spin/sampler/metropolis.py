@@ -1,0 +1,159 @@
+"""Metropolis chains of single flips or exchanges, side by side, with global flips mixed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.base.rng import torch_generator
+from pipeline.spin.chunks import Chunks, in_chunks
+from pipeline.spin.networks import WaveFunction
+from pipeline.spin.sampler.contract import Batch, SamplerState
+from pipeline.spin.schema import MetropolisConfig, SpinSystem
+
+
+class MetropolisSampler:
+    """Markov chains with stationary distribution |ψ|² (see :class:`pipeline.spin.sampler.contract.Sampler`).
+
+    The state holds ``spins`` (chains, N) int8 and ``burned_in``. Chains go on from batch to batch: after an update of
+    the parameters they start from where the old ones had brought them.
+
+    Args:
+        config: chains, rule and amounts.
+        system: gives the sites, and the neighbours that may be exchanged.
+        device: torch device name; random numbers are drawn there.
+        chunks: keeps evaluations within memory.
+    """
+
+    exact = False
+
+    def __init__(self, config: MetropolisConfig, system: SpinSystem, device: str, chunks: Chunks) -> None:
+        self.config, self._device, self._chunks = config, device, chunks
+        self.chains, self._n_sites = config.chains, system.size
+        if config.rule == "local":
+            self._rule: _LocalFlip | _NeighbourExchange | _AnyExchange = _LocalFlip(system.size)
+        elif config.pairs == "neighbours":
+            self._rule = _NeighbourExchange(system.size, system.nearest_bonds(), device)
+        else:
+            self._rule = _AnyExchange()
+
+    def start(self, seed: int, purpose: str) -> SamplerState:
+        """Chains that have not moved yet."""
+        c, shape = self.config, (self.config.chains, self._n_sites)
+        if c.start != "random":
+            spins = torch.full(shape, 1 if c.start == "up" else -1, dtype=torch.int8, device=self._device)
+            return {"spins": spins, "burned_in": False}
+        generator = torch_generator(seed, f"start of {purpose}", 0, self._device)
+        uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=self._device)
+        ranks = uniforms.argsort(1).argsort(1)
+        up = ranks < (self._n_sites + 1) // 2 if c.rule == "exchange" else uniforms < 0.5
+        return {"spins": torch.where(up, 1, -1).to(torch.int8), "burned_in": False}
+
+    def sample(
+        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
+    ) -> Batch:
+        """``samples`` draws from all chains together, ``thinning`` proposals apart, equal ones merged."""
+        c = self.config
+        generator = torch_generator(seed, purpose, k, self._device)
+        chains = _Chains(self, ansatz, state["spins"].to(self._device), generator)
+        if not state["burned_in"]:
+            chains.advance(c.burn_in)
+        chains.accepted.zero_()
+        draws, thinning = [], c.thinning or self._n_sites
+        for _ in range((samples or c.samples) // c.chains):
+            chains.advance(thinning)
+            draws.append(chains.spins)
+        state["spins"], state["burned_in"] = chains.spins, True
+        proposals = len(draws) * thinning * c.chains
+        return Batch.of_draws(torch.stack(draws, dim=1), float(chains.accepted) / proposals)
+
+    def log_weight(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
+        """log|ψ|², (C, N) → (C,) float64."""
+        return 2.0 * in_chunks(self._chunks, "proposals", ansatz.log_amplitude, spins).real.double()
+
+    def propose(self, spins: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """New configurations (C, N), and log of the ratio of proposal probabilities q(x|x')/q(x'|x), (C,).
+
+        Args:
+            spins: (C, N).
+            uniforms: (C, 3): whether to flip all spins, and two for the rule.
+        """
+        proposed, log_ratio = self._rule(spins, uniforms[:, 1], uniforms[:, 2])
+        if not self.config.global_flip:
+            return proposed, log_ratio
+        globally = uniforms[:, 0] < self.config.global_flip
+        return torch.where(globally[:, None], -spins, proposed), torch.where(globally, 0.0, log_ratio)
+
+
+class _Chains:
+    """Chains in motion under a fixed ψ."""
+
+    def __init__(self, sampler: MetropolisSampler, ansatz: WaveFunction, spins: Tensor, generator: torch.Generator):
+        self._sampler, self._ansatz, self._generator = sampler, ansatz, generator
+        self.spins = spins
+        self._here = sampler.log_weight(ansatz, spins)
+        self.accepted = torch.zeros((), dtype=torch.float64, device=spins.device)
+
+    def advance(self, proposals: int) -> None:
+        """As many Metropolis steps of every chain; what is not finite is never accepted."""
+        for _ in range(proposals):
+            shape = (len(self.spins), 4)
+            uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
+            proposed, log_ratio = self._sampler.propose(self.spins, uniforms)
+            there = self._sampler.log_weight(self._ansatz, proposed)
+            # a chain that starts where ψ vanishes leaves by its first proposal
+            accept = (uniforms[:, 3].log() < there - self._here + log_ratio) | (self._here == -torch.inf)
+            accept &= ~there.isnan()
+            self.spins = torch.where(accept[:, None], proposed, self.spins)
+            self._here = torch.where(accept, there, self._here)
+            self.accepted += accept.sum()
+
+
+class _LocalFlip:
+    """Flips one spin, any with the same probability."""
+
+    def __init__(self, n_sites: int) -> None:
+        self._n_sites = n_sites
+
+    def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        del second
+        site = (first * self._n_sites).long().clamp(max=self._n_sites - 1)[:, None]
+        return spins.scatter(1, site, -spins.gather(1, site)), torch.zeros_like(first)
+
+
+class _NeighbourExchange:
+    """Swaps an antiparallel pair of neighbours, any of the n(x) there are with the same probability.
+
+    q(x|x')/q(x'|x) = n(x)/n(x'): choosing among antiparallel pairs alone wastes no evaluation on parallel ones.
+    """
+
+    def __init__(self, n_sites: int, bonds: Sequence[tuple[int, int]], device: str) -> None:
+        self._bonds = torch.tensor(bonds, device=device)
+
+    def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        del second
+        before = self._antiparallel(spins)
+        pair = self._bonds[_choose(before, first)]
+        proposed = spins.scatter(1, pair, -spins.gather(1, pair))
+        after = self._antiparallel(proposed)
+        return proposed, before.sum(1).double().log() - after.sum(1).double().log()
+
+    def _antiparallel(self, spins: Tensor) -> Tensor:
+        return spins[:, self._bonds[:, 0]] != spins[:, self._bonds[:, 1]]
+
+
+class _AnyExchange:
+    """Swaps an up spin and a down spin, any two with the same probability."""
+
+    def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        pair = torch.stack([_choose(spins > 0, first), _choose(spins < 0, second)], dim=1)
+        return spins.scatter(1, pair, -spins.gather(1, pair)), torch.zeros_like(first)
+
+
+def _choose(allowed: Tensor, uniforms: Tensor) -> Tensor:
+    """One True column of each row, (C, M) bool and (C,) → (C,), each with the same probability."""
+    count = allowed.cumsum(1)
+    wanted = ((uniforms * count[:, -1]).long() + 1).minimum(count[:, -1])
+    return torch.searchsorted(count, wanted[:, None])[:, 0]
