@@ -32,13 +32,22 @@ class WaveFunction(nn.Module):
         """log ψ(x), (B, N) spins ±1 → (B,); complex where the ansatz has phases."""
         raise NotImplementedError
 
-    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor) -> Tensor:
+    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
         """log ψ of every configuration with the sites of every mask flipped: (B, N), (K, N) bool → (B, K).
 
         An ansatz that can reuse what it computed for ``spins`` overrides this.
+
+        Args:
+            spins: configurations ±1.
+            masks: sites to flip.
+            wanted: (B, K) bool, True where the value is needed; what the others come back as has no meaning. None: all.
         """
-        flipped = torch.where(masks, -spins[:, None, :], spins[:, None, :])
-        return self.log_amplitude(flipped.flatten(0, 1)).reshape(len(spins), len(masks))
+        if wanted is None:
+            flipped = torch.where(masks, -spins[:, None, :], spins[:, None, :])
+            return self.log_amplitude(flipped.flatten(0, 1)).reshape(len(spins), len(masks))
+        rows, groups = torch.nonzero(wanted, as_tuple=True)
+        values = self.log_amplitude(torch.where(masks[groups], -spins[rows], spins[rows]))
+        return values.new_zeros(wanted.shape).index_put((rows, groups), values)
 
 
 class DirectWaveFunction(WaveFunction):
@@ -75,10 +84,19 @@ class AutoregressiveWaveFunction(DirectWaveFunction):
 
 
 def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
-    """The ansatz that ``config._target_`` names, initialised on the CPU from ``seed`` alone."""
+    """The ansatz that ``config._target_`` names, initialised on the CPU from ``seed`` alone.
+
+    Where ``config.symmetries`` names any, it is averaged over them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = get_class(config._target_)(config, system)
+    if getattr(config, "symmetries", None):
+        from pipeline.spin.ansatz.group import symmetry_group
+        from pipeline.spin.ansatz.symmetrised import Symmetrised
+
+        assert isinstance(network, DirectWaveFunction)
+        return Symmetrised(network, symmetry_group("train.ansatz.symmetries", system, config.symmetries))
     return network
 
 
