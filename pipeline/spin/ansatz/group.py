@@ -36,9 +36,13 @@ def symmetry_group(key: str, system: SpinSystem, names: Sequence[str]) -> list[T
     terms = pauli_terms(system)
     lattice = lattice_symmetries(system, terms)
     generators: list[Permutation] = []
-    for name, prefixes in (("point_group", ("reflection", "transposition")), ("translations", ("translation",))):
+    moves = {
+        # along two sites a translation is a reflection as well, and is listed once
+        "point_group": [m for kind, m in lattice.items() if not kind.startswith("translation") or _is_involution(m)],
+        "translations": [m for kind, m in lattice.items() if kind.startswith("translation")],
+    }
+    for name, found in moves.items():
         if name in names:
-            found = [move for kind, move in lattice.items() if kind.startswith(prefixes)]
             if not found:
                 raise ConfigError(key, name, f"{getattr(system, 'kind', 'this system')} as it is set up has none")
             generators += found
@@ -46,6 +50,10 @@ def symmetry_group(key: str, system: SpinSystem, names: Sequence[str]) -> list[T
         raise ConfigError(key, "spin_flip", "flipping all spins does not leave this Hamiltonian unchanged")
     signs = (1, -1) if "spin_flip" in names else (1,)
     return [(permutation, sign) for sign in signs for permutation in _closure(system.size, generators)]
+
+
+def _is_involution(permutation: Permutation) -> bool:
+    return all(permutation[j] == i for i, j in enumerate(permutation))
 
 
 def _closure(n_sites: int, generators: Iterable[Permutation]) -> list[Permutation]:

@@ -35,6 +35,7 @@ RECTANGLE = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, fie
         (SQUARE, ["point_group"], 8),
         (SQUARE, BOTH, 16),
         (RECTANGLE, BOTH, 8),
+        (replace(RECTANGLE, length_y=4), ["point_group"], 4),
         (replace(SQUARE, periodic=True), ["point_group", "translations"], 72),
         (SquareHeisenberg(length_x=4, length_y=4, periodic=True, j1=1.0, j2=0.5), ["translations", "spin_flip"], 32),
         (ChainTFIM(n_sites=7, range=2, coupling=1.0, field=1.0), ["point_group", "translations"], 14),
