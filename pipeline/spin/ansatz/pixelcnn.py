@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.spin.ansatz import pixelcnn_draw, pixelcnn_flips
+from pipeline.spin.ansatz.conditionals import normalise, number_of_outputs
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.networks import AutoregressiveWaveFunction
 from pipeline.spin.schema import SpinSystem, SquareHeisenberg, SquareTFIM
@@ -25,7 +26,7 @@ class Activations(NamedTuple):
             nobody sees, is left out.
         horizontal: one a block, previous horizontal channels and then the shifted vertical ones, two rows of zeros
             on top and two columns on the left.
-        outputs: (B, 2 or 4, length_y, length_x), see :meth:`PixelCNN.normalise`.
+        outputs: (B, 2 or 4, length_y, length_x), see :func:`pipeline.spin.ansatz.conditionals.normalise`.
     """
 
     vertical: list[Tensor]
@@ -64,14 +65,14 @@ class PixelCNN(AutoregressiveWaveFunction):
         super().__init__()
         assert isinstance(system, SquareTFIM | SquareHeisenberg)
         self.length_y, self.length_x = system.length_y, system.length_x
-        self.depth, self.width, self.phase = config.depth, config.width, config.phase
+        self.depth, self.width = config.depth, config.width
         self.n_uniforms = system.size
         self.order = tuple(range(system.size))
         self.vertical, self.horizontal = nn.ModuleList(), nn.ModuleList()
         for block in range(config.depth):
             fan_in = config.width if block else 1
             last = block == config.depth - 1
-            outputs = (4 if config.phase else 2) if last else config.width
+            outputs = number_of_outputs(config.phase) if last else config.width
             self.vertical.append(nn.Conv2d(fan_in, config.width, KERNEL))
             self.horizontal.append(nn.Conv2d(fan_in + config.width, outputs, KERNEL))
         mask = torch.ones(1, 1 + config.width, KERNEL, KERNEL)
@@ -119,14 +120,9 @@ class PixelCNN(AutoregressiveWaveFunction):
                 horizontal = horizontal.relu_()
         return kept._replace(outputs=horizontal)
 
-    def normalise(self, outputs: Tensor) -> Tensor:
-        """log ψ(s | ·) of both values from outputs (..., 2 or 4): log-magnitudes (NAQS paper, Eq. 3), then phases."""
-        magnitudes = 0.5 * functional.log_softmax(2.0 * outputs[..., :2], -1)
-        return torch.complex(magnitudes, outputs[..., 2:]) if self.phase else magnitudes
-
     def conditionals(self, spins: Tensor) -> Tensor:
         """log ψ_i(s | s_<i), (B, N) spins ±1 → (B, N, 2) for s = +1, -1; complex with ``phase``."""
-        return self.normalise(self.activations(spins).outputs.permute(0, 2, 3, 1)).flatten(1, 2)
+        return normalise(self.activations(spins).outputs.permute(0, 2, 3, 1)).flatten(1, 2)
 
     def draw(self, uniforms: Tensor) -> Tensor:
         """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.

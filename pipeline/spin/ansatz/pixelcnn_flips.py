@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.spin.ansatz.conditionals import choose
+
 if TYPE_CHECKING:
     from pipeline.spin.ansatz.pixelcnn import PixelCNN
 
@@ -114,17 +116,8 @@ def _boxes(flips: Tensor) -> list[Box | None]:
 def _base(network: PixelCNN, spins: Tensor) -> _Base:
     image = spins.to(network._mask.dtype).reshape(-1, network.length_y, network.length_x)
     vertical, horizontal, outputs = network.activations(spins)
-    chosen = _chosen(network, outputs.permute(0, 2, 3, 1), image)
+    chosen = choose(outputs.permute(0, 2, 3, 1), image)
     return _Base(image, [v.permute(0, 2, 3, 1) for v in vertical], [h.permute(0, 2, 3, 1) for h in horizontal], chosen)
-
-
-def _chosen(network: PixelCNN, outputs: Tensor, image: Tensor) -> Tensor:
-    """log ψ_i(s_i | s_<i) of the spins of ``image`` (B, y, x) from outputs (B, y, x, 2 or 4)."""
-    up = image > 0
-    magnitude = 0.5 * functional.logsigmoid(2.0 * image * (outputs[..., 0] - outputs[..., 1]))
-    if not network.phase:
-        return magnitude
-    return torch.complex(magnitude, torch.where(up, outputs[..., 2], outputs[..., 3]))
 
 
 def _change(network: PixelCNN, kernels: Kernels, base: _Base, sign: Tensor, plan: Cone, rows: Tensor | None) -> Tensor:
@@ -150,7 +143,7 @@ def _change(network: PixelCNN, kernels: Kernels, base: _Base, sign: Tensor, plan
             horizontal = horizontal.relu_()
     part = (slice(None), slice(below.top, below.bottom), slice(below.left, below.right))
     before = base.chosen[part] if rows is None else base.chosen[part][rows]
-    return (_chosen(network, horizontal, image[part]) - before).sum((1, 2))
+    return (choose(horizontal, image[part]) - before).sum((1, 2))
 
 
 def _window(activations: Tensor, box: Box, rows: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from pipeline.base import checks
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.group import check_names, symmetry_group
 from pipeline.spin.schema import AnsatzConfig
-from pipeline.spin.systems import SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 
 KEY = "train.ansatz."
 
@@ -70,3 +70,67 @@ class PixelCNNConfig(AutoregressiveConfig):
         if not isinstance(system, SquareTFIM | SquareHeisenberg):
             raise ConfigError("ansatz", "pixelcnn", f"needs a square lattice, not {getattr(system, 'kind', system)}")
         super().check(system)
+
+
+@dataclass
+class SequentialConfig(AutoregressiveConfig):
+    """Base of the autoregressive ansätze on a line of sites, in their numerical order, for any system.
+
+    Attributes:
+        layers: linear layers, the last of which puts out the conditionals.
+        features: a site, of the layers before it.
+    """
+
+    layers: int = MISSING
+    features: int = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least(KEY + "layers", self.layers, 1)
+        checks.at_least(KEY + "features", self.features, 1)
+
+
+@dataclass
+class DenseARConfig(SequentialConfig):
+    """Masked dense layers."""
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "pipeline.spin.ansatz.dense_ar.DenseAR"
+
+
+@dataclass
+class ConvARConfig(SequentialConfig):
+    """Causal convolutions over ``kernel`` sites; null: ⌊N/2⌋."""
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "pipeline.spin.ansatz.conv_ar.ConvAR"
+    kernel: int | None = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel is not None:
+            checks.at_least(KEY + "kernel", self.kernel, 1)
+
+
+@dataclass
+class MPSConfig(AnsatzConfig):
+    """Real periodic matrix product state: ``bond_dimension`` χ, initially the identity and noise of ``deviation``."""
+
+    version: ClassVar[int] = 1
+    log_domain: ClassVar[bool] = True
+    direct: ClassVar[bool] = False
+
+    _target_: str = "pipeline.spin.ansatz.mps.MPS"
+    bond_dimension: int = MISSING
+    deviation: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.at_least(KEY + "bond_dimension", self.bond_dimension, 1)
+        checks.positive(KEY + "deviation", self.deviation)
+
+    def check(self, system: SpinSystem) -> None:
+        """Raise ConfigError for anything but a ring."""
+        if not (isinstance(system, ChainTFIM) or (isinstance(system, ChainHeisenberg) and system.periodic)):
+            raise ConfigError("ansatz", "mps", "needs a ring: chain_tfim or a periodic chain_heisenberg")

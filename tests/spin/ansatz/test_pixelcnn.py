@@ -50,7 +50,7 @@ def definition(network: Any, spins: np.ndarray) -> np.ndarray:
     value = (spins < 0).astype(int)[..., None]
     norm = np.logaddexp(2 * horizontal[..., 0], 2 * horizontal[..., 1]).sum() / 2
     total = np.take_along_axis(horizontal, value, -1).sum() - norm
-    if network.phase:
+    if horizontal.shape[-1] == 4:
         return np.asarray(total + 1j * np.take_along_axis(horizontal, value + 2, -1).sum())
     return np.asarray(total)
 
