@@ -84,10 +84,19 @@ class AutoregressiveWaveFunction(DirectWaveFunction):
 
 
 def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
-    """The ansatz that ``config._target_`` names, initialised on the CPU from ``seed`` alone."""
+    """The ansatz that ``config._target_`` names, initialised on the CPU from ``seed`` alone.
+
+    Where ``config.symmetries`` names any, it is averaged over them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = get_class(config._target_)(config, system)
+    if getattr(config, "symmetries", None):
+        from pipeline.spin.ansatz.group import symmetry_group
+        from pipeline.spin.ansatz.symmetrised import Symmetrised
+
+        assert isinstance(network, DirectWaveFunction)
+        return Symmetrised(network, symmetry_group("train.ansatz.symmetries", system, config.symmetries))
     return network
 
 

@@ -17,6 +17,7 @@ from pipeline.gauge import schema as gauge
 from pipeline.gauge.exact import U1CharacterExpansion
 from pipeline.gauge.hmc import HMC
 from pipeline.spin import schema as spin
+from pipeline.spin.ansatz import schema as ansatz
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.free_fermions import FreeFermions
@@ -57,7 +58,14 @@ COMPONENTS: dict[str, dict[str, type]] = {
     "system": SYSTEMS,
     "method": {"subspace_flow": spin.SubspaceFlowConfig, "vmc": spin.VMCConfig},
     "inference": {"subspace_flow": spin.SubspaceInferConfig, "vmc": spin.VMCInferConfig},
-    "ansatz": {"mlp": spin.MLPConfig, "rbm": spin.RBMConfig},
+    "ansatz": {
+        "mlp": spin.MLPConfig,
+        "rbm": spin.RBMConfig,
+        "pixelcnn": ansatz.PixelCNNConfig,
+        "dense_ar": ansatz.DenseARConfig,
+        "conv_ar": ansatz.ConvARConfig,
+        "mps": ansatz.MPSConfig,
+    },
     "sampler": {
         "direct": spin.DirectConfig,
         "exhaustive": spin.ExhaustiveConfig,

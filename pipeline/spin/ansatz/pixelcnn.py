@@ -1,0 +1,144 @@
+"""Neural autoregressive quantum state on a square lattice (NAQS paper, Appendix B.1)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.spin.ansatz import pixelcnn_draw, pixelcnn_flips
+from pipeline.spin.ansatz.conditionals import normalise, number_of_outputs
+from pipeline.spin.ansatz.schema import PixelCNNConfig
+from pipeline.spin.networks import AutoregressiveWaveFunction
+from pipeline.spin.schema import SpinSystem, SquareHeisenberg, SquareTFIM
+
+KERNEL = 3
+
+
+class Activations(NamedTuple):
+    """Inputs of all convolutions with their padding, and the outputs; every tensor is indexed (B, channel, y, x).
+
+    Attributes:
+        vertical: one a block, two rows of zeros on top, one column on either side; the last lattice row, which
+            nobody sees, is left out.
+        horizontal: one a block, previous horizontal channels and then the shifted vertical ones, two rows of zeros
+            on top and two columns on the left.
+        outputs: (B, 2 or 4, length_y, length_x), see :func:`pipeline.spin.ansatz.conditionals.normalise`.
+    """
+
+    vertical: list[Tensor]
+    horizontal: list[Tensor]
+    outputs: Tensor
+
+
+class PixelCNN(AutoregressiveWaveFunction):
+    """Masked convolutions in two branches; row-wise order; ``depth`` blocks of ``width`` channels.
+
+    A block convolves the vertical branch (3×3 over the rows r-2..r, columns c-1..c+1), shifts the result down by one
+    row, puts it beside the channels of the horizontal branch, and convolves both (3×3 over the rows r-2..r, columns
+    c-2..c). The last horizontal convolution gives the outputs.
+
+    What the paper says and what it leaves open:
+
+    - The paper sets the (3, 3) weight of the horizontal convolutions to zero. Taken literally, in every block and for
+      every channel, the conditional of a site would not depend on its depth-1 left neighbours. Here, as in the
+      PixelCNN that it cites, the weight is masked once, for the spins in the first block: later horizontal channels
+      at (r, c) and shifted vertical channels at (r, c) hold nothing but earlier spins.
+    - It gives each conditional "2 output channels, real and imaginary part of the log-amplitude" without saying how
+      these are two values of a spin. Here each value has its own log-magnitude, and with ``phase`` its own phase:
+      4 channels, as in the authors' published code, or 2 without phases.
+    - ours: ReLU after every convolution but the last, before the branches are joined; He initialisation, with the
+      last layer smaller by ``output_scale``, so that the first state is almost uniform and of almost one phase. The
+      authors' code also has residual blocks, 1×1 convolutions and weight normalisation, which the paper does not.
+
+    The lattice may be any rectangle, and the zero padding is the same for open and periodic Hamiltonians.
+
+    Args:
+        config: depth, width, phase and output_scale.
+        system: rectangular lattice.
+    """
+
+    def __init__(self, config: PixelCNNConfig, system: SpinSystem) -> None:
+        super().__init__()
+        assert isinstance(system, SquareTFIM | SquareHeisenberg)
+        self.length_y, self.length_x = system.length_y, system.length_x
+        self.depth, self.width = config.depth, config.width
+        self.n_uniforms = system.size
+        self.order = tuple(range(system.size))
+        self.vertical, self.horizontal = nn.ModuleList(), nn.ModuleList()
+        for block in range(config.depth):
+            fan_in = config.width if block else 1
+            last = block == config.depth - 1
+            outputs = number_of_outputs(config.phase) if last else config.width
+            self.vertical.append(nn.Conv2d(fan_in, config.width, KERNEL))
+            self.horizontal.append(nn.Conv2d(fan_in + config.width, outputs, KERNEL))
+        mask = torch.ones(1, 1 + config.width, KERNEL, KERNEL)
+        mask[0, 0, -1, -1] = 0
+        self._mask: Tensor
+        self.register_buffer("_mask", mask, persistent=False)
+        self._initialise(config.output_scale)
+
+    @torch.no_grad()
+    def _initialise(self, output_scale: float) -> None:
+        """Normal weights of variance 2/fan-in, which keep the second moment of ReLU layers, and zero biases."""
+        for layer in (*self.vertical, *self.horizontal):
+            assert isinstance(layer, nn.Conv2d)
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.weight[0].numel()))
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+        next(self.horizontal[-1].parameters()).mul_(output_scale)
+
+    def kernels(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """(vertical weight, its bias, horizontal weight, its bias) of each block, masks applied."""
+        kernels = []
+        for block, (vertical, horizontal) in enumerate(zip(self.vertical, self.horizontal, strict=True)):
+            assert isinstance(vertical, nn.Conv2d)
+            assert isinstance(horizontal, nn.Conv2d)
+            assert vertical.bias is not None
+            assert horizontal.bias is not None
+            weight = horizontal.weight if block else horizontal.weight * self._mask
+            kernels.append((vertical.weight, vertical.bias, weight, horizontal.bias))
+        return kernels
+
+    def activations(self, spins: Tensor) -> Activations:
+        """One forward pass, with everything that was convolved; (B, N) spins ±1."""
+        image = spins.to(self._mask.dtype).reshape(-1, 1, self.length_y, self.length_x)
+        # the channel is the fastest index from here on, which convolutions on a CPU like best
+        vertical = horizontal = image.to(memory_format=torch.channels_last)
+        vertical = vertical[:, :, : max(1, self.length_y - 1)]
+        kept: Activations = Activations([], [], image)
+        for block, (v_weight, v_bias, h_weight, h_bias) in enumerate(self.kernels()):
+            kept.vertical.append(functional.pad(vertical, (1, 1, 2, 0)))
+            vertical = functional.conv2d(kept.vertical[-1], v_weight, v_bias).relu_()
+            shifted = functional.pad(vertical[:, :, : self.length_y - 1], (2, 0, 3, 0))
+            kept.horizontal.append(torch.cat([functional.pad(horizontal, (2, 0, 2, 0)), shifted], 1))
+            horizontal = functional.conv2d(kept.horizontal[-1], h_weight, h_bias)
+            if block < self.depth - 1:
+                horizontal = horizontal.relu_()
+        return kept._replace(outputs=horizontal)
+
+    def conditionals(self, spins: Tensor) -> Tensor:
+        """log ψ_i(s | s_<i), (B, N) spins ±1 → (B, N, 2) for s = +1, -1; complex with ``phase``."""
+        return normalise(self.activations(spins).outputs.permute(0, 2, 3, 1)).flatten(1, 2)
+
+    def draw(self, uniforms: Tensor) -> Tensor:
+        """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.
+
+        Costs about one forward pass: see :mod:`pipeline.spin.ansatz.pixelcnn_draw`.
+        """
+        return pixelcnn_draw.draw(self, uniforms).clone()
+
+    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """log ψ with the sites of every mask flipped, without gradients: (B, N), (K, N) bool → (B, K).
+
+        Convolves again only what a flip can have changed: see :mod:`pipeline.spin.ansatz.pixelcnn_flips`.
+
+        Args:
+            spins: ±1.
+            masks: sites to flip together.
+            wanted: (B, K) bool; elements that are False have no meaning and cost nothing.
+        """
+        return pixelcnn_flips.connected_log_amplitudes(self, spins, masks, wanted).clone()

@@ -1,0 +1,136 @@
+"""Typed configuration of the autoregressive and tensor-network ansätze (torch-free). Values live in ``conf/ansatz``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from pipeline.base import checks
+from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.group import check_names, symmetry_group
+from pipeline.spin.schema import AnsatzConfig
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
+
+KEY = "train.ansatz."
+
+
+@dataclass
+class AutoregressiveConfig(AnsatzConfig):
+    """Base of the autoregressive ansätze.
+
+    Attributes:
+        phase: give every conditional a phase; without, ψ is real and positive, as stoquastic Hamiltonians allow.
+        output_scale: factor on the initial weights of the last layer; small makes the first state almost uniform.
+        symmetries: any of ``point_group``, ``translations`` and ``spin_flip``, over which the state is averaged (NAQS
+            paper, Appendix B.2; see :func:`pipeline.spin.ansatz.group.symmetry_group`).
+    """
+
+    log_domain: ClassVar[bool] = True
+    direct: ClassVar[bool] = True
+
+    phase: bool = MISSING
+    output_scale: float = MISSING
+    symmetries: list[str] = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive(KEY + "output_scale", self.output_scale)
+        check_names(KEY + "symmetries", self.symmetries)
+
+    def check(self, system: SpinSystem) -> None:
+        """Raise ConfigError for anything but a spin system that has the symmetries."""
+        if not isinstance(system, SpinSystem):
+            raise ConfigError("ansatz", type(self).__name__, "works on spin systems")
+        symmetry_group(KEY + "symmetries", system, self.symmetries)
+
+
+@dataclass
+class PixelCNNConfig(AutoregressiveConfig):
+    """NAQS on a square lattice (NAQS paper, Appendix B.1).
+
+    Attributes:
+        depth: blocks of a vertical and a horizontal convolution.
+        width: channels of both branches.
+    """
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "pipeline.spin.ansatz.pixelcnn.PixelCNN"
+    depth: int = MISSING
+    width: int = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least(KEY + "depth", self.depth, 1)
+        checks.at_least(KEY + "width", self.width, 1)
+
+    def check(self, system: SpinSystem) -> None:
+        """Raise ConfigError for anything but a rectangular lattice that has the symmetries."""
+        if not isinstance(system, SquareTFIM | SquareHeisenberg):
+            raise ConfigError("ansatz", "pixelcnn", f"needs a square lattice, not {getattr(system, 'kind', system)}")
+        super().check(system)
+
+
+@dataclass
+class SequentialConfig(AutoregressiveConfig):
+    """Base of the autoregressive ansätze on a line of sites, in their numerical order, for any system.
+
+    Attributes:
+        layers: linear layers, the last of which puts out the conditionals.
+        features: a site, of the layers before it.
+    """
+
+    layers: int = MISSING
+    features: int = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least(KEY + "layers", self.layers, 1)
+        checks.at_least(KEY + "features", self.features, 1)
+
+
+@dataclass
+class DenseARConfig(SequentialConfig):
+    """Masked dense layers."""
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "pipeline.spin.ansatz.dense_ar.DenseAR"
+
+
+@dataclass
+class ConvARConfig(SequentialConfig):
+    """Causal convolutions over ``kernel`` sites; null: ⌊N/2⌋."""
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "pipeline.spin.ansatz.conv_ar.ConvAR"
+    kernel: int | None = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel is not None:
+            checks.at_least(KEY + "kernel", self.kernel, 1)
+
+
+@dataclass
+class MPSConfig(AnsatzConfig):
+    """Real periodic matrix product state: ``bond_dimension`` χ, initially the identity and noise of ``deviation``."""
+
+    version: ClassVar[int] = 1
+    log_domain: ClassVar[bool] = True
+    direct: ClassVar[bool] = False
+
+    _target_: str = "pipeline.spin.ansatz.mps.MPS"
+    bond_dimension: int = MISSING
+    deviation: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.at_least(KEY + "bond_dimension", self.bond_dimension, 1)
+        checks.positive(KEY + "deviation", self.deviation)
+
+    def check(self, system: SpinSystem) -> None:
+        """Raise ConfigError for anything but a ring."""
+        if not (isinstance(system, ChainTFIM) or (isinstance(system, ChainHeisenberg) and system.periodic)):
+            raise ConfigError("ansatz", "mps", "needs a ring: chain_tfim or a periodic chain_heisenberg")

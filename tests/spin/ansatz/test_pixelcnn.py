@@ -1,0 +1,144 @@
+"""PixelCNN: the definition by loops, enumeration, draws and flips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.pixelcnn_flips import Box, cone
+from pipeline.spin.ansatz.schema import PixelCNNConfig
+from pipeline.spin.networks import build_ansatz
+from pipeline.spin.systems import ChainTFIM, SquareHeisenberg, SquareTFIM
+from tests.spin.ansatz import common
+
+CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, output_scale=1.0, symmetries=[])
+
+
+def lattice(length_y: int, length_x: int) -> SquareTFIM:
+    return SquareTFIM(length_x=length_x, length_y=length_y, periodic=False, coupling=1.0, field=3.0)
+
+
+def definition(network: Any, spins: np.ndarray) -> np.ndarray:
+    """log ψ of one configuration (y, x) from Appendix B.1, one weight at a time."""
+    height, breadth = spins.shape
+    vertical = horizontal = spins[..., None].astype(float)
+
+    def convolve(image: np.ndarray, layer: Any, columns: tuple[int, ...], masked: bool) -> np.ndarray:
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        out = np.tile(bias, (height, breadth, 1))
+        for y, x, ky, kx in np.ndindex(height, breadth, 3, 3):
+            row, column = y + ky - 2, x + columns[kx]
+            if row >= 0 and 0 <= column < breadth:
+                tap = weight[:, :, ky, kx].copy()
+                if masked and ky == kx == 2:
+                    tap[:, 0] = 0
+                out[y, x] += tap @ image[row, column]
+        return out
+
+    for block in range(network.depth):
+        vertical = np.maximum(convolve(vertical, network.vertical[block], (-1, 0, 1), False), 0)
+        shifted = np.concatenate([np.zeros_like(vertical[:1]), vertical[:-1]])
+        joined = np.concatenate([horizontal, shifted], -1)
+        horizontal = convolve(joined, network.horizontal[block], (-2, -1, 0), block == 0)
+        if block < network.depth - 1:
+            horizontal = np.maximum(horizontal, 0)
+    value = (spins < 0).astype(int)[..., None]
+    norm = np.logaddexp(2 * horizontal[..., 0], 2 * horizontal[..., 1]).sum() / 2
+    total = np.take_along_axis(horizontal, value, -1).sum() - norm
+    if horizontal.shape[-1] == 4:
+        return np.asarray(total + 1j * np.take_along_axis(horizontal, value + 2, -1).sum())
+    return np.asarray(total)
+
+
+@pytest.mark.parametrize("phase", [True, False])
+def test_forward_is_the_definition(phase: bool) -> None:
+    network = common.random_network(replace(CONFIG, phase=phase), lattice(4, 3))
+    spins = common.configurations(12)[torch.tensor([0, 1, 77, 1234, 4095])]
+    expected = [definition(network, s.reshape(4, 3).numpy()) for s in spins]
+    np.testing.assert_allclose(network.log_amplitude(spins).detach().numpy(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_normalised(dtype: torch.dtype, tolerance: float) -> None:
+    common.check_normalised(common.random_network(CONFIG, lattice(3, 3), dtype), 9, tolerance)
+
+
+@pytest.mark.parametrize(("y", "x"), [(3, 3), (2, 4), (4, 2)])
+def test_every_earlier_spin_and_no_later_one_counts(y: int, x: int) -> None:
+    common.check_conditionals(common.random_network(replace(CONFIG, depth=4, width=12), lattice(y, x)), y * x)
+
+
+@pytest.mark.parametrize(("y", "x"), [(3, 4), (5, 2), (1, 5), (5, 1), (2, 6)])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("phase", [True, False])
+def test_draws_and_flips_agree_with_whole_forward_passes(y: int, x: int, depth: int, phase: bool) -> None:
+    network = common.random_network(replace(CONFIG, depth=depth, phase=phase), lattice(y, x))
+    numbers = common.uniforms(300, network)
+    spins = network.draw(numbers)
+    assert not spins.is_inference()
+    assert torch.equal(spins, common.naive_draw(network, numbers))
+    common.check_connected(network, spins[:40], common.some_masks(y * x))
+
+
+def test_flips_of_a_larger_lattice() -> None:
+    """Cones that end before the lattice does, on all sides."""
+    network = common.random_network(replace(CONFIG, depth=2), lattice(9, 11))
+    masks = torch.eye(99, dtype=torch.bool)
+    bond = masks[3 * 11 + 5] | masks[4 * 11 + 5]
+    spins = network.draw(common.uniforms(2, network))
+    common.check_connected(network, spins, torch.cat([masks[::3], bond[None]]))
+
+
+@pytest.mark.parametrize("flips", [Box(0, 1, 0, 1), Box(2, 3, 4, 5), Box(3, 5, 2, 3), Box(6, 7, 0, 8)])
+def test_cones_hold_all_changes_and_no_empty_margin(flips: Box) -> None:
+    network = common.random_network(replace(CONFIG, width=8), lattice(7, 8))
+    spins = common.configurations(3)[:, :1].repeat(1, 56)
+    spins[1:] = torch.from_numpy(np.random.default_rng(0).choice([-1, 1], (7, 56)))
+    flipped = spins.clone().reshape(8, 7, 8)
+    flipped[:, flips.top : flips.bottom, flips.left : flips.right] *= -1
+    before, after = network.activations(spins), network.activations(flipped.flatten(1))
+    found = cone(flips, 3, 7, 8)
+    for block in range(1, 3):
+        change = (before.horizontal[block] - after.horizontal[block])[:, :8, 2:, 2:].abs().amax((0, 1)) > 0
+        ys, xs = (torch.nonzero(change.any(axis)).flatten() for axis in (1, 0))
+        changed = Box(int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1)
+        assert found.horizontal[block - 1] == changed.join(flips)
+
+
+def test_draw_frequencies() -> None:
+    common.check_draws(common.random_network(replace(CONFIG, phase=False), lattice(2, 3)), 6)
+
+
+def test_uniforms_at_the_ends_of_their_interval() -> None:
+    network = common.random_network(CONFIG, lattice(2, 2))
+    assert network.draw(torch.zeros(1, 4, dtype=torch.float64)).tolist() == [[1] * 4]
+    largest = torch.full((1, 4), 1 - 2.0**-53, dtype=torch.float64)
+    assert network.draw(largest).tolist() == [[-1] * 4]
+
+
+@pytest.mark.parametrize(("depth", "width", "phase", "parameters"), [(20, 32, True, 520_228), (6, 32, False, 131_106)])
+def test_number_of_parameters(depth: int, width: int, phase: bool, parameters: int) -> None:
+    """Weights and biases of Appendix B.1: 0.52 million for the depth that the text gives "~1 million"."""
+    network = build_ansatz(replace(CONFIG, depth=depth, width=width, phase=phase), lattice(4, 4), 0)
+    w, outputs = width, 4 if phase else 2
+    vertical = (9 * w + w) + (depth - 1) * (9 * w * w + w)
+    horizontal = (9 * (1 + w) * w + w) + (depth - 2) * (18 * w * w + w) + (18 * w * outputs + outputs)
+    assert sum(p.numel() for p in network.parameters()) == vertical + horizontal == parameters
+
+
+def test_refused() -> None:
+    for changes in ({"depth": 0}, {"width": 0}, {"output_scale": 0.0}, {"symmetries": ["point"]}):
+        with pytest.raises(ConfigError, match="train.ansatz." + next(iter(changes))):
+            replace(CONFIG, **changes)
+    with pytest.raises(ConfigError, match="symmetries"):
+        replace(CONFIG, symmetries=["spin_flip", "spin_flip"])
+    with pytest.raises(ConfigError, match="square lattice"):
+        CONFIG.check(ChainTFIM(n_sites=8, range=1, coupling=1.0, field=1.0))
+    with pytest.raises(ConfigError, match="translations"):
+        replace(CONFIG, symmetries=["translations"]).check(lattice(3, 3))
+    CONFIG.check(SquareHeisenberg(length_x=4, length_y=3, periodic=True, j1=1.0, j2=0.0))

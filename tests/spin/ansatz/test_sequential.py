@@ -1,0 +1,119 @@
+"""Dense and convolutional autoregressive networks: definitions, enumeration, draws and flips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, SequentialConfig
+from pipeline.spin.ansatz.symmetrised import Symmetrised
+from pipeline.spin.networks import build_ansatz
+from pipeline.spin.systems import ChainTFIM
+from tests.spin.ansatz import common
+
+DENSE = DenseARConfig(layers=3, features=3, phase=True, output_scale=1.0, symmetries=[])
+CONV = ConvARConfig(layers=3, features=4, kernel=None, phase=True, output_scale=1.0, symmetries=[])
+BOTH = pytest.mark.parametrize("config", [DENSE, CONV], ids=["dense", "conv"])
+
+
+def ring(n_sites: int) -> ChainTFIM:
+    return ChainTFIM(n_sites=n_sites, range=1, coupling=1.0, field=1.0)
+
+
+def definition(network: Any, spins: np.ndarray) -> complex:
+    """log ψ of one configuration, one pair of sites at a time."""
+    n_sites = len(spins)
+    features = spins[:, None].astype(float)
+    for k, layer in enumerate(network.layers):
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        rows = []
+        for i in range(n_sites):
+            total = (bias[i] if bias.ndim == 2 else bias).copy()
+            for j in range(i + 1 if k else i):
+                if weight.ndim == 4:
+                    total += features[j] @ weight[i, j]
+                else:
+                    tap = weight.shape[2] - 1 - (i - j - (0 if k else 1))
+                    total += weight[:, :, tap] @ features[j] if tap >= 0 else 0.0
+            rows.append(total)
+        features = np.array(rows)
+        if k < len(network.layers) - 1:
+            features = 1.0507009873554805 * np.where(features > 0, features, 1.6732632423543772 * np.expm1(features))
+    value = (spins < 0).astype(int)
+    sites = np.arange(n_sites)
+    magnitude = features[sites, value] - np.logaddexp(2 * features[:, 0], 2 * features[:, 1]) / 2
+    return complex(magnitude.sum() + 1j * features[sites, 2 + value].sum())
+
+
+@BOTH
+def test_forward_is_the_definition(config: SequentialConfig) -> None:
+    network = common.random_network(config, ring(7))
+    spins = common.configurations(7)[::9]
+    expected = [definition(network, s.numpy()) for s in spins]
+    np.testing.assert_allclose(network.log_amplitude(spins).detach().numpy(), expected, rtol=0, atol=1e-12)
+
+
+@BOTH
+def test_conditionals(config: SequentialConfig) -> None:
+    network = common.random_network(config, ring(8))
+    common.check_normalised(network, 8, 1e-12)
+    common.check_conditionals(network, 8)
+    common.check_normalised(common.random_network(replace(config, phase=False), ring(8), torch.float32), 8, 1e-5)
+
+
+@BOTH
+@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize("phase", [True, False])
+def test_draws_and_flips_agree_with_whole_forward_passes(config: SequentialConfig, layers: int, phase: bool) -> None:
+    network = common.random_network(replace(config, layers=layers, phase=phase), ring(9))
+    numbers = common.uniforms(300, network)
+    spins = network.draw(numbers)
+    assert not spins.is_inference()
+    assert torch.equal(spins, common.naive_draw(network, numbers))
+    common.check_connected(network, spins[:40], common.some_masks(9))
+
+
+def test_flips_beyond_the_reach_of_the_kernels() -> None:
+    network = common.random_network(replace(CONV, kernel=2, layers=2), ring(12))
+    common.check_connected(network, network.draw(common.uniforms(9, network)), common.some_masks(12))
+
+
+@BOTH
+def test_draw_frequencies(config: SequentialConfig) -> None:
+    common.check_draws(common.random_network(replace(config, phase=False), ring(6)), 6)
+
+
+@BOTH
+def test_averaged_over_a_ring(config: SequentialConfig) -> None:
+    symmetries = ["point_group", "translations", "spin_flip"]
+    network = common.random_network(replace(config, symmetries=symmetries, phase=False), ring(6))
+    assert isinstance(network, Symmetrised)
+    common.check_normalised(network, 6, 1e-12)
+    spins = common.configurations(6)
+    torch.testing.assert_close(network.log_amplitude(spins), network.log_amplitude(-spins.roll(2, 1).flip(1)))
+    common.check_connected(network, spins[::9], common.some_masks(6))
+
+
+def test_number_of_parameters() -> None:
+    """The paper's settings at N = 30: six layers of 2N nodes; four of 512 kernels over 15 sites."""
+
+    def count(config: SequentialConfig) -> int:
+        return sum(p.numel() for p in build_ansatz(replace(config, phase=False), ring(30), 0).parameters())
+
+    nodes = 60
+    assert count(replace(DENSE, layers=6, features=2)) == 30 * nodes + 5 * nodes**2 + 6 * nodes
+    assert count(replace(CONV, layers=4, features=512)) == 15 * (512 + 2 * 512**2 + 512 * 2) + 3 * 512 + 2
+
+
+@BOTH
+def test_refused(config: SequentialConfig) -> None:
+    for changes in ({"layers": 0}, {"features": 0}, {"output_scale": float("nan")}, {"symmetries": ["mirror"]}):
+        with pytest.raises(ConfigError, match="train.ansatz." + next(iter(changes))):
+            replace(config, **changes)
+    with pytest.raises(ConfigError, match="kernel"):
+        replace(CONV, kernel=0)
