@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.base import checks
 from pipeline.base.errors import ConfigError
-from pipeline.spin.exact.symmetries import Permutation, conserves_spin_flip, lattice_symmetries
+from pipeline.spin.exact.characters import Permutation
+from pipeline.spin.exact.symmetries import conserves_spin_flip, lattice_symmetries
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import pauli_terms
 
