@@ -92,7 +92,7 @@ class VariationalMonteCarlo:
         self.train, self.infer, self.device, self.system = train, infer, device, system
         self.dtype = getattr(torch, train.dtype)
         self.hamiltonian = Hamiltonian(_terms(system, self.config), system.size, device)
-        self.chunks = Chunks(self.config.memory_gib)
+        self.chunks = Chunks(self.config.memory_gib, device)
         self.schedule = Schedule(train.optimizer, train.phases)
         self.sampler = self._build_sampler(train.sampler)
         self.inference_sampler = self._build_sampler(infer.sampler) if infer.sampler else self.sampler
