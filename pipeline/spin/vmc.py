@@ -153,7 +153,7 @@ class VariationalMonteCarlo:
     def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
-        samples = self.infer.samples or getattr(config, "samples", 1)
+        samples: Any = self.infer.samples or getattr(config, "samples", 1)
         return summarise(records, self.inference_sampler, self.system.size, samples)
 
     def _build_sampler(self, config: Any) -> Sampler:

@@ -209,6 +209,27 @@ def test_probe_chains_with_phases_and_marshalls_rule_reach_the_energy_of_a_heise
     assert len(list(tmp_path.glob("_store/train/*/status.json"))) == 1, "one training serves both"
 
 
+def test_report_of_a_run_with_a_rejected_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metrics have no energy; everything that reads them goes on."""
+    from pipeline.spin import vmc
+
+    energies = vmc.local_energy
+    calls: list[int] = []
+
+    def once_not_finite(*arguments: Any) -> Any:
+        calls.append(1)
+        return energies(*arguments) * (float("nan") if len(calls) in (1, 3) else 1.0)
+
+    monkeypatch.setattr(vmc, "local_energy", once_not_finite)
+    assert cli.main([*RBM, "train.steps=5", f"results_dir={tmp_path}"]) == 0
+    (path,) = tmp_path.glob("_store/train/*/metrics.jsonl")
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    assert ["energy" in line for line in lines] == [False, True, False, True, True]
+    assert [line["rejected_steps"] for line in lines] == [1, 1, 2, 2, 2]
+    (plot,) = tmp_path.rglob("training.png")
+    assert plot.stat().st_size > 5000
+
+
 def test_probe_hmc_agrees_with_the_character_expansion(tmp_path: Path) -> None:
     """A Monte Carlo baseline without a train stage; U(1) at L=4, β=2 has ⟨P⟩ = 0.699252."""
     options = ["system=u1_pure_gauge", "stages=[baseline]", "tracker=none", "progress=false"]
