@@ -211,16 +211,15 @@ def test_probe_chains_with_phases_and_marshalls_rule_reach_the_energy_of_a_heise
 
 def test_report_of_a_run_with_a_rejected_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its metrics have no energy; everything that reads them goes on."""
-    from pipeline.spin import vmc
+    from pipeline.spin.local_energy import local_energy
 
-    energies = vmc.local_energy
     calls: list[int] = []
 
-    def once_not_finite(*arguments: Any) -> Any:
+    def sometimes_not_finite(*arguments: Any) -> Any:
         calls.append(1)
-        return energies(*arguments) * (float("nan") if len(calls) in (1, 3) else 1.0)
+        return local_energy(*arguments) * (float("nan") if len(calls) in (1, 3) else 1.0)
 
-    monkeypatch.setattr(vmc, "local_energy", once_not_finite)
+    monkeypatch.setattr("pipeline.spin.vmc.local_energy", sometimes_not_finite)
     assert cli.main([*RBM, "train.steps=5", f"results_dir={tmp_path}"]) == 0
     (path,) = tmp_path.glob("_store/train/*/metrics.jsonl")
     lines = [json.loads(text) for text in path.read_text().splitlines()]
