@@ -311,11 +311,8 @@ def _training_curves(done: Finished) -> Iterable[Curve]:
     """Each metric of the training against the step."""
     if done.found.trained is None:
         return
-    metrics = done.found.trained.metrics()
-    names = [n for n in (metrics[0] if metrics else {}) if n not in ("loop", "k", "seconds")]
-    for name in names:
+    for name, (steps, values) in done.found.trained.series().items():
         unit = "total" if name.startswith(("energy", "floor")) else "1"
-        steps, values = [m["k"] for m in metrics], [m[name] for m in metrics]
         yield Curve.of(f"train/{name}", "step", name, steps, values, unit=unit)
 
 

@@ -75,6 +75,17 @@ class Entry:
         path = self.path / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def series(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Units and values of each metric, where it was measured: a rejected step, for example, has no energy."""
+        found: dict[str, tuple[list[int], list[float]]] = {}
+        for line in self.metrics():
+            for name, value in line.items():
+                if name not in ("loop", "k", "seconds"):
+                    units, values = found.setdefault(name, ([], []))
+                    units.append(line["k"])
+                    values.append(value)
+        return found
+
 
 def state_name(step: int) -> str:
     """File name of the state after ``step`` updates."""

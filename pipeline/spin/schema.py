@@ -233,7 +233,8 @@ class VMCConfig:
         gradient_clip: largest norm of the gradient; null: no limit.
         max_rejected: steps rejected in a row (NaN or infinity in them) that end the run.
         memory_gib: working memory of one evaluation of the network; configurations are evaluated in chunks that keep
-            to it, which are halved where the machine does not have it. The last bits depend on it.
+            to it, which are halved where the machine does not have it. The last bits depend on it. Null: what suits
+            the caches of a CPU, or a part of a GPU's memory.
     """
 
     version: ClassVar[int] = 2
@@ -242,14 +243,15 @@ class VMCConfig:
     sign_rule: str = MISSING
     gradient_clip: float | None = MISSING
     max_rejected: int = MISSING
-    memory_gib: float = MISSING
+    memory_gib: float | None = MISSING
 
     def __post_init__(self) -> None:
         checks.one_of("train.method.sign_rule", self.sign_rule, ("none", "stoquastic"))
         if self.gradient_clip is not None:
             checks.positive("train.method.gradient_clip", self.gradient_clip)
         checks.at_least("train.method.max_rejected", self.max_rejected, 1)
-        checks.positive("train.method.memory_gib", self.memory_gib)
+        if self.memory_gib is not None:
+            checks.positive("train.method.memory_gib", self.memory_gib)
 
     def check(self, system: object) -> None:
         """Raise ConfigError for anything but a spin system, or where no sign rule is known."""

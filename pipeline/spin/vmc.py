@@ -92,7 +92,7 @@ class VariationalMonteCarlo:
         self.train, self.infer, self.device, self.system = train, infer, device, system
         self.dtype = getattr(torch, train.dtype)
         self.hamiltonian = Hamiltonian(_terms(system, self.config), system.size, device)
-        self.chunks = Chunks(self.config.memory_gib)
+        self.chunks = Chunks(self.config.memory_gib, device)
         self.schedule = Schedule(train.optimizer, train.phases)
         self.sampler = self._build_sampler(train.sampler)
         self.inference_sampler = self._build_sampler(infer.sampler) if infer.sampler else self.sampler
@@ -153,7 +153,7 @@ class VariationalMonteCarlo:
     def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
-        samples = self.infer.samples if self.infer.samples is not None else getattr(config, "samples", 1)
+        samples: Any = self.infer.samples or getattr(config, "samples", 1)
         return summarise(records, self.inference_sampler, self.system.size, samples)
 
     def _build_sampler(self, config: Any) -> Sampler:

@@ -123,15 +123,14 @@ def _data(output: RunOutput) -> dict[str, Any]:
 def _figure(output: RunOutput, folder: Path) -> Path | None:
     """Energy-like metrics against the training step, with the reference as a line."""
     assert output.trained is not None
-    metrics = output.trained.entry.metrics()
-    names = [n for n in (metrics[0] if metrics else {}) if n.startswith(("energy", "floor"))]
-    if not names:
+    series = {n: s for n, s in output.trained.entry.series().items() if n.startswith(("energy", "floor"))}
+    if not series:
         return None
     from pipeline.base.plotting import new_figure, save_figure
 
     figure, axes = new_figure()
-    for name in names:
-        axes.plot([m["k"] for m in metrics], [m[name] for m in metrics], label=name.replace("_", " "))
+    for name, (steps, energies) in series.items():
+        axes.plot(steps, energies, label=name.replace("_", " "))
     if output.training_curve:
         curve = output.training_curve
         axes.errorbar(curve.x, curve.y, yerr=curve.sigma, fmt="o", label="fresh samples")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.spin.ansatz.rbm import RBM
-from pipeline.spin.chunks import Chunks, out_of_memory
+from pipeline.spin.chunks import CPU_GIB, Chunks, out_of_memory
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.local_energy import local_energy
 from pipeline.spin.networks import WaveFunction, build_ansatz
@@ -120,6 +121,20 @@ def test_chunks_depend_on_sizes_alone() -> None:
     larger = Chunks(1e-4)
     local_energy(hamiltonian, ansatz, basis(6), larger)
     assert larger.size("amplitudes") == pytest.approx(10 * sizes.pop()[0], rel=0.1)
+
+
+def test_automatic_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the kind of device alone: never of the memory that happens to be free."""
+    ansatz, hamiltonian = ansatz_of(TRAIN.ansatz, CHAIN), Hamiltonian(pauli_terms(CHAIN), 5)
+    automatic, stated = Chunks(None), Chunks(CPU_GIB)
+    for chunks in (automatic, stated):
+        local_energy(hamiltonian, ansatz, basis(5), chunks)
+    assert automatic.size("amplitudes") == stated.size("amplitudes")
+    gpu = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    large = Chunks(None, "cuda")
+    local_energy(hamiltonian, ansatz, basis(5), large)
+    assert large.size("amplitudes") == pytest.approx(320 * stated.size("amplitudes"), rel=1e-3)
 
 
 class Counting(RBM):

@@ -183,6 +183,52 @@ def test_probe_rbm_with_vmc_reaches_the_exact_energy_along_training(tmp_path: Pa
     assert curve.y[0] > exact * (1 - 2e-2)
 
 
+def test_probe_chains_with_phases_and_marshalls_rule_reach_the_energy_of_a_heisenberg_ring(tmp_path: Path) -> None:
+    """Another sampler in training and in inference, on a Hamiltonian that conserves Σ σz."""
+    chains = [
+        "sampler=metropolis",
+        "train.sampler.rule=exchange",
+        "train.sampler.samples=400",
+        "train.sampler.chains=200",
+    ]
+    chains += ["train.sampler.burn_in=50", "train.method.sign_rule=stoquastic"]
+    phases = "train.phases=[{steps:60,lr:0.05},{steps:40,samples:800,lr_end:0.005}]"
+    options = ["method=vmc", "system=chain_heisenberg", "tracker=none", "progress=false", "train.steps=100", phases]
+    exact = run(tmp_path, [*options, *chains, "infer_sampler=exhaustive"])
+    chained = run(tmp_path, [*options, *chains, "infer.units=4"])
+    assert exact.result is not None
+    assert chained.result is not None
+    assert exact.reference is not None
+    reference = exact.reference.result().estimate("energy").value
+    # all of 2^N: parallel spins, of which training within Σ σz = 0 knows nothing, count as well
+    assert exact.result.estimate("energy").value >= reference - 1e-6
+    energy = chained.result.estimate("energy")
+    assert energy.sigma is not None
+    assert reference - 4 * energy.sigma < energy.value < reference * (1 - 2e-2)
+    assert chained.result.estimate("r_hat").value < 1.1
+    assert len(list(tmp_path.glob("_store/train/*/status.json"))) == 1, "one training serves both"
+
+
+def test_report_of_a_run_with_a_rejected_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metrics have no energy; everything that reads them goes on."""
+    from pipeline.spin.local_energy import local_energy
+
+    calls: list[int] = []
+
+    def sometimes_not_finite(*arguments: Any) -> Any:
+        calls.append(1)
+        return local_energy(*arguments) * (float("nan") if len(calls) in (1, 3) else 1.0)
+
+    monkeypatch.setattr("pipeline.spin.vmc.local_energy", sometimes_not_finite)
+    assert cli.main([*RBM, "train.steps=5", f"results_dir={tmp_path}"]) == 0
+    (path,) = tmp_path.glob("_store/train/*/metrics.jsonl")
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    assert ["energy" in line for line in lines] == [False, True, False, True, True]
+    assert [line["rejected_steps"] for line in lines] == [1, 1, 2, 2, 2]
+    (plot,) = tmp_path.rglob("training.png")
+    assert plot.stat().st_size > 5000
+
+
 def test_probe_hmc_agrees_with_the_character_expansion(tmp_path: Path) -> None:
     """A Monte Carlo baseline without a train stage; U(1) at L=4, β=2 has ⟨P⟩ = 0.699252."""
     options = ["system=u1_pure_gauge", "stages=[baseline]", "tracker=none", "progress=false"]
