@@ -91,17 +91,30 @@ def connected_log_amplitudes(network: PixelCNN, spins: Tensor, masks: Tensor, wa
     kernels = network.kernels()
     chunk = max(1, CACHED_VALUES // (3 * network.depth * network.width * spins.shape[1]))
     pieces = []
-    for begin in range(0, len(spins), chunk):
-        base = _base(network, spins[begin : begin + chunk])
+    for some in torch.arange(len(spins), device=spins.device).split(chunk):
+        base = _base(network, spins[_rounded(some)])
         found = base.chosen.sum((1, 2))[:, None].repeat(1, len(masks))
         for k, plan in enumerate(cones):
-            rows = None if wanted is None else torch.nonzero(wanted[begin : begin + chunk, k]).flatten()
-            if plan is None or (rows is not None and not len(rows)):
+            if plan is None:
                 continue
-            change = _change(network, kernels, base, signs[k], plan, rows)
-            found[:, k].index_add_(0, rows, change) if rows is not None else found[:, k].add_(change)
-        pieces.append(found)
+            if wanted is None:
+                found[:, k] += _change(network, kernels, base, signs[k], plan, None)
+                continue
+            rows = torch.nonzero(wanted[some, k]).flatten()
+            if len(rows):
+                change = _change(network, kernels, base, signs[k], plan, _rounded(rows))
+                found[rows, k] += change[: len(rows)]
+        pieces.append(found[: len(some)])
     return torch.cat(pieces)
+
+
+def _rounded(rows: Tensor) -> Tensor:
+    """``rows`` with the last one repeated up to one of eight lengths an octave.
+
+    Convolutions on a CPU are compiled for every new shape, which takes longer than the few that are added.
+    """
+    unit = 1 << max(0, len(rows).bit_length() - 4)
+    return torch.cat([rows, rows[-1:].expand(-len(rows) % unit)])
 
 
 def _boxes(flips: Tensor) -> list[Box | None]:
@@ -149,7 +162,7 @@ def _change(network: PixelCNN, kernels: Kernels, base: _Base, sign: Tensor, plan
 def _window(activations: Tensor, box: Box, rows: Tensor | None) -> Tensor:
     """A copy of what a convolution needs for the outputs in ``box``; both paddings put output y at rows y..y+2."""
     window = activations[:, box.top : box.bottom + 2, box.left : box.right + 2]
-    return window.clone(memory_format=torch.contiguous_format) if rows is None else window[rows]
+    return window.clone(memory_format=torch.contiguous_format) if rows is None else window.index_select(0, rows)
 
 
 def _paste(window: Tensor, values: Tensor, y: int, x: int) -> None:

@@ -52,6 +52,7 @@ class PixelCNNConfig(AutoregressiveConfig):
     Attributes:
         depth: blocks of a vertical and a horizontal convolution.
         width: channels of both branches.
+        spread: variance of the initial weights between different sites, as a part of 2/fan-in.
     """
 
     version: ClassVar[int] = 1
@@ -59,11 +60,13 @@ class PixelCNNConfig(AutoregressiveConfig):
     _target_: str = "pipeline.spin.ansatz.pixelcnn.PixelCNN"
     depth: int = MISSING
     width: int = MISSING
+    spread: float = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least(KEY + "depth", self.depth, 1)
         checks.at_least(KEY + "width", self.width, 1)
+        checks.positive(KEY + "spread", self.spread)
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a rectangular lattice that has the symmetries."""

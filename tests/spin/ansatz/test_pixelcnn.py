@@ -16,7 +16,7 @@ from pipeline.spin.networks import build_ansatz
 from pipeline.spin.systems import ChainTFIM, SquareHeisenberg, SquareTFIM
 from tests.spin.ansatz import common
 
-CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, output_scale=1.0, symmetries=[])
+CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, spread=1.0, output_scale=1.0, symmetries=[])
 
 
 def lattice(length_y: int, length_x: int) -> SquareTFIM:
@@ -131,8 +131,22 @@ def test_number_of_parameters(depth: int, width: int, phase: bool, parameters: i
     assert sum(p.numel() for p in network.parameters()) == vertical + horizontal == parameters
 
 
+def test_initial_state() -> None:
+    """Deep networks start out almost uniform, but their signal does not die on the way, not even at the first sites."""
+    config = replace(CONFIG, depth=20, width=32, spread=0.03, output_scale=0.1)
+    network: Any = build_ansatz(config, lattice(6, 6), 3)
+    spins = torch.from_numpy(np.random.default_rng(1).choice([-1, 1], (100, 36)))
+    with torch.no_grad():
+        power = network.activations(spins).horizontal[-1][:, :32, 2:, 2:].square().mean((0, 1))
+        log_psi = network.log_amplitude(spins)
+    assert power[0, 0] == 0  # nothing lies before the first site, and biases vanish
+    assert 0.005 < power.flatten()[1:].min() < power.max() < 50
+    assert 0 < log_psi.real.std() < 1
+    assert 0 < log_psi.imag.std() < 1
+
+
 def test_refused() -> None:
-    for changes in ({"depth": 0}, {"width": 0}, {"output_scale": 0.0}, {"symmetries": ["point"]}):
+    for changes in ({"depth": 0}, {"width": 0}, {"spread": -0.1}, {"output_scale": 0.0}, {"symmetries": ["point"]}):
         with pytest.raises(ConfigError, match="train.ansatz." + next(iter(changes))):
             replace(CONFIG, **changes)
     with pytest.raises(ConfigError, match="symmetries"):
