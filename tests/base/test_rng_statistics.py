@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
-from pipeline.base.rng import derive_seed, numpy_generator, torch_generator
 from pipeline.base.result import Estimate
+from pipeline.base.rng import derive_seed, numpy_generator, torch_generator
 from pipeline.base.statistics import (
     correlated_mean,
     gelman_rubin,

@@ -85,7 +85,8 @@ def build_clusters(model: IsingModel, room: Memory, kinks: int) -> int:
                 bond = pick(bits, len(first))
                 i, j = first[bond], second[bond]
                 if spins[i] == spins[j]:
-                    join(parents, segments[i], segments[j])
+                    # The root may stand for the segments, and makes the next search shorter.
+                    segments[i] = segments[j] = join(parents, segments[i], segments[j])
                 continue
             site = pick(bits, size)
         else:
