@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.base.result import Estimate
+
+SERIES_PER_TAU = 20
+"""A chain shorter than this many autocorrelation times gives no reliable error (tau itself is then underestimated)."""
+
+BINS_PER_CONTROL = 10
+"""Fewer bins than this for each control variate do not determine its coefficient."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,41 @@ def correlated_mean(series: ArrayLike) -> Mean:
     return Mean(float(x.mean()), sigma, spread, int(x.size), tau)
 
 
+def with_control_variates(series: ArrayLike, controls: ArrayLike) -> NDArray[np.float64]:
+    """``series`` (chains, n) plus the combination of ``controls`` (chains, n, p) that makes its variance least.
+
+    The exact mean of every control must be zero. The coefficients for a chain are least squares over all other chains,
+    hence independent of what they multiply: the mean stays unbiased and its error honest. With one chain, or fewer than
+    10 (p + 1) samples in the others, the series comes back as it is.
+    """
+    x, c = np.asarray(series, dtype=float), np.asarray(controls, dtype=float)
+    chains, n, p = c.shape
+    if (chains - 1) * n < BINS_PER_CONTROL * (p + 1):
+        return x
+    improved = np.empty_like(x)
+    for chain in range(chains):
+        others = np.arange(chains) != chain
+        y, z = x[others].ravel(), c[others].reshape(-1, p)
+        coefficients = np.linalg.lstsq(z - z.mean(axis=0), y - y.mean(), rcond=None)[0]
+        improved[chain] = x[chain] - c[chain] @ coefficients
+    return improved
+
+
+def gelman_rubin(series: ArrayLike) -> float:
+    """R-hat of chains with shape (chains, n), both at least 2: sqrt((n-1)/n + B/(nW)), B/n and W the variances of the
+    chains' means and the mean of their variances; 1 when all agree, and when nothing varies at all.
+
+    Gelman and Rubin, Statist. Sci. 7, 457 (1992).
+    """
+    x = np.asarray(series, dtype=float)
+    n = x.shape[1]
+    within = x.var(axis=1, ddof=1).mean()
+    between = x.mean(axis=1).var(ddof=1)
+    if within == 0:
+        return 1.0 if between == 0 else float("inf")
+    return float(np.sqrt((n - 1) / n + between / within))
+
+
 def split_r_hat(series: ArrayLike) -> float:
     """Gelman and Rubin's R-hat of chains (chains, n), each split into halves; 1 where all halves agree.
 
@@ -83,8 +127,14 @@ def split_r_hat(series: ArrayLike) -> float:
     if half < 2:
         raise ValueError("R-hat needs at least four samples a chain")
     halves = np.concatenate([x[:, :half], x[:, -half:]])
-    if not np.ptp(halves, axis=1).any():
-        return 1.0 if np.ptp(halves) == 0 else float("inf")
-    within = float(halves.var(axis=1, ddof=1).mean())
-    between = float(halves.mean(axis=1).var(ddof=1))
-    return float(np.sqrt((half - 1) / half + between / within))
+    return gelman_rubin(halves)
+
+
+def short_series(estimates: Iterable[Estimate], measurements: int) -> list[str]:
+    """A sentence for each estimate from chains too short against their memory."""
+    return [
+        f"{e.name}: tau = {e.tau:.3g} is more than 1/{SERIES_PER_TAU} of {measurements} measurements; "
+        "its error is a guess and thermalisation doubtful."
+        for e in estimates
+        if e.tau is not None and SERIES_PER_TAU * e.tau > measurements
+    ]

@@ -14,7 +14,7 @@ from scipy import special
 from pipeline.base import checks, rng
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
 from pipeline.base.result import Bound, Curve, Estimate, Result
-from pipeline.base.statistics import correlated_mean
+from pipeline.base.statistics import correlated_mean, short_series
 from pipeline.gauge.schema import U1PureGauge
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ TUNING_MEMORY = 20
 
 MOST_STEPS = 1000
 """Tuning never asks for more steps a trajectory: where they do not help, neither would more, only take forever."""
-
-SERIES_PER_TAU = 20
-"""A chain shorter than this many autocorrelation times gives no reliable error (tau itself is then underestimated)."""
 
 
 @dataclass
@@ -235,13 +232,7 @@ def _weight(delta_h: torch.Tensor) -> torch.Tensor:
 
 def _notes(observables: Sequence[Estimate], charge: NDArray[np.int64]) -> tuple[str, ...]:
     """What makes the errors untrustworthy: series short against their memory, or a charge that never moves."""
-    measurements = charge.shape[1]
-    notes = [
-        f"{e.name}: tau = {e.tau:.3g} is more than 1/{SERIES_PER_TAU} of {measurements} measurements; "
-        "its error is a guess and thermalisation doubtful."
-        for e in observables
-        if e.tau is not None and SERIES_PER_TAU * e.tau > measurements
-    ]
+    notes = short_series(observables, charge.shape[1])
     if (charge == charge[:, :1]).all():
         notes.append("The topological charge never changed: its sectors are frozen and its error means nothing.")
     return tuple(notes)

@@ -21,6 +21,7 @@ from pipeline.spin.ansatz import schema as ansatz
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.free_fermions import FreeFermions
+from pipeline.spin.exact.qmc import QMC
 from pipeline.spin.exact.quspin import QuSpinED
 
 
@@ -33,6 +34,7 @@ class BaselineConfig:
     collective_spin: CollectiveSpin = MISSING
     quspin: QuSpinED = MISSING
     dmrg: DMRG = MISSING
+    qmc: QMC = MISSING
     character_expansion: U1CharacterExpansion = MISSING
     hmc: HMC = MISSING
 

@@ -77,7 +77,7 @@ def test_quspin_asked_for_too_many_sites_says_what_it_needs_and_what_can() -> No
 
 def test_system_without_any_baseline_lists_every_reason() -> None:
     with pytest.raises(UserError, match="no baseline supports") as caught:
-        compose_run(["stages=[baseline]", "system.n_sites=100", "system.range=7"])
+        compose_run(["stages=[baseline]", "system.n_sites=100", "system.range=7", "system.coupling=-1"])
     assert "quspin:" in str(caught.value)
     assert "dmrg:" in str(caught.value)
     assert compose_run(["system.n_sites=40", "system.range=7", "baseline=none"]).baseline.use == "none"

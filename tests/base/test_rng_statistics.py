@@ -9,8 +9,17 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
+from pipeline.base.result import Estimate
 from pipeline.base.rng import derive_seed, numpy_generator, torch_generator
-from pipeline.base.statistics import correlated_mean, independent_mean, integrated_autocorrelation_time, split_r_hat
+from pipeline.base.statistics import (
+    correlated_mean,
+    gelman_rubin,
+    independent_mean,
+    integrated_autocorrelation_time,
+    short_series,
+    split_r_hat,
+    with_control_variates,
+)
 
 
 def autoregressive(shape: tuple[int, ...], rho: float, seed: int) -> np.ndarray:
@@ -201,3 +210,46 @@ def test_r_hat_without_fluctuations() -> None:
     assert split_r_hat(np.repeat([[1.0], [2.0]], 6, axis=1)) == float("inf")
     with pytest.raises(ValueError, match="four samples"):
         split_r_hat(np.ones((3, 3)))
+
+
+def test_control_variates_take_away_what_they_explain() -> None:
+    """x = 3 + 2 u - v + w with known mean zero of u and v: what is left is w."""
+    chains, n = 4, 500
+    u, v, w = np.random.default_rng(9).normal(size=(3, chains, n))
+    improved = with_control_variates(3.0 + 2.0 * u - v + 0.1 * w, np.stack([u, v], axis=-1))
+    assert improved.shape == (chains, n)
+    assert improved.std() == pytest.approx(0.1, rel=0.05)
+    np.testing.assert_allclose(improved, 3.0 + 0.1 * w, atol=0.05)
+
+
+def test_control_variates_keep_means_unbiased_and_errors_honest() -> None:
+    """Few samples and useless controls: coefficients from the same chain would make the errors too small."""
+    trials, chains, n, p = 400, 3, 30, 5
+    generator = np.random.default_rng(10)
+    pulls = []
+    for _ in range(trials):
+        improved = with_control_variates(generator.normal(size=(chains, n)), generator.normal(size=(chains, n, p)))
+        pulls.append(improved.mean() / (improved.std(ddof=1) / np.sqrt(chains * n)))
+    assert np.mean(pulls) == pytest.approx(0.0, abs=4 / np.sqrt(trials))
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.15)
+
+
+def test_too_few_samples_for_their_controls_are_left_alone() -> None:
+    series, controls = np.random.default_rng(11).normal(size=(2, 29)), np.ones((2, 29, 2))
+    np.testing.assert_array_equal(with_control_variates(series, controls), series)
+    np.testing.assert_array_equal(with_control_variates(series[:1], controls[:1]), series[:1])
+
+
+def test_gelman_rubin() -> None:
+    """By hand: means 2 and 4, variances 1 and 1, n = 3: sqrt(2/3 + 2)."""
+    assert gelman_rubin([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]) == pytest.approx((2 / 3 + 2) ** 0.5)
+    assert gelman_rubin(np.random.default_rng(12).normal(size=(4, 2000))) == pytest.approx(1.0, abs=0.005)
+    assert gelman_rubin([[1.0, 1.0], [1.0, 1.0]]) == 1.0
+    assert gelman_rubin([[1.0, 1.0], [2.0, 2.0]]) == float("inf")
+
+
+def test_short_series_are_named() -> None:
+    estimates = [Estimate("a", 0.0, tau=0.5), Estimate("b", 0.0, tau=2.0), Estimate("c", 0.0)]
+    assert short_series(estimates, 39) == [short_series(estimates[1:2], 39)[0]]
+    assert short_series(estimates, 39)[0].startswith("b: tau = 2 is more than 1/20 of 39")
+    assert short_series(estimates, 40) == []

@@ -245,6 +245,21 @@ def test_probe_hmc_agrees_with_the_character_expansion(tmp_path: Path) -> None:
     assert abs(estimate.value - expected) < 3 * estimate.sigma
 
 
+def test_probe_qmc_agrees_with_exact_diagonalisation(tmp_path: Path) -> None:
+    options = ["system=square_tfim", "system.length_x=3", "system.length_y=3", "stages=[baseline]"]
+    options += ["system.field=2", "tracker=none", "progress=false"]
+    amounts = ["baseline.qmc.sweeps=100", "baseline.qmc.measurements=60", "threads=2"]
+    output = run(tmp_path, [*options, "baseline=qmc", *amounts])
+    exact = run(tmp_path, options).reference
+    assert output.reference is not None
+    assert exact is not None
+    for name in ("energy", "absolute_magnetisation", "nearest_correlation"):
+        estimate = output.reference.result().estimate(name)
+        assert estimate.sigma is not None
+        assert 0 < estimate.sigma < 1e-3 * max(1.0, abs(estimate.value))
+        assert abs(estimate.value - exact.result().estimate(name).value) < 3 * estimate.sigma
+
+
 def test_command_line_prints_energy_reference_and_where_the_report_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

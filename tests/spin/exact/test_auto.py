@@ -9,7 +9,8 @@ from pipeline.spin.exact.auto import choose
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.free_fermions import FreeFermions
-from pipeline.spin.schema import ChainTFIM, SquareTFIM
+from pipeline.spin.exact.qmc import QMC
+from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from tests.spin.exact.solvers import quspin
 
 CANDIDATES: dict[str, Baseline] = {
@@ -17,6 +18,7 @@ CANDIDATES: dict[str, Baseline] = {
     "quspin": quspin(),
     "collective_spin": CollectiveSpin(),
     "free_fermions": FreeFermions(),
+    "qmc": QMC(2.0, chains=2, warmup=1, measurements=2, sweeps=1, half_beta_sweeps=1, seed=0),
 }
 
 
@@ -39,12 +41,24 @@ def test_most_exact_then_cheapest(n_sites: int, interaction_range: int, coupling
     assert choose(CANDIDATES, system) == expected
 
 
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (SquareTFIM(length_x=4, length_y=4, periodic=False, coupling=1.0, field=3.0), "quspin"),
+        (SquareTFIM(length_x=8, length_y=8, periodic=False, coupling=1.0, field=3.0), "dmrg"),
+        (SquareTFIM(length_x=12, length_y=12, periodic=False, coupling=1.0, field=3.0), "qmc"),
+        (SquareHeisenberg(length_x=10, length_y=10, periodic=False, j1=1.0, j2=0.0), "qmc"),
+    ],
+)
+def test_samples_come_last(system: SpinSystem, expected: str) -> None:
+    assert choose(CANDIDATES, system) == expected
+
+
 def test_none_supports() -> None:
-    system = SquareTFIM(length_x=12, length_y=12, periodic=False, coupling=1.0, field=3.0)
+    system = SquareHeisenberg(length_x=10, length_y=10, periodic=False, j1=1.0, j2=0.5)
     with pytest.raises(UserError) as caught:
         choose(CANDIDATES, system)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 5
     assert [line.split(":")[0].strip() for line in lines[1:]] == list(CANDIDATES)
 
 
