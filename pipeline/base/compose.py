@@ -155,6 +155,9 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
     kind: Any = node._metadata.element_type if isinstance(node, ListConfig) else None
     if is_dataclass(kind) and isinstance(value, list):
         value = [_item(f"{key}[{i}]", kind, content) for i, content in enumerate(value)]
+    if isinstance(node, DictConfig) and node._metadata.object_type is dict:
+        _set_free(config, key, value)
+        return
     if isinstance(node, DictConfig) and isinstance(value, dict):
         if node._is_none():  # the dataclass that a null stands for, all its values still to be given
             OmegaConf.update(config, key, OmegaConf.structured(node._metadata.ref_type), merge=False)
@@ -167,6 +170,19 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
         OmegaConf.update(config, key, value, merge=False)
     except OmegaConfBaseException as error:
         raise ConfigError(key, _shown(value), f"must be {_type_of(config, key)}") from error
+
+
+def _set_free(config: DictConfig, key: str, value: Any) -> None:
+    """A dictionary whose names are free and whose values have one type."""
+    if not isinstance(value, dict):
+        raise ConfigError(key, _shown(value), f"must be {_TYPE_NAMES['DictConfig']}: {{name: value, ...}}")
+    for name, content in value.items():
+        try:
+            if _too_large(content):
+                raise ConfigError(f"{key}.{name}", _short(_shown(content)), "must fit 64 bits")
+            OmegaConf.update(config, f"{key}.{name}", content, force_add=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{key}.{name}", _shown(content), "must be an integer") from error
 
 
 def _item(key: str, kind: Any, content: Any) -> DictConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -57,6 +57,8 @@ class PhaseConfig:
             with which the phase before ended.
         lr_end: where a half cosine takes the learning rate by the end of the phase; null: constant.
         adam, sgd: another optimizer from here on, with fresh moments; at most one of the two.
+        system: fields of the system that are different in this phase only, e.g. ``{length_x: 6, length_y: 6}``: what a
+            network that fits any size learns on a small lattice is a good start on the large one.
     """
 
     steps: int = MISSING
@@ -65,6 +67,7 @@ class PhaseConfig:
     lr_end: float | None = None
     adam: AdamConfig | None = None
     sgd: SGDConfig | None = None
+    system: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks.at_least("train.phases.steps", self.steps, 1)
@@ -91,11 +94,13 @@ class StepSettings:
         optimizer: index into ``Schedule.optimizers``.
         lr: learning rate.
         samples: samples a batch; None: the sampler's own.
+        system: index into ``Schedule.systems``.
     """
 
     optimizer: int
     lr: float
     samples: int | None
+    system: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class _Stretch:
     lr_end: float
     optimizer: int
     samples: int | None
+    system: int
 
 
 class Schedule:
@@ -118,12 +124,17 @@ class Schedule:
         optimizer: of the start, with a field ``lr``.
         phases: in order; empty: the optimizer's settings throughout.
 
+    Attributes:
+        optimizers: of the start, and of each phase that brings one.
+        systems: changed fields of the system; none of them first.
+
     Raises:
         ConfigError: a phase whose learning rate would be zero from its start.
     """
 
     def __init__(self, optimizer: Any, phases: Sequence[PhaseConfig]) -> None:
         self.optimizers: list[Any] = [optimizer]
+        self.systems: list[dict[str, int]] = [{}]
         lr, samples, first = float(optimizer.lr), None, 0
         self._stretches: list[_Stretch] = []
         for number, phase in enumerate(phases):
@@ -136,7 +147,10 @@ class Schedule:
                 raise ConfigError(f"train.phases[{number}].lr", None, allowed)
             lr_end = lr if phase.lr_end is None else phase.lr_end
             samples = samples if phase.samples is None else phase.samples
-            self._stretches.append(_Stretch(first, phase.steps, lr, lr_end, len(self.optimizers) - 1, samples))
+            if phase.system not in self.systems:
+                self.systems.append(dict(phase.system))
+            system = self.systems.index(phase.system)
+            self._stretches.append(_Stretch(first, phase.steps, lr, lr_end, len(self.optimizers) - 1, samples, system))
             first, lr = first + phase.steps, lr_end
         self._first = [stretch.first for stretch in self._stretches]
         self.steps, self.final_lr = first, lr
@@ -144,8 +158,8 @@ class Schedule:
     def at(self, k: int) -> StepSettings:
         """Settings of update ``k`` >= 0."""
         if not self._stretches:
-            return StepSettings(0, self.final_lr, None)
+            return StepSettings(0, self.final_lr, None, 0)
         now = self._stretches[bisect.bisect_right(self._first, k) - 1]
         done = min(1.0, (k - now.first) / now.steps)
         lr = now.lr_end + (now.lr - now.lr_end) * 0.5 * (1.0 + math.cos(math.pi * done))
-        return StepSettings(now.optimizer, lr, now.samples)
+        return StepSettings(now.optimizer, lr, now.samples, now.system)

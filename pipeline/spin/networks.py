@@ -100,6 +100,22 @@ def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
     return network
 
 
+def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction:
+    """``network``, built like ``owner`` for another number of sites, with the parameters of ``owner``.
+
+    Raises:
+        ValueError: their parameters do not have the same names and shapes.
+    """
+    theirs = dict(owner.named_parameters())
+    shapes = [{name: p.shape for name, p in module.named_parameters()} for module in (network, owner)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{type(owner).__name__}: the parameters depend on the number of sites")
+    for prefix, module in network.named_modules():
+        for name in module._parameters:
+            module._parameters[name] = theirs[f"{prefix}.{name}".lstrip(".")]
+    return network
+
+
 def build_optimizer(config: Any, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer that ``config._target_`` names, with the node's other entries as keyword arguments."""
     options = {name: value for name, value in vars(config).items() if name != "_target_"}

@@ -5,7 +5,7 @@ Systems (:mod:`pipeline.spin.systems`), samplers and optimizers are offered here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -61,10 +61,12 @@ class AnsatzConfig:
     Attributes:
         log_domain: log ψ is available, which ratios of amplitudes need.
         direct: |ψ|² can be drawn from without a Markov chain.
+        any_size: the parameters do not depend on the number of sites.
     """
 
     log_domain: ClassVar[bool] = False
     direct: ClassVar[bool] = False
+    any_size: ClassVar[bool] = False
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
@@ -274,7 +276,24 @@ class VMCConfig:
         for number, phase in enumerate(run.train.phases):
             if phase.samples is not None:
                 sampler.check_samples(f"train.phases[{number}].samples", phase.samples)
+            if phase.system:
+                self._check_smaller(run, f"train.phases[{number}].system", phase.system)
         run.infer.check_parts(run)
+
+    def _check_smaller(self, run: RunConfig, key: str, changes: dict[str, int]) -> None:
+        """Raise ConfigError when a phase cannot be trained on the system with ``changes``."""
+        known = [f.name for f in fields(run.system) if type(getattr(run.system, f.name)) is int]
+        for name in changes:
+            if name not in known:
+                raise ConfigError(f"{key}.{name}", changes[name], f"must be one of {', '.join(known)}")
+        if not run.train.ansatz.any_size:
+            raise ConfigError(key, changes, f"the parameters of {type(run.train.ansatz).__name__} fit one size only")
+        try:
+            system = replace(run.system, **changes)
+            for part in (self, run.train.ansatz, run.train.sampler):
+                part.check(system)
+        except ConfigError as error:
+            raise ConfigError(key, changes, f"no such system: {error}") from error
 
 
 @dataclass

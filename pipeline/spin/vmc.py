@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,16 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.exact.symmetries import stoquastic_form
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.local_energy import local_energy
-from pipeline.spin.networks import WaveFunction, build_ansatz, build_optimizer
+from pipeline.spin.networks import WaveFunction, build_ansatz, build_optimizer, share_parameters
 from pipeline.spin.sampler.contract import Batch, Sampler, SamplerState
 from pipeline.spin.schema import SpinSystem, VMCConfig, VMCInferConfig
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc_inference import Observables, record, summarise
 
 log = logging.getLogger(__name__)
+
+PURPOSE = "training samples"
+"""Of the random numbers of every step's batch."""
 
 
 class VMCState:
@@ -44,7 +48,9 @@ class VMCState:
         self.seed, self.ansatz, self.chains = seed, ansatz, chains
         self.inference_chains: SamplerState | None = None
         self.rejected = self.rejected_in_a_row = 0
+        self.system_number = 0
         self._schedule = schedule
+        self._views: dict[int, WaveFunction] = {}
         self._use(0)
 
     def prepare(self, settings: StepSettings) -> None:
@@ -54,6 +60,14 @@ class VMCState:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.lr
 
+    def view(self, number: int, build: Callable[[], WaveFunction]) -> WaveFunction:
+        """The ansatz on the system ``number`` of the schedule: the same parameters, whatever the number of sites."""
+        if number == 0:
+            return self.ansatz
+        if number not in self._views:
+            self._views[number] = share_parameters(build(), self.ansatz)
+        return self._views[number]
+
     def _use(self, number: int) -> None:
         self.optimizer_number = number
         self.optimizer = build_optimizer(self._schedule.optimizers[number], self.ansatz.parameters())
@@ -62,6 +76,7 @@ class VMCState:
         return {
             "ansatz": self.ansatz.state_dict(),
             "optimizer_number": self.optimizer_number,
+            "system_number": self.system_number,
             "optimizer": self.optimizer.state_dict(),
             "chains": self.chains,
             "inference_chains": self.inference_chains,
@@ -71,10 +86,21 @@ class VMCState:
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
         self.ansatz.load_state_dict(tree["ansatz"])
+        self.system_number = tree["system_number"]
         self._use(tree["optimizer_number"])
         self.optimizer.load_state_dict(tree["optimizer"])
         self.chains, self.inference_chains = tree["chains"], tree["inference_chains"]
         self.rejected, self.rejected_in_a_row = tree["rejected"], tree["rejected_in_a_row"]
+
+
+@dataclass(frozen=True)
+class SystemParts:
+    """A system that phases train on, with what belongs to its number of sites."""
+
+    system: SpinSystem
+    hamiltonian: Hamiltonian
+    sampler: Sampler
+    chunks: Chunks
 
 
 class VariationalMonteCarlo:
@@ -91,19 +117,16 @@ class VariationalMonteCarlo:
         self.config: VMCConfig = train.method
         self.train, self.infer, self.device, self.system = train, infer, device, system
         self.dtype = getattr(torch, train.dtype)
-        self.hamiltonian = Hamiltonian(_terms(system, self.config), system.size, device)
-        self.chunks = Chunks(self.config.memory_gib, device)
         self.schedule = Schedule(train.optimizer, train.phases)
-        self.sampler = self._build_sampler(train.sampler)
-        self.inference_sampler = self._build_sampler(infer.sampler) if infer.sampler else self.sampler
+        self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
+        own = self.parts[0]
+        self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
+        self.inference_sampler = _sampler(infer.sampler, system, device, self.chunks) if infer.sampler else self.sampler
         self.observables = Observables(system, device)
 
     def init(self, seed: int) -> VMCState:
         """Random parameters; the same on every device."""
-        ansatz = build_ansatz(self.train.ansatz, self.system, derive_seed(seed, "ansatz parameters"))
-        ansatz = ansatz.to(self.device, self.dtype)
-        assert isinstance(ansatz, WaveFunction)
-        return VMCState(seed, ansatz, self.schedule, self.sampler.start(seed, "training samples"))
+        return VMCState(seed, self._ansatz(self.system, seed), self.schedule, self.sampler.start(seed, PURPOSE))
 
     def step(self, state: VMCState, k: int) -> dict[str, float]:
         """One update with the covariance gradient; metrics describe the state before it.
@@ -115,18 +138,25 @@ class VariationalMonteCarlo:
         """
         settings = self.schedule.at(k)
         state.prepare(settings)
-        batch = self.sampler.sample(state.ansatz, state.chains, settings.samples, state.seed, "training samples", k)
-        local = local_energy(self.hamiltonian, state.ansatz, batch.spins, self.chunks)
+        parts = self.parts[settings.system]
+        if settings.system != state.system_number:
+            state.system_number, state.chains = settings.system, parts.sampler.start(state.seed, PURPOSE)
+        ansatz = state.view(settings.system, lambda: self._ansatz(parts.system, state.seed))
+        batch = parts.sampler.sample(ansatz, state.chains, settings.samples, state.seed, PURPOSE, k)
+        local = local_energy(parts.hamiltonian, ansatz, batch.spins, parts.chunks)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        norm = self._set_gradients(state, batch, 2.0 * batch.weights * (local - energy))
+        norm = self._set_gradients(ansatz, batch, 2.0 * batch.weights * (local - energy), parts.chunks)
         if not norm.isfinite():
             return self._reject(state, k, "gradient")
         state.optimizer.step()
         state.rejected_in_a_row = 0
-        metrics = {"energy": float(energy.real), "variance": float(variance), "gradient_norm": float(norm)}
+        # energies of another system get names of their own, or curves along training would jump
+        prefix = "small_" if settings.system else ""
+        metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
+        metrics |= {"gradient_norm": float(norm)}
         metrics |= {"lr": settings.lr, "rejected_steps": state.rejected}
         return metrics | _chain_metrics(batch, local)
 
@@ -156,21 +186,28 @@ class VariationalMonteCarlo:
         samples: Any = self.infer.samples or getattr(config, "samples", 1)
         return summarise(records, self.inference_sampler, self.system.size, samples)
 
-    def _build_sampler(self, config: Any) -> Sampler:
-        sampler: Sampler = get_class(config._target_)(config, self.system, self.device, self.chunks)
-        return sampler
+    def _parts(self, system: SpinSystem) -> SystemParts:
+        hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
+        chunks = Chunks(self.config.memory_gib, self.device)
+        return SystemParts(system, hamiltonian, _sampler(self.train.sampler, system, self.device, chunks), chunks)
 
-    def _set_gradients(self, state: VMCState, batch: Batch, slope: Tensor) -> Tensor:
+    def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
+        ansatz = build_ansatz(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
+        ansatz = ansatz.to(self.device, self.dtype)
+        assert isinstance(ansatz, WaveFunction)
+        return ansatz
+
+    def _set_gradients(self, ansatz: WaveFunction, batch: Batch, slope: Tensor, chunks: Chunks) -> Tensor:
         """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
 
         slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
         """
-        parameters = [p for p in state.ansatz.parameters() if p.requires_grad]
+        parameters = [p for p in ansatz.parameters() if p.requires_grad]
         total = [torch.zeros_like(p) for p in parameters]
 
         def body(begin: int, size: int) -> int:
             end = min(begin + size, len(batch.spins))
-            log_psi = state.ansatz.log_amplitude(batch.spins[begin:end])
+            log_psi = ansatz.log_amplitude(batch.spins[begin:end])
             part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
             # added up only when the whole chunk is there: memory may run out half-way through a backward pass
             gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
@@ -180,9 +217,9 @@ class VariationalMonteCarlo:
             return end
 
         def probe() -> Tensor:
-            return state.ansatz.log_amplitude(batch.spins[:1].expand(2, -1))
+            return ansatz.log_amplitude(batch.spins[:1].expand(2, -1))
 
-        self.chunks.run("gradients", len(batch.spins), body, probe, 2, gradients=True)
+        chunks.run("gradients", len(batch.spins), body, probe, 2, gradients=True)
         for parameter, gradient in zip(parameters, total, strict=True):
             parameter.grad = gradient
         limit = self.config.gradient_clip
@@ -198,6 +235,11 @@ class VariationalMonteCarlo:
             )
         log.warning("step %d rejected: %s not finite", k, what)
         return {"rejected_steps": state.rejected}
+
+
+def _sampler(config: Any, system: SpinSystem, device: str, chunks: Chunks) -> Sampler:
+    sampler: Sampler = get_class(config._target_)(config, system, device, chunks)
+    return sampler
 
 
 def _terms(system: SpinSystem, config: VMCConfig) -> list[PauliTerm]:

@@ -135,7 +135,7 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
         with pytest.raises(ConfigError, match=r"sampler=direct: RBMConfig cannot be drawn from directly"):
             compose_run(["method=vmc", f"{group}={choice}"])
         return
-    fitting = {"u1_pure_gauge": ["stages=[baseline]"]}.get(choice, [])
+    fitting = {"u1_pure_gauge": ["stages=[baseline]"], "pixelcnn": ["system=square_tfim"]}.get(choice, [])
     samplers = group == "infer_sampler" or (group == "sampler" and choice != "none")
     compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if samplers else [])])
 

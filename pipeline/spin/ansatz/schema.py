@@ -56,6 +56,7 @@ class PixelCNNConfig(AutoregressiveConfig):
     """
 
     version: ClassVar[int] = 1
+    any_size: ClassVar[bool] = True
 
     _target_: str = "pipeline.spin.ansatz.pixelcnn.PixelCNN"
     depth: int = MISSING
