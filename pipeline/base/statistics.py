@@ -108,8 +108,8 @@ def gelman_rubin(series: ArrayLike) -> float:
     n = x.shape[1]
     within = x.var(axis=1, ddof=1).mean()
     between = x.mean(axis=1).var(ddof=1)
-    if within == 0:
-        return 1.0 if between == 0 else float("inf")
+    if not np.ptp(x, axis=1).any():  # the variance of equal numbers is not exactly zero
+        return 1.0 if np.ptp(x) == 0 else float("inf")
     return float(np.sqrt((n - 1) / n + between / within))
 
 
