@@ -128,7 +128,12 @@ def test_every_paper_composes_at_every_scale(paper: str, scale: str) -> None:
     [(g, c) for g, cs in groups().items() for c in cs if "/" not in g and g not in ("paper", "scale", "baseline")],
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    fitting = {"u1_pure_gauge": ["stages=[baseline]"], "exhaustive": ["method=vmc"]}.get(choice, [])
+    needed = {
+        "u1_pure_gauge": ["stages=[baseline]"],
+        "exhaustive": ["method=vmc"],
+        "pixelcnn": ["method=vmc", "system=square_tfim"],
+    }
+    fitting = needed.get(choice, [])
     compose_run([f"{group}={choice}", *fitting])
 
 
