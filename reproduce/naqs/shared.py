@@ -1,0 +1,102 @@
+"""Cells, table lines and verdicts that the artefacts of this paper share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.base.formatting import relative, with_error
+from reproduce.artefact import Cell, Claim, Column
+from reproduce.tables import CellRow, Table
+
+
+def naqs_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
+    """The autoregressive state on a system, energies per site."""
+    columns = (
+        Column("naqs", "energy", "energy", "per site", convention),
+        Column("naqs", "absolute_magnetisation", "absolute_magnetisation"),
+        Column("naqs", "v_score", "v_score"),
+    )
+    return Cell(row, "naqs", physics, columns)
+
+
+def qmc_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
+    """Quantum Monte Carlo: the reference, and the paper's own column of that name."""
+    columns = (
+        Column("qmc", "energy", "energy", "per site", convention),
+        Column("qmc", "absolute_magnetisation", "absolute_magnetisation"),
+    )
+    return Cell(row, "reference", physics, columns, stages=("baseline",))
+
+
+def printed(table: Table, row: str, method: str, quantity: str) -> str:
+    """A number of the paper as printed."""
+    number = table.number(row, method, quantity)
+    return number.shown() if number else "–"
+
+
+def ours(row: CellRow | None) -> str:
+    """Our value with its error."""
+    return with_error(row.ours, row.ours_sigma) if row and row.ours is not None else "–"
+
+
+def error(row: CellRow | None) -> str:
+    """Our signed relative error to the reference."""
+    return relative(row.rel_error_ours) if row and row.rel_error_ours is not None else "–"
+
+
+def verdict(row: CellRow | None) -> str:
+    """Ours against the paper's number."""
+    return row.vs_paper if row else "not-run"
+
+
+def agreement(found: CellRow | None, sigmas: float = 3.0) -> tuple[bool, str] | None:
+    """Whether ours and the printed number agree within combined errors, and by how many; None without both."""
+    if found is None or found.ours is None or found.published is None:
+        return None
+    combined = ((found.ours_sigma or 0.0) ** 2 + (found.published_sigma or 0.0) ** 2) ** 0.5
+    pull = (found.ours - found.published) / combined if combined else 0.0
+    return abs(pull) <= sigmas, f"{found.cell} {pull:+.1f} σ"
+
+
+def qmc_agrees(table: Table, rows: list[str], quantity: str, name: str) -> Claim:
+    """Our Monte Carlo against the paper's, within three combined errors."""
+    checks = [c for row in rows if (c := agreement(table.row(row, "qmc", quantity)))]
+    return Claim(
+        f"QMC {name} as printed (ours against the paper's, independent programs)",
+        "Tables",
+        yes_no([seen for seen, _ in checks]),
+        "; ".join(text for _, text in checks),
+    )
+
+
+def yes_no(seen: list[bool]) -> str:
+    """``yes``, ``no``, ``in k of n`` or ``not run``."""
+    if not seen:
+        return "not run"
+    if all(seen):
+        return "yes"
+    return "no" if not any(seen) else f"in {sum(seen)} of {len(seen)}"
+
+
+def draw_errors(table: Table, figure: Any, rows: list[tuple[str, str]], methods: list[tuple[str, bool, str]]) -> None:
+    """Relative errors to our QMC on a logarithmic axis; ``methods`` are (name, printed, label)."""
+    axes = figure.subplots()
+    for k, (method, is_printed, label) in enumerate(methods):
+        x, heights, bars = [], [], []
+        for i, (name, _) in enumerate(rows):
+            row = table.row(name, method)
+            value = (row.rel_error_published if is_printed else row.rel_error_ours) if row else None
+            if row is None or value is None or row.reference is None:
+                continue
+            sigma = (row.published_sigma if is_printed else row.ours_sigma) or 0.0
+            x.append(i + 0.1 * (k - (len(methods) - 1) / 2))
+            heights.append(abs(value))
+            bars.append(((sigma**2 + (row.reference_sigma or 0.0) ** 2) ** 0.5) / abs(row.reference))
+        low = [min(bar, 0.9 * height) for bar, height in zip(bars, heights, strict=True)]
+        axes.errorbar(
+            x, heights, yerr=[low, bars], fmt="os^D"[k % 4], color=f"C{k}", label=label, ms=5, lw=1, capsize=2
+        )
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(rows)), [label for _, label in rows])
+    axes.set_ylabel(r"$|E - E_\mathrm{QMC}| \, / \, |E_\mathrm{QMC}|$")
+    axes.legend(frameon=False, fontsize=8)
