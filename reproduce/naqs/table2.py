@@ -7,7 +7,7 @@ from reproduce.naqs import shared
 from reproduce.tables import Table
 
 ROW = "10x10"
-PHYSICS = ("system=square_heisenberg", "system.length_x=10", "system.length_y=10", "system.periodic=false")
+PHYSICS = ("system=square_heisenberg", "system.length_x=10", "system.length_y=10", "system.j1=1.0", "system.j2=0.0")
 METHODS = {"peps": "PEPS", "naqs": "NAQS", "qmc": "QMC"}
 
 
