@@ -101,6 +101,7 @@ class Artefact:
         paper, name, title: ``nf_nqs``, ``table1`` and what the report is headed with.
         cells: of a scale.
         render: from a :class:`reproduce.tables.Table` of those cells.
+        literature: methods whose numbers the paper takes from elsewhere and that are not computed here.
     """
 
     paper: str
@@ -108,6 +109,7 @@ class Artefact:
     title: str
     cells: Callable[[str], list[Cell]]
     render: Callable[[Any], Rendering]
+    literature: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

@@ -251,7 +251,7 @@ class Table:
         )
 
     def _not_run(self, number: Published) -> CellRow:
-        """A printed number that no cell of ours stands beside yet."""
+        """A printed number that no cell of ours stands beside: yet, or ever where it is from the literature."""
         reference = self.reference(number.cell, number.quantity)
         if reference is not None:
             size = self._references[number.cell].task.run.system.size
@@ -268,6 +268,7 @@ class Table:
             reference_sigma=reference.sigma if reference else None,
             reference_kind=self.reference_kind(number.cell) if reference else "",
             rel_error_published=self._printed_error(number, reference),
+            vs_paper="published-only" if number.method in self.artefact.literature else "not-run",
             scale=self.scale,
         )
 
