@@ -82,4 +82,11 @@ def claims(table: Table) -> list[Claim]:
     ]
 
 
-ARTEFACT = Artefact("naqs", "table2", "Table II: Heisenberg antiferromagnet on an open 10 × 10 lattice", cells, render)
+ARTEFACT = Artefact(
+    "naqs",
+    "table2",
+    "Table II: Heisenberg antiferromagnet on an open 10 × 10 lattice",
+    cells,
+    render,
+    literature=("peps",),
+)
