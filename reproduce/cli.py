@@ -15,7 +15,16 @@ from pipeline.base.formatting import duration
 from pipeline.base.progress import make_progress
 from pipeline.base.schema import SCALES
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
-from reproduce.plan import Task, estimate_seconds, find, make_tasks, past_seconds, reason
+from reproduce.plan import (
+    PERSONAL_KEYS,
+    Task,
+    estimate_seconds,
+    find,
+    make_tasks,
+    past_seconds,
+    reason,
+    worth_repeating,
+)
 from reproduce.report import below_bound, inputs_digest, up_to_date, write_report
 from reproduce.tables import Finished, Table
 
@@ -28,10 +37,7 @@ examples
   python -m reproduce table1 infer.units=5           an override; it counts as a cut in the report
 """
 
-RUNTIME_KEYS = (
-    *("results_dir", "device", "threads", "progress", "tracker"),
-    *("checkpoint_seconds", "time_limit_seconds"),
-)
+RUNTIME_KEYS = (*PERSONAL_KEYS, "device", "threads")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -106,7 +112,9 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
         say(f"{artefact.id} at scale {options.scale}: nothing to do, {len(tasks)} runs are finished")
     else:
         command = f"python -m reproduce {artefact.id} --scale {options.scale}"
-        command += "".join(f" --only {cell}" for cell in options.only) + "".join(f" {o}" for o in options.overrides)
+        command += "".join(f" --only {cell}" for cell in options.only) + "".join(
+            f" {o}" for o in worth_repeating(options.overrides)
+        )
         table = Table(artefact, options.scale, finished)
         write_report(table, folder, command, digest)
         _print_table(table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.compose import parse_override
 from pipeline.base.errors import UserError
 from pipeline.base.provenance import source_digest
 from pipeline.base.schema import RunConfig
@@ -17,6 +18,8 @@ from pipeline.stages.context import Context, baseline_key, infer_key, train_key
 from pipeline.stages.cuts import differences
 from pipeline.stages.train import find_trained
 from reproduce.artefact import Artefact, Cell
+
+PERSONAL_KEYS = ("results_dir", "progress", "tracker", "checkpoint_seconds", "time_limit_seconds")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Task:
     @property
     def command(self) -> str:
         """What reruns this task alone."""
-        return "python -m pipeline " + " ".join(_quoted(o) for o in self.overrides)
+        return "python -m pipeline " + " ".join(_quoted(o) for o in worth_repeating(self.overrides))
 
     def context(self, **options: Any) -> Context:
         """Stages' view of this task."""
@@ -62,6 +65,11 @@ class Found:
     @property
     def entries(self) -> list[Entry]:
         return [e for e in (self.trained, self.inferred, self.reference) if e is not None]
+
+
+def worth_repeating(overrides: Sequence[str]) -> list[str]:
+    """Overrides without those that say where results go and how progress is shown: a report names no folders."""
+    return [o for o in overrides if parse_override(o).key_or_group.split(".")[0] not in PERSONAL_KEYS]
 
 
 def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequence[str] = ()) -> list[Task]:

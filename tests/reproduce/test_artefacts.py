@@ -52,7 +52,7 @@ def test_every_artefact_at_smoke_scale_twice(
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(first) >= {"report.md", "table.csv", "cells.csv", "runs.csv", "curves.csv", "manifest.json"}
     _check_cells(name, folder)
-    _check_no_private_names(first)
+    _check_no_private_names(first, tmp_path)
     capsys.readouterr()
     monkeypatch.setattr("reproduce.pool.run_tasks", lambda *_: pytest.fail("ran again"))
     assert cli.main(options) == 0
@@ -76,11 +76,12 @@ def _check_cells(name: str, folder: Path) -> None:
             assert cell["cuts"]
 
 
-def _check_no_private_names(files: dict[str, bytes]) -> None:
+def _check_no_private_names(files: dict[str, bytes], results: Path) -> None:
     for name, content in files.items():
         if not name.endswith(".png"):
             assert os.uname().nodename.encode() not in content, name
             assert str(Path.cwd()).encode() not in content, name
+            assert str(results).encode() not in content, name
 
 
 def test_plan_says_what_would_run_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
