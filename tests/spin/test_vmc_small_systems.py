@@ -20,7 +20,7 @@ from pipeline.spin.vmc import VariationalMonteCarlo
 from pipeline.stages.compose import compose_run
 
 LARGE = SquareTFIM(length_x=4, length_y=3, periodic=False, coupling=1.0, field=2.0)
-SMALL = {"length_x": 3, "length_y": 2}
+SMALL: dict[str, int | float] = {"length_x": 3, "length_y": 2}
 PHASES = [PhaseConfig(steps=3, system=SMALL), PhaseConfig(steps=2), PhaseConfig(steps=2, system=SMALL)]
 TRAIN = TrainConfig(
     method=VMCConfig(sign_rule="none", gradient_clip=None, max_rejected=3, memory_gib=None),
