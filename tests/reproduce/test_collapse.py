@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.base.result import Estimate
 from reproduce.nf_nqs import claims
 from reproduce.published import Published
 from reproduce.tables import CellRow
 
 ALIGNED = -435.0
+REFERENCES = {"N30-L15": Estimate("energy", -435.517), "a": Estimate("energy", -6.0), "b": Estimate("energy", -7.0)}
 
 
 class Rows:
@@ -22,6 +24,9 @@ class Rows:
 
     def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
         return next((r for r in self.rows if (r.cell, r.method, r.quantity) == (cell, method, quantity)), None)
+
+    def reference(self, cell: str, quantity: str) -> Estimate | None:
+        return REFERENCES.get(cell)
 
     def number(self, cell: str, method: str) -> Published | None:
         return next((n for n in self.numbers if (n.cell, n.method) == (cell, method)), None)
@@ -39,9 +44,10 @@ def state(cell: str, method: str, energy: float | None, sigma: float, magnetisat
     ("energy", "sigma", "magnetisation", "expected"),
     [
         (ALIGNED, 0.0, 1.0, True),
-        (ALIGNED - 1e-4, 0.0, 1.0, True),  # what is left of the flipped amplitudes
-        (ALIGNED + 0.05, 0.02, 1.0 - 1e-5, True),  # stray flips
-        (ALIGNED + 0.07, 0.02, 1.0, False),
+        (ALIGNED - 0.03, 0.0, 1.0, True),  # what is left of the flipped amplitudes
+        (ALIGNED - 0.06, 0.0, 1.0, False),
+        (ALIGNED + 0.01, 0.02, 1.0 - 1e-4, True),  # stray flips
+        (ALIGNED + 0.2, 0.02, 1.0, False),
         (-435.43, 0.03, 0.9993, False),
         (ALIGNED, 0.0, 0.8, False),  # the energy alone is not enough
         (-10.0, 0.0, 1.0 / 3.0, False),  # a product state with domain walls
