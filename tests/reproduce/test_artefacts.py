@@ -43,7 +43,9 @@ def test_every_cell_composes_at_every_scale(name: str, scale: str) -> None:
         allowed = ("system.", "baseline=", *sizes, *SWEPT)
         assert all(o.startswith(allowed) for o in task.cell.overrides), "a cell sets physics only"
         if "train" in task.cell.stages:
-            assert (task.cuts == ()) == (scale == "paper")
+            # Dense-AR with the 150 samples of N = 10 runs on a laptop as it is
+            cheap = (scale, task.cell.method, task.run.system.size) == ("laptop", "dense-ar", 10)
+            assert (task.cuts == ()) == (scale == "paper" or cheap)
 
 
 @pytest.mark.parametrize("name", all_artefacts())
