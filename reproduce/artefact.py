@@ -45,6 +45,7 @@ class Cell:
         stages: of each run.
         ranks: processes of one run (torchrun), 1 for an ordinary run.
         exclusive: nothing else may run at the same time (timings).
+        settings: file of ``conf/paper`` that the run and its cuts start from; None: that of the artefact's paper.
     """
 
     row: str
@@ -55,6 +56,7 @@ class Cell:
     stages: tuple[str, ...] = ("train", "infer")
     ranks: int = 1
     exclusive: bool = False
+    settings: str | None = None
 
     @property
     def id(self) -> str:

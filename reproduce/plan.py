@@ -154,7 +154,7 @@ def past_seconds(folder: Path) -> dict[str, float]:
 
 def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str, ...]) -> Task:
     stages = f"stages=[{','.join(cell.stages)}]"
-    physics = (f"paper={artefact.paper}", *cell.overrides, stages)
+    physics = (f"paper={cell.settings or artefact.paper}", *cell.overrides, stages)
     if "train" in cell.stages:
         physics += (f"train.seed={seed}",)
     overrides = (*physics, f"scale={scale}", *user)

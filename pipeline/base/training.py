@@ -57,8 +57,9 @@ class PhaseConfig:
             with which the phase before ended.
         lr_end: where a half cosine takes the learning rate by the end of the phase; null: constant.
         adam, sgd: another optimizer from here on, with fresh moments; at most one of the two.
-        system: fields of the system that are different in this phase only, e.g. ``{length_x: 6, length_y: 6}``: what a
-            network that fits any size learns on a small lattice is a good start on the large one.
+        system: fields of the system that are different in this phase only: ``{length_x: 6, length_y: 6}``, for what a
+            network that fits any size learns on a small lattice is a good start on the large one; ``{field: 3.0}``, for
+            the state follows a Hamiltonian that changes little by little.
     """
 
     steps: int = MISSING
@@ -67,7 +68,7 @@ class PhaseConfig:
     lr_end: float | None = None
     adam: AdamConfig | None = None
     sgd: SGDConfig | None = None
-    system: dict[str, int] = field(default_factory=dict)
+    system: dict[str, int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks.at_least("train.phases.steps", self.steps, 1)
@@ -134,7 +135,7 @@ class Schedule:
 
     def __init__(self, optimizer: Any, phases: Sequence[PhaseConfig]) -> None:
         self.optimizers: list[Any] = [optimizer]
-        self.systems: list[dict[str, int]] = [{}]
+        self.systems: list[dict[str, int | float]] = [{}]
         lr, samples, first = float(optimizer.lr), None, 0
         self._stretches: list[_Stretch] = []
         for number, phase in enumerate(phases):

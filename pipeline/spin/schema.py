@@ -277,23 +277,26 @@ class VMCConfig:
             if phase.samples is not None:
                 sampler.check_samples(f"train.phases[{number}].samples", phase.samples)
             if phase.system:
-                self._check_smaller(run, f"train.phases[{number}].system", phase.system)
+                self._check_changed(run, f"train.phases[{number}].system", phase.system)
         run.infer.check_parts(run)
 
-    def _check_smaller(self, run: RunConfig, key: str, changes: dict[str, int]) -> None:
+    def _check_changed(self, run: RunConfig, key: str, changes: dict[str, int | float]) -> None:
         """Raise ConfigError when a phase cannot be trained on the system with ``changes``."""
-        known = [f.name for f in fields(run.system) if type(getattr(run.system, f.name)) is int]
-        for name in changes:
+        known = {f.name: type(getattr(run.system, f.name)) for f in fields(run.system)}
+        known = {name: kind for name, kind in known.items() if kind in (int, float)}
+        for name, value in changes.items():
             if name not in known:
-                raise ConfigError(f"{key}.{name}", changes[name], f"must be one of {', '.join(known)}")
-        if not run.train.ansatz.any_size:
-            raise ConfigError(key, changes, f"the parameters of {type(run.train.ansatz).__name__} fit one size only")
+                raise ConfigError(f"{key}.{name}", value, f"must be one of {', '.join(known)}")
+            if known[name] is int and type(value) is not int:
+                raise ConfigError(f"{key}.{name}", value, "must be an integer")
         try:
             system = replace(run.system, **changes)
             for part in (self, run.train.ansatz, run.train.sampler):
                 part.check(system)
         except ConfigError as error:
             raise ConfigError(key, changes, f"no such system: {error}") from error
+        if system.size != run.system.size and not run.train.ansatz.any_size:
+            raise ConfigError(key, changes, f"the parameters of {type(run.train.ansatz).__name__} fit one size only")
 
 
 @dataclass

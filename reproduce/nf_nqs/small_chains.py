@@ -32,11 +32,13 @@ class Point:
         return f"N{self.n}-L{self.length}-V{self.strength:g}"
 
     def cells(self) -> list[Cell]:
-        """NQS+NF, and exact diagonalisation as in the paper."""
+        """NQS+NF, the methods beside it, and exact diagonalisation as in the paper."""
         physics = (f"system.n_sites={self.n}", f"system.range={self.length}", f"system.coupling={self.strength}")
         sizes = (f"train.method.draws={SUBSPACE_SIZE_AT_10}", f"infer.draws={SUBSPACE_SIZE_AT_10}")
+        samples = (f"train.sampler.samples={SUBSPACE_SIZE_AT_10}",)
         flow = shared.flow_cell(self.row, physics + (sizes if self.n == 10 else ()))
-        return [flow, shared.reference_cell(self.row, (*physics, "baseline=quspin"))]
+        others = shared.other_cells(self.row, physics, samples if self.n == 10 else ())
+        return [flow, *others, shared.reference_cell(self.row, (*physics, "baseline=quspin"))]
 
 
 def all_cells(points: Sequence[Point]) -> list[Cell]:
@@ -48,10 +50,12 @@ def all_cells(points: Sequence[Point]) -> list[Cell]:
 def render(table: Table, points: Sequence[Point], axis: str, claims: Sequence[Claim], caption: str) -> Rendering:
     """A table of the points, and percentage error against the parameter with one series a size."""
     header = ["N", "L", "V", "energy", "spread", "error [%]", "union floor error [%]", "exact", "kind", "unique"]
+    header += [f"{name} error [%]" for _, name in shared.OURS]
     body = [[str(p.n), str(p.length), f"{p.strength:g}", *_line(table, p.row)] for p in points]
     notes = [
         "The figure's points are not printed in the text, so that only its sentences can be compared.",
-        "For N = 10 a subspace has 150 draws, at every scale, as in Section IV.B.",
+        "For N = 10 a subspace has 150 draws, and a batch of the paper's other methods 150 samples, at every scale, as "
+        "in Section IV.B.",
         *shared.notes(table),
     ]
     return Rendering(
@@ -91,6 +95,7 @@ def _line(table: Table, row: str) -> list[str]:
         with_error(reference.value, None, 12) if reference else "–",
         table.reference_kind(row) or "–",
         f"{fraction.ours:.2g}" if fraction and fraction.ours is not None else "–",
+        *(_percent(found.rel_error_ours if (found := table.row(row, method)) else None) for method, _ in shared.OURS),
     ]
 
 
@@ -110,6 +115,8 @@ def _draw(table: Table, figure: Any, points: Sequence[Point], axis: str) -> None
             bars = [[min(s, 0.9 * height) for s, height in zip(spread, y, strict=True)], spread]
             label = f"N = {n}" + (", union floor" if method != "nqs+nf" else "")
             axes.errorbar(x, y, yerr=bars, fmt=style, color=f"C{k}", label=label, ms=5, lw=1, capsize=2)
+    for method, name in shared.OURS:
+        _draw_other(table, axes, points, method, name)
     axes.axhline(CLAIMED_PERCENT, color="grey", lw=1, ls="--", label="1 % (the paper's text)")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -119,3 +126,16 @@ def _draw(table: Table, figure: Any, points: Sequence[Point], axis: str) -> None
     axes.set_xlabel(axis)
     axes.set_ylabel("error [%]")
     axes.legend(frameon=False, fontsize=8, ncols=2)
+
+
+def _draw_other(table: Table, axes: Any, points: Sequence[Point], method: str, name: str) -> None:
+    """All sizes of a method beside NQS+NF, in pale markers of one shape."""
+    marker, shift = shared.LIGHT[method]
+    for k, n in enumerate(SIZES):
+        rows = [(p.x, table.row(p.row, method)) for p in points if p.n == n]
+        found = [
+            (x * (1 + 0.02 * (k - 1) + shift), 100 * abs(r.rel_error_ours)) for x, r in rows if r and r.rel_error_ours
+        ]
+        if found:
+            axes.plot(*zip(*found, strict=True), marker, color=f"C{k}", alpha=0.35, ms=4, mfc="none", zorder=1)
+    axes.plot([], [], marker, color="grey", alpha=0.6, ms=4, mfc="none", label=name)

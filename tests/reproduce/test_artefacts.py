@@ -20,6 +20,7 @@ from reproduce.published import Published, published, vs_paper
 from reproduce.tables import CELL_FIELDS, over_seeds
 
 PAPERS_OWN_SIZES = ("train.method.draws=150", "infer.draws=150")
+SAMPLES_AT_10 = "train.sampler.samples=150"
 SWEPT = ("train.method.prior=", "train.method.stop=floor", "train.method.patience=")
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what the figure of the priors compares."""
 QUIET = ["tracker=none", "progress=false"]
@@ -36,10 +37,15 @@ def test_every_cell_composes_at_every_scale(name: str, scale: str) -> None:
     assert len({task.id for task in tasks}) == len(tasks)
     for task in tasks:
         assert task.run.scale == scale
-        allowed = ("system.", "system=", "baseline=", *PAPERS_OWN_SIZES, *SWEPT)
+        others = tuple(f"nf_nqs_{method}" for method in ("mps", "dense_ar", "cnn_ar"))
+        sizes = (SAMPLES_AT_10,) if task.run.paper in others else PAPERS_OWN_SIZES
+        assert task.run.paper == name.split("/")[0] or task.cell.settings in (*others, "nf_nqs_annealed")
+        allowed = ("system.", "system=", "baseline=", *sizes, *SWEPT)
         assert all(o.startswith(allowed) for o in task.cell.overrides), "a cell sets physics only"
         if "train" in task.cell.stages:
-            assert (task.cuts == ()) == (scale == "paper")
+            # Dense-AR with the 150 samples of N = 10 runs on a laptop as it is
+            cheap = (scale, task.cell.method, task.run.system.size) == ("laptop", "dense-ar", 10)
+            assert (task.cuts == ()) == (scale == "paper" or cheap)
 
 
 @pytest.mark.parametrize("name", all_artefacts())
@@ -94,7 +100,16 @@ def test_plan_says_what_would_run_and_runs_nothing(tmp_path: Path, capsys: pytes
 
 
 def test_one_cell_with_an_override_counts_it_as_a_cut_and_stays_out_of_the_committed_tree(tmp_path: Path) -> None:
-    options = ["table1", "--scale", "smoke", "--only", "N30-L15", "infer.units=3", *QUIET, f"results_dir={tmp_path}"]
+    options = [
+        "table1",
+        "--scale",
+        "smoke",
+        "--only",
+        "N30-L15/nqs+nf",
+        "infer.units=3",
+        *QUIET,
+        f"results_dir={tmp_path}",
+    ]
     assert cli.main(options) == 0
     folder = tmp_path / "_partial" / "nf_nqs" / "table1" / "smoke"
     assert "infer.units: 20 → 3" in (folder / "report.md").read_text()
@@ -208,7 +223,8 @@ def test_vs_paper() -> None:
 
 
 def test_another_system_is_not_compared_with_the_printed_numbers(tmp_path: Path) -> None:
-    options = ["table1", "--scale", "smoke", "--only", "N30-L15", "system.field=3.0", *QUIET, f"results_dir={tmp_path}"]
+    only = ("--only", "N30-L15/nqs+nf", "--only", "N30-L15/reference")
+    options = ["table1", "--scale", "smoke", *only, "system.field=3.0", *QUIET, f"results_dir={tmp_path}"]
     assert cli.main(options) == 0
     with open(tmp_path / "_partial/nf_nqs/table1/smoke/cells.csv", newline="") as file:
         cells = {(c["cell"], c["method"]): c for c in csv.DictReader(file) if c["quantity"] == "energy"}
@@ -218,7 +234,17 @@ def test_another_system_is_not_compared_with_the_printed_numbers(tmp_path: Path)
 
 
 def test_plan_names_a_damaged_entry_and_leaves_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["table1", "--scale", "smoke", "--only", "N30-L15", *QUIET, f"results_dir={tmp_path}"]
+    options = [
+        "table1",
+        "--scale",
+        "smoke",
+        "--only",
+        "N30-L15/nqs+nf",
+        "--only",
+        "N30-L15/reference",
+        *QUIET,
+        f"results_dir={tmp_path}",
+    ]
     assert cli.main(options) == 0
     (path,) = tmp_path.glob("_store/infer/*/result.json")
     path.write_text("{}")
@@ -242,7 +268,17 @@ def test_over_seeds() -> None:
 def test_bug_below_an_exact_reference_is_the_first_line_and_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["table1", "--scale", "smoke", "--only", "N30-L15", *QUIET, f"results_dir={tmp_path}"]
+    options = [
+        "table1",
+        "--scale",
+        "smoke",
+        "--only",
+        "N30-L15/nqs+nf",
+        "--only",
+        "N30-L15/reference",
+        *QUIET,
+        f"results_dir={tmp_path}",
+    ]
     assert cli.main(options) == 0
     _falsify(tmp_path)
     assert cli.main(options) == 1

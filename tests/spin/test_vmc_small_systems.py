@@ -12,7 +12,7 @@ from pipeline.base.checkpoint import load_tree, save_tree
 from pipeline.base.errors import ConfigError
 from pipeline.base.schema import TrainConfig
 from pipeline.base.training import AdamConfig, PhaseConfig, Schedule
-from pipeline.spin.ansatz.schema import PixelCNNConfig
+from pipeline.spin.ansatz.schema import DenseARConfig, PixelCNNConfig
 from pipeline.spin.networks import share_parameters
 from pipeline.spin.sampler.schema import DirectConfig
 from pipeline.spin.schema import SquareTFIM, VMCConfig, VMCInferConfig
@@ -20,7 +20,7 @@ from pipeline.spin.vmc import VariationalMonteCarlo
 from pipeline.stages.compose import compose_run
 
 LARGE = SquareTFIM(length_x=4, length_y=3, periodic=False, coupling=1.0, field=2.0)
-SMALL = {"length_x": 3, "length_y": 2}
+SMALL: dict[str, int | float] = {"length_x": 3, "length_y": 2}
 PHASES = [PhaseConfig(steps=3, system=SMALL), PhaseConfig(steps=2), PhaseConfig(steps=2, system=SMALL)]
 TRAIN = TrainConfig(
     method=VMCConfig(sign_rule="none", gradient_clip=None, max_rejected=3, memory_gib=None),
@@ -51,6 +51,18 @@ def test_small_phases_are_the_training_of_the_small_system() -> None:
         assert torch.equal(a, b)
     assert "energy" in method.step(state, 3)  # on the large system again, from these parameters
     assert len(method.sampler.sample(state.ansatz, state.chains, 8, 0, "x", 0).spins[0]) == 12
+
+
+def test_phases_in_another_field_are_the_training_in_that_field() -> None:
+    config = DenseARConfig(phase=False, output_scale=0.1, symmetries=[], layers=2, features=2)
+    train = replace(TRAIN, ansatz=config, phases=[PhaseConfig(steps=2, system={"field": 6.0}), PhaseConfig(steps=1)])
+    method = VariationalMonteCarlo(LARGE, train, INFER, "cpu")
+    alone = VariationalMonteCarlo(replace(LARGE, field=6.0), replace(train, phases=[]), INFER, "cpu")
+    last = VariationalMonteCarlo(LARGE, replace(train, phases=[]), INFER, "cpu")
+    state, theirs = method.init(4), alone.init(4)
+    for k in range(2):
+        assert method.step(state, k)["small_energy"] == alone.step(theirs, k)["energy"]
+    assert method.step(state, 2)["energy"] == last.step(theirs, 2)["energy"]
 
 
 def test_resuming_between_and_inside_small_phases(tmp_path: Path) -> None:
@@ -88,8 +100,10 @@ def test_parameters_that_depend_on_the_number_of_sites_are_not_shared() -> None:
     [
         (
             ["train.phases=[{steps:2,system:{length_z:3}}]"],
-            r"phases\[0\]\.system\.length_z=3: must be one of length_x, length_y",
+            r"phases\[0\]\.system\.length_z=3: must be one of length_x, length_y, coupling, field",
         ),
+        (["train.phases=[{steps:2,system:{periodic:true}}]"], r"system\.periodic"),
+        (["train.phases=[{steps:2,system:{field:strong}}]"], r"system\.field"),
         (["train.phases=[{steps:2,system:{length_x:0}}]"], r"phases\[0\]\.system.*no such system: system\.length_x=0"),
         (["train.phases=[{steps:2,system:{length_x:2.5}}]"], r"system\.length_x"),
         (["ansatz=rbm", "sampler=metropolis", "train.phases=[{steps:2,system:{length_x:2}}]"], r"fit one size only"),
