@@ -50,7 +50,7 @@ def write_report(table: Table, folder: Path, command: str, digest: str) -> None:
     rendering = table.artefact.render(table)
     write_csv(folder / "cells.csv", CELL_FIELDS, [vars(row) for row in table.rows])
     write_csv(folder / "runs.csv", RUN_FIELDS, table.run_rows())
-    write_csv(folder / "curves.csv", CURVE_FIELDS, table.curve_rows())
+    write_csv(folder / "curves.csv", CURVE_FIELDS, table.curve_rows(rendering.curves))
     _write_wide(folder / "table.csv", rendering)
     figures = _write_figure(folder, rendering)
     (folder / "report.md").write_text(_page(table, rendering, command, bool(figures)), encoding="utf-8")
