@@ -26,7 +26,7 @@ def curves_along_training(trained: Entry, inferred: Sequence[Entry], names: Sequ
         names: estimates wanted.
     """
     steps = [int(entry.status["nodes"]["step"]) for entry in inferred]
-    clock = {"step": steps, "seconds": [seconds_at(trained, step) for step in steps]}
+    clock: dict[str, Sequence[float]] = {"step": steps, "seconds": [seconds_at(trained, step) for step in steps]}
     found = [{e.name: e for e in entry.result().estimates} for entry in inferred]
     curves = []
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pipeline.base.formatting import duration, relative, with_error
@@ -90,7 +91,7 @@ def courses(table: Table) -> list[Course]:
 
 
 def lowest(found: Sequence[Course]) -> float | None:
-    """ "The minimal energy found for this system in our experiments" (caption)."""
+    """The "minimal energy found for this system in our experiments" (caption)."""
     return min((energy for course in found for energy in course.energies), default=None)
 
 
@@ -109,8 +110,8 @@ def render(table: Table) -> Rendering:
         notes(table, best, exact, size),
         (lambda figure: _draw(found, size, best, exact, figure)) if found else None,
         (7.2, 5.4),
-        "Relative error of the energy (top: solid to the lowest energy found, dotted to quantum Monte Carlo) and energy "
-        "variance per site (bottom, dashed), against iterations (left) and seconds of training (right).",
+        "Relative error of the energy (top: solid to the lowest energy found, dotted to quantum Monte Carlo) and "
+        "energy variance per site (bottom, dashed), against iterations (left) and seconds of training (right).",
     )
 
 
@@ -205,11 +206,10 @@ def _last(course: Course, quantity: str) -> tuple[float, float]:
 def _dearer(chains: Sequence[Course]) -> Claim:
     """Seen between neighbouring k where the larger one costs more time an iteration."""
     ordered = sorted(chains, key=lambda c: THINNINGS.index(int(c.method.removeprefix("mcmc-k"))), reverse=True)
-    pairs = zip(ordered, ordered[1:], strict=False)
     return Claim(
         "increasing k comes at the expense of increased computational cost",
         "Fig. 3, caption",
-        shared.yes_no([small.seconds_a_step < large.seconds_a_step for small, large in pairs]),
+        shared.yes_no([small.seconds_a_step < large.seconds_a_step for small, large in pairwise(ordered)]),
         "seconds an iteration: " + "; ".join(f"{c.label} {c.seconds_a_step:.2g}" for c in ordered),
     )
 

@@ -22,7 +22,7 @@ from reproduce.tables import CELL_FIELDS, over_seeds
 PAPERS_OWN_SIZES = ("train.method.draws=150", "infer.draws=150")
 SWEPT = {
     "nf_nqs/priors": ("train.method.prior=", "train.method.stop=floor", "train.method.patience="),
-    "naqs/fig2": ("infer_sampler=metropolis", "infer.sampler.chains=", "infer.sampler.start="),
+    "naqs/fig2": ("infer_sampler=metropolis", "infer.sampler.chains=", "infer.sampler.start=", "infer.seed="),
     "naqs/fig3": ("sampler=metropolis", "train.sampler.chains=", "train.sampler.thinning=", "infer_sampler=direct"),
 }
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what figures compare."""
