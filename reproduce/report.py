@@ -28,7 +28,9 @@ def inputs_digest(artefact: Artefact, scale: str, finished: Sequence[Finished]) 
             total.update(json.dumps([entry.name, entry.status["files"], entry.seconds]).encode())
     sources = [FOLDER / artefact.paper / "published.csv", *FOLDER.rglob("*.py")]
     sources += [*(FOLDER.parent / "pipeline" / "analysis").glob("*.py")]
-    sources += [FOLDER.parent / "pipeline" / "base" / name for name in ("formatting.py", "plotting.py")]
+    sources += [
+        FOLDER.parent / "pipeline" / "base" / name for name in ("formatting.py", "plotting.py", "statistics.py")
+    ]
     for path in sorted(sources):
         total.update(path.read_bytes())
     return total.hexdigest()[:16]

@@ -78,6 +78,13 @@ def test_claims_where_direct_sampling_wins() -> None:
     assert fig3.lowest(found) == -10.0
 
 
+def test_an_energy_is_reached_when_it_is_within_two_errors() -> None:
+    chains = course("mcmc-k10", (-1.0, -9.8), (0, 1))
+    assert course("direct", (-1.0, -9.78, -9.9), (0, 1, 2)).seconds_to(chains) == 1
+    assert course("direct", (-1.0, -9.76, -9.9), (0, 1, 2)).seconds_to(chains) == 2
+    assert course("direct", (-1.0, -9.76), (0, 1)).seconds_to(chains) is None
+
+
 def test_claims_where_it_does_not() -> None:
     found = [
         course("direct", (-1.0, -9.0, -9.5), (0, 1, 2), 2.0),
