@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import UserError, did_you_mean
+from pipeline.base.result import Curve
 
 FOLDER = Path(__file__).resolve().parent
 DEFAULT_PAPER = "nf_nqs"
@@ -75,6 +76,16 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class ExtraCurve:
+    """A curve that a rendering works out from the runs, for ``curves.csv``; the other columns say which run."""
+
+    cell: str
+    method: str
+    seed: int
+    curve: Curve
+
+
+@dataclass(frozen=True)
 class Rendering:
     """How an artefact is shown.
 
@@ -84,6 +95,7 @@ class Rendering:
         notes: sentences on where ours and the paper's definitions differ.
         draw: draws the figure on a matplotlib figure's axes, or None.
         caption: of the figure.
+        curves: what the figure shows beyond the curves of the runs.
     """
 
     header: Sequence[str]
@@ -93,6 +105,7 @@ class Rendering:
     draw: Callable[[Any], None] | None = None
     figure_size: tuple[float, float] = (6.8, 4.0)
     caption: str = ""
+    curves: Sequence[ExtraCurve] = ()
 
 
 @dataclass(frozen=True)

@@ -54,17 +54,22 @@ class Task:
 
 @dataclass(frozen=True)
 class Found:
-    """Finished entries of a task; None where the stage was asked for but is not there."""
+    """Finished entries of a task; None where the stage was asked for but is not there.
+
+    Attributes:
+        snapshots: inferences on states along the training, in order.
+    """
 
     trained: Entry | None
     inferred: Entry | None
     reference: Entry | None
     step: int | None
     missing: tuple[str, ...]
+    snapshots: tuple[Entry, ...] = ()
 
     @property
     def entries(self) -> list[Entry]:
-        return [e for e in (self.trained, self.inferred, self.reference) if e is not None]
+        return [e for e in (self.trained, *self.snapshots, self.inferred, self.reference) if e is not None]
 
 
 def worth_repeating(overrides: Sequence[str]) -> list[str]:
@@ -99,6 +104,7 @@ def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Foun
     stages = task.run.stages
     missing: list[str] = []
     trained = inferred = reference = None
+    snapshots: list[Entry] = []
     step = None
     if "train" in stages or "infer" in stages:
         training = find_trained(context)
@@ -108,11 +114,13 @@ def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Foun
             trained, step = training.entry, training.step
             if "infer" in stages:
                 inferred = context.store.find("infer", infer_key(task.run, step))
-                missing += [] if inferred else ["infer"]
+                along = [context.store.find("infer", infer_key(task.run, s)) for s in training.snapshots]
+                snapshots = [entry for entry in along if entry is not None]
+                missing += [] if inferred and len(snapshots) == len(along) else ["infer"]
     if "baseline" in stages:
         reference = context.store.find("baseline", baseline_key(task.run))
         missing += [] if reference else ["baseline"]
-    return Found(trained, inferred, reference, step, tuple(missing))
+    return Found(trained, inferred, reference, step, tuple(missing), tuple(snapshots))
 
 
 def reason(task: Task, found: Found) -> str:

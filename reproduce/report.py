@@ -28,7 +28,9 @@ def inputs_digest(artefact: Artefact, scale: str, finished: Sequence[Finished]) 
             total.update(json.dumps([entry.name, entry.status["files"], entry.seconds]).encode())
     sources = [FOLDER / artefact.paper / "published.csv", *FOLDER.rglob("*.py")]
     sources += [*(FOLDER.parent / "pipeline" / "analysis").glob("*.py")]
-    sources += [FOLDER.parent / "pipeline" / "base" / name for name in ("formatting.py", "plotting.py")]
+    sources += [
+        FOLDER.parent / "pipeline" / "base" / name for name in ("formatting.py", "plotting.py", "statistics.py")
+    ]
     for path in sorted(sources):
         total.update(path.read_bytes())
     return total.hexdigest()[:16]
@@ -50,7 +52,7 @@ def write_report(table: Table, folder: Path, command: str, digest: str) -> None:
     rendering = table.artefact.render(table)
     write_csv(folder / "cells.csv", CELL_FIELDS, [vars(row) for row in table.rows])
     write_csv(folder / "runs.csv", RUN_FIELDS, table.run_rows())
-    write_csv(folder / "curves.csv", CURVE_FIELDS, table.curve_rows())
+    write_csv(folder / "curves.csv", CURVE_FIELDS, table.curve_rows(rendering.curves))
     _write_wide(folder / "table.csv", rendering)
     figures = _write_figure(folder, rendering)
     (folder / "report.md").write_text(_page(table, rendering, command, bool(figures)), encoding="utf-8")
@@ -165,17 +167,17 @@ def _commands(table: Table) -> list[str]:
 def _provenance(table: Table) -> list[str]:
     """Versions, hardware, seconds and memory; each fact once with a run it holds for."""
     facts: Counter[str] = Counter()
-    for done in table.finished:
-        for entry in done.found.entries:
-            p = entry.provenance()
-            hardware = ", ".join(f"{v}" for k, v in p["hardware"].items() if k in ("cpu", "gpu"))
-            versions = ", ".join(f"{k} {v}" for k, v in p["packages"].items() if v != "absent")
-            facts[
-                f"git {p['git'][:12]}{'+changes' if '+' in p['git'] else ''}, source {p['source']}, {p['threads']} "
-                f"thread(s) on {hardware}; {versions}"
-            ] += 1
+    entries = {entry.name: entry for done in table.finished for entry in done.found.entries}  # runs may share some
+    for entry in entries.values():
+        p = entry.provenance()
+        hardware = ", ".join(f"{v}" for k, v in p["hardware"].items() if k in ("cpu", "gpu"))
+        versions = ", ".join(f"{k} {v}" for k, v in p["packages"].items() if v != "absent")
+        facts[
+            f"git {p['git'][:12]}{'+changes' if '+' in p['git'] else ''}, source {p['source']}, {p['threads']} "
+            f"thread(s) on {hardware}; {versions}"
+        ] += 1
     lines = [f"- {n} stage(s): {fact}" for fact, n in facts.items()]
-    total = sum(done.seconds for done in table.finished)
+    total = sum(entry.seconds for entry in entries.values())
     lines.append(f"- compute time {duration(total)}, summed over runs")
     for done in table.finished:
         if done.found.reference is not None:
@@ -216,4 +218,5 @@ def _manifest(table: Table, command: str, digest: str, files: dict[str, str]) ->
 def _github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     from tabulate import tabulate
 
-    return tabulate([list(row) for row in body], headers=list(header), tablefmt="github", disable_numparse=True)
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in (header, *body)]
+    return tabulate(escaped[1:], headers=escaped[0], tablefmt="github", disable_numparse=True)

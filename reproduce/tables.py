@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.analysis.verdict import relative_error, vs_reference
 from pipeline.base.result import Curve, Estimate, Result
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
-from reproduce.artefact import Artefact, Cell, Column
+from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
+from reproduce.curves import snapshot_curves, training_curves
 from reproduce.plan import Found, Task
 from reproduce.published import Published, VsPaper, published, vs_paper
 
@@ -185,21 +186,23 @@ class Table:
         return lines
 
     def curves(self) -> list[tuple[Finished, Curve]]:
-        """Every curve of every run, the metrics along training included."""
-        found = []
+        """Every curve of every run, along training included; a training that runs share stands with the first."""
+        found: list[tuple[Finished, Curve]] = []
+        listed = set()
         for done in self.finished:
             found += [(done, curve) for curve in (done.result.curves if done.result else ())]
-            found += [(done, curve) for curve in _training_curves(done)]
+            found += [(done, curve) for curve in snapshot_curves(done.found)]
+            training = done.found.trained.name if done.found.trained else None
+            found += [(done, curve) for curve in (training_curves(done.found) if training not in listed else ())]
+            listed.add(training)
         return found
 
-    def curve_rows(self) -> list[dict[str, Any]]:
-        """Lines of ``curves.csv``."""
-        lines = []
-        for done, curve in self.curves():
-            for i, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
-                line = {"curve": curve.name, "x_name": curve.x_name, "x": x, "x_width": None, "y_name": curve.y_name}
-                line |= {"y": y, "sigma": curve.sigma[i] if curve.sigma else None, "unit": curve.unit}
-                lines.append(self._where(done) | line)
+    def curve_rows(self, extra: Iterable[ExtraCurve] = ()) -> list[dict[str, Any]]:
+        """Lines of ``curves.csv``: every curve of every run, then ``extra`` ones."""
+        lines = [line for done, curve in self.curves() for line in _points(self._where(done), curve)]
+        for one in extra:
+            where = {"artefact": self.artefact.id, "cell": one.cell, "method": one.method, "seed": one.seed}
+            lines += _points(where, one.curve)
         return lines
 
     def _where(self, done: Finished) -> dict[str, Any]:
@@ -308,13 +311,14 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values))
 
 
-def _training_curves(done: Finished) -> Iterable[Curve]:
-    """Each metric of the training against the step."""
-    if done.found.trained is None:
-        return
-    for name, (steps, values) in done.found.trained.series().items():
-        unit = "total" if name.startswith(("energy", "floor")) else "1"
-        yield Curve.of(f"train/{name}", "step", name, steps, values, unit=unit)
+def _points(where: dict[str, Any], curve: Curve) -> list[dict[str, Any]]:
+    """A line of ``curves.csv`` for every point."""
+    lines = []
+    for i, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
+        line = {"curve": curve.name, "x_name": curve.x_name, "x": x, "x_width": None, "y_name": curve.y_name}
+        line |= {"y": y, "sigma": curve.sigma[i] if curve.sigma else None, "unit": curve.unit}
+        lines.append(where | line)
+    return lines
 
 
 def write_csv(path: Path, fields: Sequence[str], lines: Iterable[dict[str, Any]]) -> None:

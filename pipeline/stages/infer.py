@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.checkpoint import write_json
 from pipeline.base.contracts import Method
 from pipeline.base.loop import Loop, drop_checkpoints, load_all_records
@@ -33,11 +34,8 @@ def along_training(context: Context, trained: Trained) -> Curve | None:
     """Energy from fresh samples against the training step, where snapshots were asked for."""
     if not trained.snapshots:
         return None
-    steps = [*trained.snapshots, trained.step]
-    estimates = [infer_at(context, trained, step).result().estimate("energy") for step in steps]
-    sigmas = [e.sigma or 0.0 for e in estimates]
-    values = [e.value for e in estimates]
-    return Curve.of("energy_along_training", "step", "energy", steps, values, sigmas, estimates[0].unit)
+    entries = [infer_at(context, trained, step) for step in (*trained.snapshots, trained.step)]
+    return curves_along_training(trained.entry, entries, ("energy",))[0]
 
 
 def _infer_in(context: Context, trained: Trained, step: int, work: Work) -> Entry:

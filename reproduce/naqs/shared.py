@@ -19,13 +19,13 @@ def naqs_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> 
     return Cell(row, "naqs", physics, columns)
 
 
-def qmc_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
+def qmc_cell(row: str, physics: tuple[str, ...], convention: str = "pauli", settings: str | None = None) -> Cell:
     """Quantum Monte Carlo: the reference, and the paper's own column of that name."""
     columns = (
         Column("qmc", "energy", "energy", "per site", convention),
         Column("qmc", "absolute_magnetisation", "absolute_magnetisation"),
     )
-    return Cell(row, "reference", physics, columns, stages=("baseline",))
+    return Cell(row, "reference", physics, columns, stages=("baseline",), settings=settings)
 
 
 def printed(table: Table, row: str, method: str, quantity: str) -> str:
