@@ -14,8 +14,7 @@ POINTS = tuple(Point(n, n // 2, strength, strength) for n in SIZES for strength 
 
 def cells(scale: str) -> list[Cell]:
     """Every scale has all points."""
-    del scale
-    return small_chains.all_cells(POINTS)
+    return small_chains.all_cells(POINTS, scale)
 
 
 def render(table: Table) -> Rendering:
