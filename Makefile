@@ -5,12 +5,14 @@ SCALE  ?= laptop
 PAPER  ?=
 ARGS   ?=
 KEY    ?=
+NAME   ?=
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint format promote lock index clean-cache reproduce-all plan-all
+.PHONY: help env test lint format bench promote lock index clean-cache reproduce-all plan-all
 
 help: ## this list
 	@echo "usage: make TARGET [SCALE=smoke|laptop|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
@@ -28,13 +30,17 @@ $(READY): pyproject.toml constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep]'
 	@touch $@
 
+$(BENCH): $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
 test: lint ## ruff, mypy and all tests: units, and every artefact at smoke scale
 	$(PY) -m pytest -n 2
 
 lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy pipeline reproduce tests
+	$(PY) -m mypy pipeline reproduce benchmarks tests
 
 format: $(READY) ## rewrite the source in the house format
 	$(PY) -m ruff check --fix .
@@ -55,10 +61,13 @@ plan-all: $(READY) ## plans of every artefact
 index: $(READY) ## results/README.md and results/index.html from the reports that are there
 	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"))'
 
+bench: $(BENCH) ## our code against NetKet, about 10 minutes; NAME=local_energies for one table, see benchmarks/
+	@$(PY) -m benchmarks $(NAME) $(ARGS)
+
 promote: $(READY) ## commit a long reference or trained state: KEY='key ...'; without KEY, list what there is
 	@$(PY) -m pipeline.stages.promote $(KEY)
 
-lock: $(READY) ## write constraints.txt from what .venv has now
+lock: $(BENCH) ## write constraints.txt from what .venv has now
 	@{ head -n 1 constraints.txt; $(PY) -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
 
 clean-cache: ## drop all working data below results/ (store, logs, W&B); committed reports stay

@@ -22,7 +22,13 @@ def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
 
 
 class WaveFunction(nn.Module):
-    """An ansatz that gives log ψ, real or complex; samplers and local energies need nothing else."""
+    """An ansatz that gives log ψ, real or complex; samplers and local energies need nothing else.
+
+    Attributes:
+        walks: whether it has a ``walk``, which must then be cheaper than evaluating every proposal.
+    """
+
+    walks = False
 
     def forward(self, spins: Tensor) -> Tensor:
         """Amplitudes ψ(x), unnormalised, for methods that want them as such; (B, N) → (B,)."""
@@ -48,6 +54,19 @@ class WaveFunction(nn.Module):
         rows, groups = torch.nonzero(wanted, as_tuple=True)
         values = self.log_amplitude(torch.where(masks[groups], -spins[rows], spins[rows]))
         return values.new_zeros(wanted.shape).index_put((rows, groups), values)
+
+    def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """Metropolis proposals of single flips, one after the other; for an ansatz with ``walks``.
+
+        Args:
+            spins: where the chains start, (C, N) int8.
+            sites: (S, C) int64, what is flipped in each of S proposals.
+            thresholds: (S, C) float64; a proposal x → x' is accepted if log|ψ(x')/ψ(x)| is larger.
+
+        Returns:
+            Where the chains end, (C, N) int8, and which proposals were accepted, (S, C) bool.
+        """
+        raise NotImplementedError
 
 
 class DirectWaveFunction(WaveFunction):

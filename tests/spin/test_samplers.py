@@ -13,7 +13,7 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.networks import WaveFunction, build_ansatz
 from pipeline.spin.sampler.contract import Batch, unique_spins
 from pipeline.spin.sampler.direct import DirectSampler
-from pipeline.spin.sampler.metropolis import MetropolisSampler
+from pipeline.spin.sampler.metropolis import BLOCK, MetropolisSampler
 from pipeline.spin.schema import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg
 from tests.spin import dense
 from tests.spin.small_vmc import CHAIN, COMPLEX_RBM, DIRECT, METROPOLIS, TRAIN, TinyConfig, amplitudes
@@ -68,7 +68,11 @@ def test_direct_draws_follow_the_probabilities(phases: bool) -> None:
     assert draw(sampler, ansatz, 1, samples=7)[0].weights.shape[0] <= 7
 
 
-@pytest.mark.parametrize("config", [TINY, replace(COMPLEX_RBM, deviation=0.15)], ids=["ar", "complex rbm"])
+@pytest.mark.parametrize(
+    "config",
+    [TINY, replace(COMPLEX_RBM, deviation=0.15), replace(TRAIN.ansatz, deviation=0.3)],
+    ids=["ar", "complex rbm", "real rbm"],
+)
 @pytest.mark.parametrize("global_flip", [0.0, 0.3])
 def test_single_flips_follow_the_probabilities(config: Any, global_flip: float) -> None:
     ansatz = ansatz_of(config, CHAIN)
@@ -76,6 +80,40 @@ def test_single_flips_follow_the_probabilities(config: Any, global_flip: float) 
     batches = draw(MetropolisSampler(chains, CHAIN, "cpu", Chunks(0.1)), ansatz, 10)
     assert deviation(frequencies(batches, 5), probabilities(ansatz, CHAIN), 20_000) < 2.0
     assert all(0.1 < (b.acceptance or 0) < 0.99 for b in batches)
+
+
+def test_walk_of_an_rbm_takes_the_steps_of_whole_evaluations() -> None:
+    """Also in blocks, and where weights are so large that cosh would overflow in single precision."""
+    ring = ChainTFIM(n_sites=9, range=1, coupling=1.0, field=1.0)
+    generator = torch.Generator().manual_seed(2)
+    for deviation in (0.3, 20.0):
+        ansatz = ansatz_of(replace(TRAIN.ansatz, alpha=2, deviation=deviation), ring)
+        spins = torch.where(torch.rand((7, 9), generator=generator) < 0.5, 1, -1).to(torch.int8)
+        sites = torch.randint(9, (300, 7), generator=generator)
+        thresholds = 0.5 * torch.rand((300, 7), generator=generator, dtype=torch.float64).log()
+        ended, accepted = ansatz.walk(spins, sites, thresholds)
+        expected, moves = spins.clone(), []
+        for site, threshold in zip(sites, thresholds, strict=True):
+            flipped = expected.scatter(1, site[:, None], -expected.gather(1, site[:, None]))
+            with torch.no_grad():
+                moves.append(ansatz.log_amplitude(flipped) - ansatz.log_amplitude(expected) > threshold)
+            expected = torch.where(moves[-1][:, None], flipped, expected)
+        assert ended.dtype == torch.int8
+        assert torch.equal(ended, expected)
+        assert torch.equal(accepted, torch.stack(moves))
+        assert 0 < accepted.float().mean() < 1
+
+
+def test_walks_are_restarted_and_leave_tensors_that_can_be_trained_on() -> None:
+    ansatz = ansatz_of(TRAIN.ansatz, CHAIN)
+    assert ansatz.walks
+    assert not ansatz_of(COMPLEX_RBM, CHAIN).walks
+    sampler = MetropolisSampler(replace(METROPOLIS, thinning=2 * BLOCK + 3), CHAIN, "cpu", Chunks(0.1))
+    state = sampler.start(4, "test")
+    batch = sampler.sample(ansatz, state, None, 4, "test", 0)
+    assert not state["spins"].is_inference()
+    assert 0.3 < (batch.acceptance or 0) < 1
+    ansatz.log_amplitude(batch.spins).sum().backward()
 
 
 @pytest.mark.parametrize("pairs", ["neighbours", "any"])

@@ -25,6 +25,7 @@ class RBM(WaveFunction):
         self.visible_bias, self.dense = _parameters(config, system.size)
         self.phase_visible_bias: nn.Parameter | None = None
         self.phase_dense: nn.Linear | None = None
+        self.walks = config.parameters == "real"
         if config.parameters == "complex":
             self.phase_visible_bias, self.phase_dense = _parameters(config, system.size)
 
@@ -41,6 +42,37 @@ class RBM(WaveFunction):
         # log 2cosh θ = |θ| + log(1 + exp(-2|θ|)), safe for large θ
         theta = theta.abs()
         return visible + (theta + nn.functional.softplus(-2.0 * theta)).sum(-1)
+
+    @torch.inference_mode()
+    def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`pipeline.spin.networks.WaveFunction.walk`; real parameters.
+
+        Keeps φ = 2(b + Wx), of which a flip changes one column of W; its rounding errors add up over the S proposals.
+        """
+        x, one = spins.to(self.visible_bias.dtype), torch.ones_like(self.visible_bias[0])
+        phi, columns, minus_two = 2.0 * self.dense(x), -4.0 * self.dense.weight.T.contiguous(), -2.0 * one
+        visible, half = -2.0 * self.visible_bias[sites], 0.5 * one
+        log_psi, accepted = _sum_log_2cosh(phi.clone(), half, one), []
+        for site, bias, threshold in zip(
+            sites.unbind(), visible.unbind(), thresholds.to(x.dtype).unbind(), strict=True
+        ):
+            here = x.gather(1, site[:, None])
+            column = columns.index_select(0, site)
+            there = _sum_log_2cosh(torch.addcmul(phi, column, here), half, one)
+            accept = threshold < torch.addcmul(there - log_psi, bias, here[:, 0])
+            moved = here.mul_(accept[:, None])
+            phi.addcmul_(column, moved)
+            x.scatter_add_(1, site[:, None], moved * minus_two)
+            log_psi = torch.where(accept, there, log_psi)
+            accepted.append(accept)
+        return x.to(torch.int8), torch.stack(accepted)
+
+
+def _sum_log_2cosh(phi: Tensor, half: Tensor, one: Tensor) -> Tensor:
+    """Σ_j log 2cosh(φ_j/2) = Σ_j |φ_j|/2 + log(1 + exp(-|φ_j|)), in place; numbers as tensors, which cost least."""
+    phi.abs_()
+    linear = phi.sum(-1)
+    return torch.addcmul(phi.neg_().exp_().add_(one).log_().sum(-1), linear, half)
 
 
 def _parameters(config: RBMConfig, n_sites: int) -> tuple[nn.Parameter, nn.Linear]:

@@ -13,6 +13,9 @@ from pipeline.spin.networks import WaveFunction
 from pipeline.spin.sampler.contract import Batch, SamplerState
 from pipeline.spin.schema import MetropolisConfig, SpinSystem
 
+BLOCK = 256
+"""Proposals whose random numbers are drawn together, and after which a walk by single flips starts afresh."""
+
 
 class MetropolisSampler:
     """Markov chains with stationary distribution |ψ|² (see :class:`pipeline.spin.sampler.contract.Sampler`).
@@ -93,12 +96,33 @@ class _Chains:
     def __init__(self, sampler: MetropolisSampler, ansatz: WaveFunction, spins: Tensor, generator: torch.Generator):
         self._sampler, self._ansatz, self._generator = sampler, ansatz, generator
         self.spins = spins
-        self._here = sampler.log_weight(ansatz, spins)
+        self._here: Tensor | None = None
         self.accepted = torch.zeros((), dtype=torch.float64, device=spins.device)
 
     def advance(self, proposals: int) -> None:
         """As many Metropolis steps of every chain; what is not finite is never accepted."""
-        for _ in range(proposals):
+        c = self._sampler.config
+        for begin in range(0, proposals, BLOCK):
+            steps = min(BLOCK, proposals - begin)
+            if c.rule == "local" and not c.global_flip and self._ansatz.walks:
+                self._walk(steps)
+            else:
+                self._step(steps)
+
+    def _walk(self, steps: int) -> None:
+        """Single flips, left to the ansatz."""
+        shape = (2, steps, len(self.spins))
+        uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
+        sites = _site(uniforms[0], self.spins.shape[1])
+        spins, accepted = self._ansatz.walk(self.spins, sites, 0.5 * uniforms[1].log())
+        self.spins = spins.clone()  # a tensor of inference mode could not be used for training
+        self.accepted += accepted.sum()
+
+    def _step(self, steps: int) -> None:
+        """Proposals of any rule, each evaluated as a whole."""
+        if self._here is None:
+            self._here = self._sampler.log_weight(self._ansatz, self.spins)
+        for _ in range(steps):
             shape = (len(self.spins), 4)
             uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
             proposed, log_ratio = self._sampler.propose(self.spins, uniforms)
@@ -119,7 +143,7 @@ class _LocalFlip:
 
     def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         del second
-        site = (first * self._n_sites).long().clamp(max=self._n_sites - 1)[:, None]
+        site = _site(first, self._n_sites)[:, None]
         return spins.scatter(1, site, -spins.gather(1, site)), torch.zeros_like(first)
 
 
@@ -150,6 +174,11 @@ class _AnyExchange:
     def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         pair = torch.stack([_choose(spins > 0, first), _choose(spins < 0, second)], dim=1)
         return spins.scatter(1, pair, -spins.gather(1, pair)), torch.zeros_like(first)
+
+
+def _site(uniforms: Tensor, n_sites: int) -> Tensor:
+    """Any site with the same probability, int64."""
+    return (uniforms * n_sites).long().clamp(max=n_sites - 1)
 
 
 def _choose(allowed: Tensor, uniforms: Tensor) -> Tensor:

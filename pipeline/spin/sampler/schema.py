@@ -90,7 +90,7 @@ class MetropolisConfig(SamplerConfig):
         start: ``random`` (with Σ σz = 0, or 1 for odd N, under ``exchange``), ``up`` or ``down``: all spins aligned.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     _target_: str = "pipeline.spin.sampler.metropolis.MetropolisSampler"
     samples: int = MISSING

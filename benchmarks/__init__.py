@@ -1,0 +1,1 @@
+"""Our code against NetKet in one run: same lattice, batch, precision and threads, repeats interleaved."""

@@ -1,0 +1,155 @@
+"""The cases and their sizes: ``full`` is what is reported, ``tiny`` only shows that everything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks import ours, peer
+from benchmarks.contract import Case, Contender
+from pipeline.base.errors import ConfigError
+from pipeline.spin.schema import ChainTFIM, SquareTFIM
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Attributes are those of the cases below; ``matched``: features that give NetKet our number of parameters."""
+
+    length: int
+    depth: int
+    width: int
+    matched: int
+    samples: int
+    chunk: int
+    field: float
+    ring: int
+    chains: int
+    ring_draws: int
+    lattice_draws: int
+    deviation: float
+
+
+SIZES = {
+    "full": _Size(
+        length=12,
+        depth=6,
+        width=32,
+        matched=60,
+        samples=128,
+        chunk=256,
+        field=3.0,
+        ring=30,
+        chains=100,
+        ring_draws=1000,
+        lattice_draws=100,
+        deviation=0.05,
+    ),
+    "tiny": _Size(
+        length=3,
+        depth=2,
+        width=4,
+        matched=8,
+        samples=4,
+        chunk=12,
+        field=3.0,
+        ring=4,
+        chains=2,
+        ring_draws=3,
+        lattice_draws=2,
+        deviation=0.05,
+    ),
+}
+
+BRANCHES = (
+    "Depth and features are the same, the networks are not: our PixelCNN has two branches (no blind spot), NetKet's "
+    "FastARNNConv2D one, which costs it fewer operations a pass; the row with the same number of parameters has "
+    "about the same number of operations, too."
+)
+
+
+def direct_sampling(s: _Size) -> Case:
+    """Draws of an autoregressive state."""
+    shape = (s.length, s.depth)
+    return Case(
+        f"Autoregressive sampling: {s.length}×{s.length}, depth {s.depth}, {s.samples} configurations",
+        s.samples,
+        "configurations",
+        (
+            Contender("ours", "torch", partial(ours.draw_directly, *shape, s.width, s.samples, s.field)),
+            Contender("NetKet, same features", "netket", partial(peer.draw_directly, *shape, s.width, s.samples)),
+            Contender("NetKet, same parameters", "netket", partial(peer.draw_directly, *shape, s.matched, s.samples)),
+        ),
+        (BRANCHES,),
+    )
+
+
+def local_energies(s: _Size) -> Case:
+    """Local energies of an autoregressive state."""
+    mine = partial(ours.local_energies, s.length, s.depth, s.width, s.samples, s.field)
+    theirs = partial(peer.local_energies, s.length, s.depth)
+    rest = (s.samples, s.chunk, s.field)
+    return Case(
+        f"Local energies of the Ising model in a field: {s.length}×{s.length}, depth {s.depth}, "
+        f"{s.samples} configurations",
+        s.samples * s.length**2,
+        "flips",
+        (
+            Contender("ours", "torch", partial(mine, True)),
+            Contender("ours, whole forward passes", "torch", partial(mine, False)),
+            Contender("NetKet, same features", "netket", partial(theirs, s.width, *rest)),
+            Contender("NetKet, same parameters", "netket", partial(theirs, s.matched, *rest)),
+        ),
+        (
+            BRANCHES,
+            "NetKet evaluates every flipped configuration as a whole forward pass, "
+            f"{s.chunk} at a time: on a CPU that is faster than all at once.",
+        ),
+    )
+
+
+def metropolis_lattice(s: _Size) -> Case:
+    """Chains on a lattice, where evaluating the RBM counts."""
+    system, n_sites = ours.square(s.length, s.field), s.length**2
+    return _metropolis(f"{s.length}×{s.length}", system, n_sites, s.lattice_draws, s)
+
+
+def metropolis_ring(s: _Size) -> Case:
+    """Chains on a ring, where the overhead of a step counts."""
+    system = ChainTFIM(n_sites=s.ring, range=1, coupling=1.0, field=1.0)
+    return _metropolis(f"ring of {s.ring}", system, s.ring, s.ring_draws, s)
+
+
+def _metropolis(where: str, system: SquareTFIM | ChainTFIM, n_sites: int, draws: int, s: _Size) -> Case:
+    amounts = (s.chains, draws, s.deviation)
+    return Case(
+        f"Metropolis sampling: {where}, RBM with α = 1, {s.chains} chains × {draws} draws, {n_sites} proposals apart",
+        s.chains * draws * n_sites,
+        "proposals",
+        (
+            Contender("ours", "torch", partial(ours.metropolis, system, *amounts)),
+            Contender("NetKet", "netket", partial(peer.metropolis, n_sites, *amounts)),
+        ),
+        ("Ours also merges equal configurations and counts them, which NetKet does not.",),
+    )
+
+
+CASES: dict[str, Callable[[_Size], Case]] = {
+    "direct_sampling": direct_sampling,
+    "local_energies": local_energies,
+    "metropolis_lattice": metropolis_lattice,
+    "metropolis_ring": metropolis_ring,
+}
+
+
+def case(name: str, size: str) -> Case:
+    """The case of that name.
+
+    Raises:
+        ConfigError: there is none, or no such size.
+    """
+    if name not in CASES:
+        raise ConfigError("benchmark", name, "must be one of " + ", ".join(CASES))
+    if size not in SIZES:
+        raise ConfigError("--size", size, "must be one of " + ", ".join(SIZES))
+    return CASES[name](SIZES[size])

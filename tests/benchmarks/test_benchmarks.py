@@ -1,0 +1,129 @@
+"""The benchmark harness at its tiny size; nothing here looks at how long anything takes."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import measure, ours, peer, table
+from benchmarks.__main__ import main
+from benchmarks.cases import CASES, SIZES, case
+from benchmarks.contract import Case, Contender, Work
+from benchmarks.measure import Row
+
+NETKET = importlib.util.find_spec("netket") is not None
+
+
+def broken() -> Work:
+    raise ValueError("no such thing")
+
+
+def test_tables_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["local_energies", "--size", "tiny", "--repeats", "2", "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "local_energies.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["contender"] for row in rows] == [c.name for c in case("local_energies", "tiny").contenders]
+    for row in rows:
+        if row["package"] == "netket" and not NETKET:
+            assert row["status"] == "not installed"
+            assert row["warm_wall_s"] == row["version"] == ""
+            continue
+        assert row["status"] == "ok"
+        assert float(row["warm_wall_s"]) > 0
+        assert float(row["cold_wall_s"]) > 0
+        assert row["repeats"] == "2"
+    assert float(rows[0]["wall_over_first"]) == 1
+    text = (tmp_path / "local_energies.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "| ours | " in text
+    assert ("not installed" in text) != NETKET
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_our_side_of_every_case_runs(name: str) -> None:
+    chosen = case(name, "tiny")
+    for contender in chosen.contenders:
+        if contender.package == "torch":
+            contender.build().run()
+
+
+@pytest.mark.skipif(not NETKET, reason="needs the extra [bench]")
+@pytest.mark.parametrize("name", CASES)
+def test_the_other_side_of_every_case_runs(name: str) -> None:
+    for contender in case(name, "tiny").contenders:
+        if contender.package == "netket":
+            contender.build().run()
+
+
+def test_both_of_our_local_energies_are_the_same_numbers() -> None:
+    import torch
+
+    def energies(reuse: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        found = ours.local_energies(4, 3, 5, 6, 3.0, reuse).run()
+        assert isinstance(found, torch.Tensor)
+        return found
+
+    torch.testing.assert_close(energies(True), energies(False), rtol=1e-5, atol=0)
+
+
+def test_sizes_of_the_networks_that_are_compared() -> None:
+    """Same parameters to 2 %, and with them the same operations."""
+    s = SIZES["full"]
+    mine = ours.multiply_adds(s.length, s.depth, s.width)
+    assert mine == 144 * (131_106 - 6 * 32 - 5 * 32 - 2)  # every weight but no bias, once a site
+    assert peer.multiply_adds(s.length, s.depth, s.matched) == pytest.approx(mine, rel=0.02)
+    assert mine / peer.multiply_adds(s.length, s.depth, s.width) == pytest.approx(3.5, abs=0.1)
+
+
+def test_failures_and_missing_packages_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders = (Contender("broken", "torch", broken), Contender("absent", "no-such-package", broken))
+    chosen = Case("A title", 5, "items", contenders, ("A note.",))
+    monkeypatch.setattr(measure, "case", lambda name, size: chosen)
+    rows = measure.measure("does_not_exist", "tiny", 2, 1)  # the process of a contender finds no such case
+    assert rows[0].status.startswith("failed: ConfigError")
+    assert rows[1].status == "not installed"
+    text = table.write(tmp_path, "x", chosen, rows, 1).read_text()
+    assert "failed: ConfigError" in text
+    assert "A note." in text
+
+
+def test_ratios_are_those_of_each_round() -> None:
+    """Load that doubles every time of a round changes no ratio, though it changes medians."""
+    first = Row("a", "torch", "1", "ok", wall=[9.0, 1.0, 2.0, 4.0], cpu=[9.0, 1.0, 1.0, 1.0])
+    other = Row("b", "torch", "1", "ok", wall=[1.0, 3.0, 6.0, 12.0], cpu=[1.0, 2.0, 3.0, 7.0])
+    assert other.ratio(first, "wall") == 3.0
+    assert other.ratio(first, "cpu") == 3.0
+    assert other.warm("wall") == 6.0
+    assert other.spread("wall") == 4.5
+    assert Row("c", "torch", "", "not installed").ratio(first, "wall") is None
+
+
+def test_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    with measure._environment(3):
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+        assert os.environ["JAX_PLATFORMS"] == "cpu"
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+    assert "JAX_PLATFORMS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [(["nothing"], "benchmark"), (["--size", "huge"], "--size"), (["--repeats", "0"], "--repeats")],
+)
+def test_refused(arguments: list[str], key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert key in capsys.readouterr().err
+
+
+def test_names_of_contenders_are_distinct() -> None:
+    for name, size in itertools.product(CASES, SIZES):
+        names = [contender.name for contender in case(name, size).contenders]
+        assert len(set(names)) == len(names)
