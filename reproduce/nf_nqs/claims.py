@@ -202,5 +202,5 @@ def across(table: Table, text: str, rows: Mapping[str, Sequence[str]], percent: 
         errors = [abs(e) for name in names if (e := error(table, name)) is not None]
         seen += [100 * e < percent for e in errors]
         if errors:
-            evidence.append(f"{regime}: " + ", ".join(f"{100 * e:.1g} %" for e in errors))
+            evidence.append(f"{regime}: " + ", ".join(f"{100 * e:.2g} %" for e in errors))
     return Claim(text, "Section IV.C", yes_no(seen), "; ".join(evidence) + f" (seen if below {percent:g} %)")

@@ -161,6 +161,8 @@ def draw_errors(table: Table, figure: Any, rows: Sequence[tuple[str, str]]) -> N
         *((method, False, f"{name}, ours", LIGHT[method][0], f"C{k + 3}") for k, (method, name) in enumerate(OURS)),
     )
     for k, (method, printed, label, marker, colour) in enumerate(series):
+        if not printed and not any((row := table.row(name, method)) and row.ours is not None for name, _ in rows):
+            continue
         offset = (k - (len(series) - 1) / 2) * 0.08
         alpha = 0.4 if method in LIGHT and not printed else 1.0
         for i, (name, _) in enumerate(rows):

@@ -132,6 +132,8 @@ def _draw(table: Table, figure: Any, points: Sequence[Point], axis: str) -> None
 def _draw_other(table: Table, axes: Any, points: Sequence[Point], method: str, name: str) -> None:
     """All sizes of a method beside NQS+NF, in pale markers of one shape."""
     marker, shift = shared.LIGHT[method]
+    if not any((row := table.row(p.row, method)) and row.ours is not None for p in points):
+        return
     for k, n in enumerate(SIZES):
         rows = [(p.x, table.row(p.row, method)) for p in points if p.n == n]
         found = [
