@@ -158,6 +158,7 @@ def test_chains_that_do_not_move_at_all() -> None:
         return torch.where(there, 0.0, -1e3).double()
 
     state.ansatz.log_amplitude = log_amplitude  # type: ignore[method-assign]
+    state.ansatz.walks = False  # a walk would take the amplitudes from the parameters
     state.inference_chains = {"spins": places.repeat(10, 1), "burned_in": False}
     result = method.summarise([method.measure(state, k) for k in range(2)])
     assert result.estimate("acceptance").value == 0.0
