@@ -85,6 +85,15 @@ class ExtraCurve:
     curve: Curve
 
 
+def yes_no(seen: Sequence[bool]) -> str:
+    """``yes``, ``no``, ``in k of n`` or ``not run``."""
+    if not seen:
+        return "not run"
+    if all(seen):
+        return "yes"
+    return "no" if not any(seen) else f"in {sum(seen)} of {len(seen)}"
+
+
 @dataclass(frozen=True)
 class Rendering:
     """How an artefact is shown.

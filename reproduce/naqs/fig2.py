@@ -15,7 +15,7 @@ from pipeline.analysis.samples import kept_samples
 from pipeline.base.formatting import with_error
 from pipeline.base.result import Curve
 from pipeline.base.statistics import Mean, correlated_mean, independent_mean, split_r_hat
-from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering
+from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Finished, Table
 
@@ -169,7 +169,7 @@ def claims(found: Sequence[Chain]) -> list[Claim]:
         Claim(
             "MCMC chains initialized at one of the oriented states are stuck at that specific orientation",
             "Experiments, on Fig. 2",
-            shared.yes_no([c.turned == 0 for c in chains]),
+            yes_no([c.turned == 0 for c in chains]),
             "share of samples with the opposite orientation: "
             + "; ".join(f"{c.label} {c.turned:.2g}" for c in chains)
             + " (seen if none)",
@@ -193,13 +193,13 @@ def _of_direct_sampling(direct: Chain | None) -> list[Claim]:
         Claim(
             "spin configurations sampled directly include equally probable configurations from both orientations",
             "Experiments, on Fig. 2",
-            shared.yes_no(equal),
+            yes_no(equal),
             f"{evidence} (seen if 1/2 within {SIGMAS:g} errors)",
         ),
         Claim(
             "direct sampling reaches a value close to a total zero magnetisation",
             "Experiments, on Fig. 2",
-            shared.yes_no(zero),
+            yes_no(zero),
             value,
         ),
     ]
@@ -219,7 +219,7 @@ def _what_chains_estimate(direct: Chain | None, chains: Sequence[Chain]) -> Clai
     return Claim(
         "MCMC estimation effectively computes ⟨|σz|⟩ ≈ 0.78 rather than m",
         "Experiments, on Fig. 2",
-        shared.yes_no([bool(s) for s in seen]),
+        yes_no([bool(s) for s in seen]),
         "; ".join(evidence) + f" (seen if |m| is that within {SIGMAS:g} combined σ, and not 0)",
     )
 

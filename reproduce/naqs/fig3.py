@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.base.formatting import duration, relative, with_error
 from pipeline.base.result import Curve, Estimate
-from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering
+from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Table
 
@@ -177,7 +177,7 @@ def _quicker(direct: Course | None, chains: Sequence[Course]) -> Claim:
     return Claim(
         "direct sampling is much quicker",
         "Experiments, on Fig. 3",
-        shared.yes_no(seen),
+        yes_no(seen),
         "; ".join(evidence)
         + f" (seen if direct sampling reaches the final energy of MCMC, within {SIGMAS:g} σ, in less time)",
     )
@@ -195,7 +195,7 @@ def _better(text: str, quantity: str, direct: Course | None, chains: Sequence[Co
     return Claim(
         text,
         "Experiments, on Fig. 3",
-        shared.yes_no(seen),
+        yes_no(seen),
         f"total {quantity} above that of direct sampling, after the last iteration: "
         + "; ".join(evidence)
         + f" (seen if above by {SIGMAS:g} σ)",
@@ -214,7 +214,7 @@ def _dearer(chains: Sequence[Course]) -> Claim:
     return Claim(
         "increasing k comes at the expense of increased computational cost",
         "Fig. 3, caption",
-        shared.yes_no([small.seconds_a_step < large.seconds_a_step for small, large in pairwise(ordered)]),
+        yes_no([small.seconds_a_step < large.seconds_a_step for small, large in pairwise(ordered)]),
         "seconds an iteration: " + "; ".join(f"{c.label} {c.seconds_a_step:.2g}" for c in ordered),
     )
 

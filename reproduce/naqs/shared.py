@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.analysis.verdict import relative_error
 from pipeline.base.formatting import relative, with_error
-from reproduce.artefact import Cell, Claim, Column
+from reproduce.artefact import Cell, Claim, Column, yes_no
 from reproduce.tables import CellRow, Table
 
 
@@ -69,29 +70,20 @@ def qmc_agrees(table: Table, rows: list[str], quantity: str, name: str) -> Claim
     )
 
 
-def yes_no(seen: list[bool]) -> str:
-    """``yes``, ``no``, ``in k of n`` or ``not run``."""
-    if not seen:
-        return "not run"
-    if all(seen):
-        return "yes"
-    return "no" if not any(seen) else f"in {sum(seen)} of {len(seen)}"
-
-
 def draw_errors(table: Table, figure: Any, rows: list[tuple[str, str]], methods: list[tuple[str, bool, str]]) -> None:
     """Relative errors to our QMC on a logarithmic axis; ``methods`` are (name, printed, label)."""
     axes = figure.subplots()
     for k, (method, is_printed, label) in enumerate(methods):
         x, heights, bars = [], [], []
         for i, (name, _) in enumerate(rows):
-            row = table.row(name, method)
-            value = (row.rel_error_published if is_printed else row.rel_error_ours) if row else None
-            if row is None or value is None or row.reference is None:
+            row, quantum = table.row(name, method), table.row(name, "qmc")
+            value = (row.published if is_printed else row.ours) if row else None
+            if row is None or value is None or quantum is None or quantum.ours is None:
                 continue
             sigma = (row.published_sigma if is_printed else row.ours_sigma) or 0.0
             x.append(i + 0.1 * (k - (len(methods) - 1) / 2))
-            heights.append(abs(value))
-            bars.append(((sigma**2 + (row.reference_sigma or 0.0) ** 2) ** 0.5) / abs(row.reference))
+            heights.append(abs(relative_error(value, quantum.ours)))
+            bars.append(((sigma**2 + (quantum.ours_sigma or 0.0) ** 2) ** 0.5) / abs(quantum.ours))
         low = [min(bar, 0.9 * height) for bar, height in zip(bars, heights, strict=True)]
         axes.errorbar(
             x, heights, yerr=[low, bars], fmt="os^D"[k % 4], color=f"C{k}", label=label, ms=5, lw=1, capsize=2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reproduce.artefact import Artefact, Cell, Claim, Rendering
+from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Table
 
@@ -77,7 +77,7 @@ def claims(table: Table) -> list[Claim]:
         Claim(
             "very high accuracy for both magnetisation and energy densities across the phase diagram",
             "Experiments, on Table I",
-            shared.yes_no([abs(found.rel_error_ours or 0.0) < 1e-3 for _, found in errors]),
+            yes_no([abs(found.rel_error_ours or 0.0) < 1e-3 for _, found in errors]),
             "relative error of our energies: "
             + "; ".join(f"{row} {found.rel_error_ours:+.1e}" for row, found in errors)
             + " (seen if below 1e-3)",
@@ -85,7 +85,7 @@ def claims(table: Table) -> list[Claim]:
         Claim(
             "directly estimating ⟨|σz|⟩ correctly recovers it to a high precision",
             "Experiments, on Table I",
-            shared.yes_no([seen for seen, _ in magnetisation]),
+            yes_no([seen for seen, _ in magnetisation]),
             "ours against the printed NAQS: " + "; ".join(text for _, text in magnetisation),
         ),
         shared.qmc_agrees(table, rows, "energy", "energies"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reproduce.artefact import Artefact, Cell, Claim, Rendering
+from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Table
 
@@ -68,14 +68,14 @@ def claims(table: Table) -> list[Claim]:
         Claim(
             "a relative error of 4.5(4)e-5 for NAQS against 8.7(6)e-5 for PEPS",
             "Experiments, on Table II",
-            shared.yes_no([abs(naqs.rel_error_ours or 1.0) < 1e-4] if naqs is not None and has else []),
+            yes_no([abs(naqs.rel_error_ours or 1.0) < 1e-4] if naqs is not None and has else []),
             f"printed energies against our QMC: PEPS {printed['peps']}, NAQS {printed['naqs']}; our NAQS "
             f"{shared.error(naqs)} (seen if below 1e-4)",
         ),
         Claim(
             "NAQS meaningfully improve upon the accuracy of the best known variational methods (PEPS)",
             "Experiments, on Table II",
-            shared.yes_no(better),
+            yes_no(better),
             f"our NAQS {shared.ours(naqs)} against the printed PEPS energy",
         ),
         shared.qmc_agrees(table, [ROW], "energy", "energy"),

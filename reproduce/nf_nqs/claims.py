@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reproduce.artefact import Claim
+from reproduce.artefact import Claim, yes_no
 from reproduce.tables import Table
 
 AUTOREGRESSIVE = (("dense-ar", "Dense AR"), ("cnn-ar", "CNN AR"))
@@ -20,15 +20,6 @@ def error(table: Table, row: str, method: str = "nqs+nf") -> float | None:
     """Our relative error."""
     found = table.row(row, method)
     return found.rel_error_ours if found else None
-
-
-def yes_no(seen: Sequence[bool]) -> str:
-    """``yes``, ``no``, ``in k of n`` or ``not run``."""
-    if not seen:
-        return "not run"
-    if all(seen):
-        return "yes"
-    return "no" if not any(seen) else f"in {sum(seen)} of {len(seen)}"
 
 
 def robust_at_full_range(table: Table, rows: Sequence[str]) -> Claim:

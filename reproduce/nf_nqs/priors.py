@@ -8,8 +8,7 @@ from typing import Any
 from pipeline.analysis.verdict import relative_error
 from pipeline.base.formatting import relative
 from pipeline.base.result import Curve
-from reproduce.artefact import Artefact, Cell, Claim, Rendering
-from reproduce.nf_nqs import claims as claims_on
+from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
 from reproduce.nf_nqs import shared
 from reproduce.tables import Table
 
@@ -116,19 +115,19 @@ def claims(found: list[Course]) -> list[Claim]:
             "the initial discretised posterior should be uniform on B, made so by a prior with equal weight in the "
             "regions and a flow close to the identity",
             "Section III.C",
-            claims_on.yes_no(uniform),
+            yes_no(uniform),
             "unique fractions of the first step: " + ", ".join(f"{c.prior} {c.unique[0]:.2g}" for c in found),
         ),
         Claim(
             "training with the bimodal prior concentrates on few states, so that unique samples drop below 90 %",
             "Section IV.B",
-            claims_on.yes_no(concentrated),
-            f"within the steps of this scale; with the normal prior: {claims_on.yes_no(fired)}",
+            yes_no(concentrated),
+            f"within the steps of this scale; with the normal prior: {yes_no(fired)}",
         ),
         Claim(
             "the flow has converged when fewer than 90 % of the draws are unique",
             "Section IV.B",
-            claims_on.yes_no([c.errors[c.stop or 0] <= 2 * c.errors[c.best] for c in stopped]),
+            yes_no([c.errors[c.stop or 0] <= 2 * c.errors[c.best] for c in stopped]),
             "floor error where the rule fires → lowest one: "
             + ("; ".join(early) or "it never fires")
             + " (seen if within a factor 2)",

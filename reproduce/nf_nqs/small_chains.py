@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.base.formatting import with_error
-from reproduce.artefact import Cell, Claim, Rendering
+from reproduce.artefact import Cell, Claim, Rendering, yes_no
 from reproduce.nf_nqs import claims as claims_on
 from reproduce.nf_nqs import shared
 from reproduce.tables import Table
@@ -75,7 +75,7 @@ def below_one_percent(table: Table, points: Sequence[Point]) -> Claim:
     return Claim(
         "percentage energy errors below 1% even in highly entangled regimes",
         "Section V",
-        claims_on.yes_no(seen),
+        yes_no(seen),
         "above 1 %: " + (", ".join(above) or "none"),
     )
 

@@ -1,0 +1,60 @@
+"""Energies in the unit that a paper prints, and the error plot of the NAQS tables."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline.base.result import Estimate
+from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
+from reproduce.naqs.shared import draw_errors
+from reproduce.plan import Found
+from reproduce.tables import CellRow, Finished, Table, _shown
+
+ENERGY = Estimate("energy", -251.4624, 0.0008, "standard-error", None, "total", "stochastic")
+
+
+def test_total_energies_become_what_the_paper_prints() -> None:
+    """10 x 10 Heisenberg: -251.4624 in Pauli matrices is the printed -0.628656 per site in spins."""
+    shown = _shown(ENERGY, "per site", "spin-1/2", 100)
+    assert shown is not None
+    assert shown.value == pytest.approx(-0.628656, abs=1e-12)
+    assert shown.sigma == pytest.approx(2e-6)
+    assert shown.unit == "per site, spin-1/2"
+    moment = Estimate("absolute_magnetisation", 0.8, 0.1)
+    assert _shown(moment, "per site", "spin-1/2", 100) == moment
+    assert _shown(ENERGY, "total", "pauli", 100) == ENERGY
+    assert _shown(None, "per site", "pauli", 100) is None
+
+
+def test_a_column_in_another_unit_than_the_printed_number_is_refused() -> None:
+    cell = Cell("10x10", "naqs", (), (Column("naqs", "energy", "energy", "per site", "pauli"),))
+    artefact = Artefact("naqs", "table2", "", lambda scale: [cell], lambda table: Rendering((), ()))
+    task: Any = SimpleNamespace(cell=cell, cuts=(), seed=0)
+    with pytest.raises(ValueError, match="printed per site, spin-1/2, shown as"):
+        Table(artefact, "smoke", [Finished(task, Found(None, None, None, None, ()), "not run")])
+
+
+def test_printed_and_computed_errors_are_against_our_monte_carlo() -> None:
+    """Every series has its points, that of the paper's Monte Carlo included; heights and bars by hand."""
+    rows = {
+        "naqs": CellRow("a", "r", "naqs", "energy", "per site", ours=-1.9, ours_sigma=0.03, published=-1.98),
+        "qmc": CellRow("a", "r", "qmc", "energy", "per site", ours=-2.0, ours_sigma=0.04, published=-2.2),
+    }
+    table: Any = SimpleNamespace(row=lambda name, method: rows[method])
+    figure = Figure()
+    draw_errors(table, figure, [("r", "row")], [("naqs", True, "a"), ("naqs", False, "b"), ("qmc", True, "c")])
+    (axes,) = figure.axes
+    series: list[Any] = list(axes.containers)
+    heights = [container.lines[0].get_ydata()[0] for container in series]
+    assert heights == pytest.approx([0.01, 0.05, 0.1])
+    (bar,) = series[1].lines[2]
+    assert bar.get_segments()[0][1][1] == pytest.approx(0.05 + (0.03**2 + 0.04**2) ** 0.5 / 2)
+
+
+def test_yes_no() -> None:
+    cases = {"not run": [], "yes": [True, True], "no": [False], "in 1 of 2": [True, False]}
+    assert {text: yes_no(seen) for text, seen in cases.items()} == {text: text for text in cases}
