@@ -47,6 +47,38 @@ class SGDConfig:
 
 
 @dataclass
+class SRConfig:
+    """Stochastic reconfiguration: gradient descent in the geometry of the states, not of the parameters.
+
+    Attributes:
+        lr: τ, the step in imaginary time (in units of 1/(2 energy)).
+        shift: λ, added to the diagonal of XᵀX (samples weigh 1/M in it).
+        momentum: μ of SPRING: how much of the step before guides what the batch does not determine.
+        max_distance: longest step, as standard deviation of the change of log ψ over the batch; null: no limit.
+    """
+
+    version: ClassVar[int] = 1
+
+    _target_: str = "pipeline.spin.sr.StochasticReconfiguration"
+    lr: float = MISSING
+    shift: float = MISSING
+    momentum: float = MISSING
+    max_distance: float | None = MISSING
+
+    def __post_init__(self) -> None:
+        key = "train.optimizer."
+        checks.positive(key + "lr", self.lr)
+        checks.positive(key + "shift", self.shift)
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(key + "momentum", self.momentum, "must lie in [0, 1)")
+        if self.max_distance is not None:
+            checks.positive(key + "max_distance", self.max_distance)
+
+
+OptimizerConfig = AdamConfig | SGDConfig | SRConfig
+
+
+@dataclass
 class PhaseConfig:
     """A stretch of training with settings of its own; what is null stays as it was in the phase before.
 
@@ -56,7 +88,7 @@ class PhaseConfig:
         lr: learning rate at the start of the phase; null: that of the optimizer that the phase brings, else the one
             with which the phase before ended.
         lr_end: where a half cosine takes the learning rate by the end of the phase; null: constant.
-        adam, sgd: another optimizer from here on, with fresh moments; at most one of the two.
+        adam, sgd, sr: another optimizer from here on, with fresh moments; at most one of them.
         system: fields of the system that are different in this phase only: ``{length_x: 6, length_y: 6}``, for what a
             network that fits any size learns on a small lattice is a good start on the large one; ``{field: 3.0}``, for
             the state follows a Hamiltonian that changes little by little.
@@ -68,6 +100,7 @@ class PhaseConfig:
     lr_end: float | None = None
     adam: AdamConfig | None = None
     sgd: SGDConfig | None = None
+    sr: SRConfig | None = None
     system: dict[str, int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,13 +111,17 @@ class PhaseConfig:
             checks.positive("train.phases.lr", self.lr)
         if self.lr_end is not None:
             checks.at_least("train.phases.lr_end", self.lr_end, 0)
-        if self.adam is not None and self.sgd is not None:
-            raise ConfigError("train.phases", None, "a phase brings adam or sgd, not both")
+        if len(self._optimizers) > 1:
+            raise ConfigError("train.phases", None, "a phase brings one of adam, sgd and sr")
 
     @property
-    def optimizer(self) -> AdamConfig | SGDConfig | None:
+    def optimizer(self) -> OptimizerConfig | None:
         """The optimizer that this phase brings."""
-        return self.adam or self.sgd
+        return next(iter(self._optimizers), None)
+
+    @property
+    def _optimizers(self) -> list[OptimizerConfig]:
+        return [optimizer for optimizer in (self.adam, self.sgd, self.sr) if optimizer is not None]
 
 
 @dataclass(frozen=True)

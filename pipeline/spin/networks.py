@@ -10,6 +10,7 @@ import torch
 from hydra.utils import get_class
 from torch import Tensor, nn
 
+from pipeline.spin.sr import StochasticReconfiguration
 from pipeline.spin.systems import SpinSystem
 
 
@@ -102,6 +103,9 @@ class AutoregressiveWaveFunction(DirectWaveFunction):
         return self.conditionals(spins).gather(-1, chosen).squeeze(-1).sum(-1)
 
 
+Optimizer = torch.optim.Optimizer | StochasticReconfiguration
+
+
 def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
     """The ansatz that ``config._target_`` names, initialised on the CPU from ``seed`` alone.
 
@@ -135,8 +139,8 @@ def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction
     return network
 
 
-def build_optimizer(config: Any, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(config: Any, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimizer that ``config._target_`` names, with the node's other entries as keyword arguments."""
     options = {name: value for name, value in vars(config).items() if name != "_target_"}
-    optimizer: torch.optim.Optimizer = get_class(config._target_)(parameters, **options)
+    optimizer: Optimizer = get_class(config._target_)(parameters, **options)
     return optimizer

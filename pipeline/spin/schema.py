@@ -13,7 +13,7 @@ from omegaconf import MISSING
 from pipeline.base import checks
 from pipeline.base.errors import ConfigError
 from pipeline.base.schema import InferConfig, RunConfig
-from pipeline.base.training import AdamConfig, SGDConfig
+from pipeline.base.training import AdamConfig, SGDConfig, SRConfig
 from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig, MetropolisConfig, SamplerConfig
 from pipeline.spin.systems import (
     ChainHeisenberg,
@@ -40,6 +40,7 @@ __all__ = [
     "OpenChainTFIM",
     "RBMConfig",
     "SGDConfig",
+    "SRConfig",
     "SamplerConfig",
     "SpinSystem",
     "SquareHeisenberg",
@@ -161,6 +162,8 @@ class SubspaceFlowConfig:
             )
         if run.train.phases:
             raise ConfigError("train.phases", None, "method=subspace_flow has none: its settings are constant")
+        if isinstance(run.train.optimizer, SRConfig):
+            raise ConfigError("optimizer", "sr", "method=subspace_flow has no local energies for it; use adam or sgd")
 
 
 @dataclass

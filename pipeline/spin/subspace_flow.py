@@ -86,8 +86,8 @@ class SubspaceFlow:
         nqs = build_ansatz(self.train.ansatz, self.system, derive_seed(seed, "nqs parameters"))
         nqs = nqs.to(self.device, self.dtype)
         optimizers = {
-            "flow": build_optimizer(self.train.optimizer, flow.parameters()),
-            "nqs": build_optimizer(self.train.optimizer, nqs.parameters()),
+            "flow": self._optimizer(flow),
+            "nqs": self._optimizer(nqs),
         }
         return SubspaceFlowState(seed, flow, nqs, optimizers)
 
@@ -214,6 +214,11 @@ class SubspaceFlow:
             loss += float(part.detach())
         metrics["flow_loss"] = loss
         metrics["flow_gradient"] = self._clipped_step(state.flow, state.optimizers["flow"])
+
+    def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        optimizer = build_optimizer(self.train.optimizer, network.parameters())
+        assert isinstance(optimizer, torch.optim.Optimizer), "the configuration was checked"
+        return optimizer
 
     def _clipped_step(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> float:
         norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.gradient_clip)

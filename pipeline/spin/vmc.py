@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +20,14 @@ from pipeline.base.schema import TrainConfig
 from pipeline.base.statistics import split_r_hat
 from pipeline.base.training import Schedule, StepSettings
 from pipeline.spin.chunks import Chunks
+from pipeline.spin.derivatives import log_derivatives
 from pipeline.spin.exact.symmetries import stoquastic_form
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.local_energy import local_energy
-from pipeline.spin.networks import WaveFunction, build_ansatz, build_optimizer, share_parameters
+from pipeline.spin.networks import Optimizer, WaveFunction, build_ansatz, build_optimizer, share_parameters
 from pipeline.spin.sampler.contract import Batch, Sampler, SamplerState
 from pipeline.spin.schema import SpinSystem, VMCConfig, VMCInferConfig
+from pipeline.spin.sr import StochasticReconfiguration
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc_inference import Observables, record, summarise
 
@@ -148,16 +151,14 @@ class VariationalMonteCarlo:
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        norm = self._set_gradients(ansatz, batch, 2.0 * batch.weights * (local - energy), parts.chunks)
-        if not norm.isfinite():
+        update = self._update(state.optimizer, ansatz, batch, local, parts.chunks)
+        if not all(math.isfinite(value) for value in update.values()):
             return self._reject(state, k, "gradient")
-        state.optimizer.step()
         state.rejected_in_a_row = 0
         # energies of another system get names of their own, or curves along training would jump
         prefix = "small_" if settings.system else ""
         metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
-        metrics |= {"gradient_norm": float(norm)}
-        metrics |= {"lr": settings.lr, "rejected_steps": state.rejected}
+        metrics |= update | {"lr": settings.lr, "rejected_steps": state.rejected}
         return metrics | _chain_metrics(batch, local)
 
     def converged(self, state: VMCState) -> str | None:
@@ -196,6 +197,19 @@ class VariationalMonteCarlo:
         ansatz = ansatz.to(self.device, self.dtype)
         assert isinstance(ansatz, WaveFunction)
         return ansatz
+
+    def _update(
+        self, optimizer: Optimizer, ansatz: WaveFunction, batch: Batch, local: Tensor, chunks: Chunks
+    ) -> dict[str, float]:
+        """Change the parameters; not at all where what it returns is not finite: how large a change it was."""
+        if isinstance(optimizer, StochasticReconfiguration):
+            derivatives = log_derivatives(ansatz, batch.spins, chunks)
+            return {"distance": optimizer.step(derivatives, batch.weights, local)}
+        energy = (batch.weights * local).sum()
+        norm = self._set_gradients(ansatz, batch, 2.0 * batch.weights * (local - energy), chunks)
+        if norm.isfinite():
+            optimizer.step()
+        return {"gradient_norm": float(norm)}
 
     def _set_gradients(self, ansatz: WaveFunction, batch: Batch, slope: Tensor, chunks: Chunks) -> Tensor:
         """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.

@@ -73,7 +73,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "exhaustive": spin.ExhaustiveConfig,
         "metropolis": spin.MetropolisConfig,
     },
-    "optimizer": {"adam": spin.AdamConfig, "sgd": spin.SGDConfig},
+    "optimizer": {"adam": spin.AdamConfig, "sgd": spin.SGDConfig, "sr": spin.SRConfig},
     "baseline": {"all": BaselineConfig},
 }
 

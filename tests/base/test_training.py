@@ -72,7 +72,7 @@ def test_cosine() -> None:
         ({"lr": 0.0}, "lr"),
         ({"lr": math.nan}, "lr"),
         ({"lr_end": -1e-3}, "lr_end"),
-        ({"adam": ADAM, "sgd": SGD}, "not both"),
+        ({"adam": ADAM, "sgd": SGD}, "one of adam, sgd and sr"),
     ],
 )
 def test_refused_phases(changes: dict[str, Any], key: str) -> None:

@@ -121,9 +121,9 @@ class PixelCNN(AutoregressiveWaveFunction):
 
     def activations(self, spins: Tensor) -> Activations:
         """One forward pass, with everything that was convolved; (B, N) spins ±1."""
-        image = spins.to(self._mask.dtype).reshape(-1, 1, self.length_y, self.length_x)
         # the channel is the fastest index from here on, which convolutions on a CPU like best
-        vertical = horizontal = image.to(memory_format=torch.channels_last)
+        image = spins.to(self._mask.dtype).reshape(-1, self.length_y, self.length_x, 1).permute(0, 3, 1, 2)
+        vertical = horizontal = image
         vertical = vertical[:, :, : max(1, self.length_y - 1)]
         kept: Activations = Activations([], [], image)
         for block, (v_weight, v_bias, h_weight, h_bias) in enumerate(self.kernels()):
