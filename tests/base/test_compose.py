@@ -136,8 +136,8 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
             compose_run(["method=vmc", f"{group}={choice}"])
         return
     fitting = {"u1_pure_gauge": ["stages=[baseline]"], "pixelcnn": ["system=square_tfim"]}.get(choice, [])
-    samplers = group == "infer_sampler" or (group == "sampler" and choice != "none")
-    compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if samplers else [])])
+    of_vmc = group == "infer_sampler" or (group == "sampler" and choice != "none") or choice == "sr"
+    compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if of_vmc else [])])
 
 
 def test_every_config_file_says_what_it_is() -> None:
