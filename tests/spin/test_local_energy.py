@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -231,3 +233,13 @@ def test_the_cpu_allocator_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert out_of_memory(caught.value)
+
+
+def test_sizes_of_tensors_are_added_up_without_the_compiler_of_torch() -> None:
+    """Which would be imported otherwise, for seconds and tens of MiB; a new torch may need another way around it."""
+    code = (
+        "import sys, torch; from pipeline.spin.chunks import Chunks; "
+        "Chunks(None).run('x', 1, lambda begin, size: 1, lambda: torch.ones(3) + 1, 1); "
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
