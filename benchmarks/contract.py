@@ -27,7 +27,7 @@ class Contender:
 
     Attributes:
         name: a row of the table.
-        package: the distribution that it needs.
+        package: the distribution that it needs, and the module of that name, whose memory is not counted.
         build: imports it and constructs everything that is not timed.
     """
 

@@ -27,7 +27,7 @@ class Row:
         parameters, multiply_adds: see :class:`benchmarks.contract.Work`.
         setup: seconds of imports and construction.
         wall, cpu: seconds of each run, the cold one first.
-        peak: bytes that the runs needed on top of what the process held before.
+        peak: bytes that building, compiling and all runs needed on top of what the process held after its imports.
     """
 
     name: str

@@ -110,6 +110,11 @@ class _Sizes(TorchDispatchMode):
         super().__init__()
         self.total = self.largest = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: guarding this mode from torch.compile, which is not used, would import it, 80 MiB and a second or two."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, tuple | list) else (result,):

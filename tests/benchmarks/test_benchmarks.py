@@ -8,9 +8,10 @@ import itertools
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import measure, ours, peer, table
+from benchmarks import measure, ours, peer, table, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, SIZES, case
 from benchmarks.contract import Case, Contender, Work
@@ -102,6 +103,18 @@ def test_ratios_are_those_of_each_round() -> None:
     assert other.warm("wall") == 6.0
     assert other.spread("wall") == 4.5
     assert Row("c", "torch", "", "not installed").ratio(first, "wall") is None
+
+
+def test_memory_of_building_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build() -> Work:
+        np.ones(2**25)  # 256 MiB, given back at once
+        return Work(lambda: None, 0, 0)
+
+    chosen = Case("A title", 1, "items", (Contender("large", "numpy", build),), ())
+    monkeypatch.setattr("benchmarks.cases.case", lambda name, size: chosen)
+    answers = worker._Answers("x", "tiny", 0, 1)
+    answers.build()
+    assert 250 < answers.peak()["bytes"] / table.MIB < 300
 
 
 def test_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +17,6 @@ from pipeline.spin.networks import AutoregressiveWaveFunction
 from pipeline.spin.schema import SpinSystem, SquareHeisenberg, SquareTFIM
 
 KERNEL = 3
-
-
-class Activations(NamedTuple):
-    """Inputs of all convolutions with their padding, and the outputs; every tensor is indexed (B, channel, y, x).
-
-    Attributes:
-        vertical: one a block, two rows of zeros on top, one column on either side; the last lattice row, which
-            nobody sees, is left out.
-        horizontal: one a block, previous horizontal channels and then the shifted vertical ones, two rows of zeros
-            on top and two columns on the left.
-        outputs: (B, 2 or 4, length_y, length_x), see :func:`pipeline.spin.ansatz.conditionals.normalise`.
-    """
-
-    vertical: list[Tensor]
-    horizontal: list[Tensor]
-    outputs: Tensor
 
 
 class PixelCNN(AutoregressiveWaveFunction):
@@ -119,26 +104,32 @@ class PixelCNN(AutoregressiveWaveFunction):
             kernels.append((vertical.weight, vertical.bias, weight, horizontal.bias))
         return kernels
 
-    def activations(self, spins: Tensor) -> Activations:
-        """One forward pass, with everything that was convolved; (B, N) spins ±1."""
+    def layers(self, spins: Tensor) -> Iterator[Tensor]:
+        """One forward pass: what every convolution gives before its ReLU, (B, channel, y, x), from (B, N) spins ±1.
+
+        Vertical and horizontal in turn, block by block. The last lattice row of the vertical ones, which nobody sees,
+        is left out; the last horizontal ones are the outputs, see
+        :func:`pipeline.spin.ansatz.conditionals.normalise`. The ReLU overwrites a tensor before the next one comes.
+        """
         # the channel is the fastest index from here on, which convolutions on a CPU like best
         image = spins.to(self._mask.dtype).reshape(-1, self.length_y, self.length_x, 1).permute(0, 3, 1, 2)
         vertical = horizontal = image
         vertical = vertical[:, :, : max(1, self.length_y - 1)]
-        kept: Activations = Activations([], [], image)
         for block, (v_weight, v_bias, h_weight, h_bias) in enumerate(self.kernels()):
-            kept.vertical.append(functional.pad(vertical, (1, 1, 2, 0)))
-            vertical = functional.conv2d(kept.vertical[-1], v_weight, v_bias).relu_()
+            vertical = functional.conv2d(functional.pad(vertical, (1, 1, 2, 0)), v_weight, v_bias)
+            yield vertical
+            vertical = vertical.relu_()
             shifted = functional.pad(vertical[:, :, : self.length_y - 1], (2, 0, 3, 0))
-            kept.horizontal.append(torch.cat([functional.pad(horizontal, (2, 0, 2, 0)), shifted], 1))
-            horizontal = functional.conv2d(kept.horizontal[-1], h_weight, h_bias)
+            both = torch.cat([functional.pad(horizontal, (2, 0, 2, 0)), shifted], 1)
+            horizontal = functional.conv2d(both, h_weight, h_bias)
+            yield horizontal
             if block < self.depth - 1:
                 horizontal = horizontal.relu_()
-        return kept._replace(outputs=horizontal)
 
     def conditionals(self, spins: Tensor) -> Tensor:
         """log ψ_i(s | s_<i), (B, N) spins ±1 → (B, N, 2) for s = +1, -1; complex with ``phase``."""
-        return normalise(self.activations(spins).outputs.permute(0, 2, 3, 1)).flatten(1, 2)
+        (outputs,) = deque(self.layers(spins), maxlen=1)
+        return normalise(outputs.permute(0, 2, 3, 1)).flatten(1, 2)
 
     def draw(self, uniforms: Tensor) -> Tensor:
         """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.

@@ -1,8 +1,8 @@
-"""Amplitudes of flipped configurations of a PixelCNN: only what a flip can have changed is convolved again.
+"""Amplitudes of flipped configurations of a PixelCNN: only what a flip changes is convolved again.
 
 Flipped sites in a box of the lattice change a box of the outputs of each convolution, which grows from block to block:
-downwards, to both sides in the vertical branch, to the right in the horizontal one. Around that box the activations of
-the configuration itself are used.
+downwards, to both sides in the vertical branch, to the right in the horizontal one. Convolutions are linear, so that
+the change of their outputs is the convolution of the change of their inputs, which vanishes around the box.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 CACHED_VALUES = 2**27
 """Activations of unflipped configurations that are held at once, in numbers."""
 
-Kernels = list[tuple[Tensor, Tensor, Tensor, Tensor]]
+FEW = 4
+"""Output channels up to which a product of matrices is faster: convolutions on a CPU make 16 at once."""
 
 
 class Box(NamedTuple):
@@ -41,6 +42,15 @@ class Box(NamedTuple):
             max(self.bottom, other.bottom),
             min(self.left, other.left),
             max(self.right, other.right),
+        )
+
+    def meet(self, other: Box) -> Box:
+        """What lies in both."""
+        return Box(
+            max(self.top, other.top),
+            min(self.bottom, other.bottom),
+            max(self.left, other.left),
+            min(self.right, other.right),
         )
 
 
@@ -73,13 +83,53 @@ def cone(flips: Box, depth: int, length_y: int, length_x: int) -> Cone:
     return found
 
 
+class _Relu(NamedTuple):
+    """Values a before a ReLU, (B, y, x, channel), as min(a, 0) and min(-a, 0)."""
+
+    low: Tensor
+    high: Tensor
+
+
 class _Base(NamedTuple):
-    """Activations of configurations before any flip, (B, y, x, channel), and log ψ_i of their own spins (B, y, x)."""
+    """Configurations before any flip: spins (B, y, x), all layers, (B, y, x, channel), and log ψ_i (B, y, x)."""
 
     image: Tensor
-    vertical: list[Tensor]
-    horizontal: list[Tensor]
+    vertical: list[_Relu]
+    horizontal: list[_Relu]
+    outputs: Tensor
     chosen: Tensor
+
+
+class _Patch(NamedTuple):
+    """Values (B, y, x, channel) on a box of the lattice, out of which it may reach."""
+
+    values: Tensor
+    top: int
+    left: int
+
+    def box(self) -> Box:
+        _, height, width, _ = self.values.shape
+        return Box(self.top, self.top + height, self.left, self.left + width)
+
+    def on(self, box: Box) -> Tensor:
+        """A view of the part in ``box``."""
+        top, bottom, left, right = box
+        return self.values[:, top - self.top : bottom - self.top, left - self.left : right - self.left]
+
+    def add(self, other: _Patch) -> None:
+        """Add ``other`` where it overlaps."""
+        common = self.box().meet(other.box())
+        self.on(common).add_(other.on(common))
+
+
+class _Kernels(NamedTuple):
+    """Weights of the first vertical convolution; then of each block: of what looks at the outputs of its vertical one,
+    its own horizontal convolution first and the next vertical one behind, and of what looks at horizontal channels.
+    """
+
+    first: Tensor
+    below: list[Tensor]
+    beside: list[Tensor]
 
 
 @torch.inference_mode()
@@ -88,8 +138,8 @@ def connected_log_amplitudes(network: PixelCNN, spins: Tensor, masks: Tensor, wa
     flips = masks.reshape(-1, network.length_y, network.length_x)
     cones = [cone(box, network.depth, network.length_y, network.length_x) if box else None for box in _boxes(flips)]
     signs = torch.where(flips, -1, 1).to(network._mask.dtype)
-    kernels = network.kernels()
-    chunk = max(1, CACHED_VALUES // (3 * network.depth * network.width * spins.shape[1]))
+    kernels = _kernels(network)
+    chunk = max(1, CACHED_VALUES // (4 * network.depth * network.width * spins.shape[1]))
     pieces = []
     for some in torch.arange(len(spins), device=spins.device).split(chunk):
         base = _base(network, spins[_rounded(some)])
@@ -126,50 +176,88 @@ def _boxes(flips: Tensor) -> list[Box | None]:
     return boxes
 
 
+def _kernels(network: PixelCNN) -> _Kernels:
+    kernels = network.kernels()
+    first, below, beside = _channels_last(kernels[0][0]), [], []
+    for block, (vertical, _, horizontal, _) in enumerate(kernels):
+        previous = horizontal.shape[1] - len(vertical)
+        following = [kernel[0] for kernel in kernels[block + 1 : block + 2]]
+        below.append(_channels_last(torch.cat([horizontal[:, previous:], *following])))
+        beside.append(_channels_last(horizontal[:, :previous]))
+    return _Kernels(first, below, beside)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    return weight.contiguous(memory_format=torch.channels_last)
+
+
 def _base(network: PixelCNN, spins: Tensor) -> _Base:
     image = spins.to(network._mask.dtype).reshape(-1, network.length_y, network.length_x)
-    vertical, horizontal, outputs = network.activations(spins)
-    chosen = choose(outputs.permute(0, 2, 3, 1), image)
-    return _Base(image, [v.permute(0, 2, 3, 1) for v in vertical], [h.permute(0, 2, 3, 1) for h in horizontal], chosen)
+    layers, outputs = [], image
+    for values in network.layers(spins):
+        outputs = values.permute(0, 2, 3, 1)
+        layers.append(_Relu(outputs.clamp(max=0), outputs.neg().clamp_(max=0)))
+    return _Base(image, layers[::2], layers[1:-1:2], outputs, choose(outputs, image))
 
 
-def _change(network: PixelCNN, kernels: Kernels, base: _Base, sign: Tensor, plan: Cone, rows: Tensor | None) -> Tensor:
+def _change(network: PixelCNN, kernels: _Kernels, base: _Base, sign: Tensor, plan: Cone, rows: Tensor | None) -> Tensor:
     """log ψ of flipped configurations minus that before; of all those of ``base`` or of ``rows`` (b,) of them."""
-    image = (base.image if rows is None else base.image[rows]) * sign
-    above = below = plan.flips
-    horizontal = image[:, below.top : below.bottom, below.left : below.right, None]
-    vertical = horizontal[:, : network.length_y - 1 - above.top]
-    for block, (v_weight, v_bias, h_weight, h_bias) in enumerate(kernels):
-        box, c = plan.vertical[block], horizontal.shape[-1]
-        if box.bottom > box.top:
-            window = _window(base.vertical[block], box, rows)
-            _paste(window, vertical, above.top - box.top + 2, above.left - box.left + 1)
-            vertical, above = _convolve(window, v_weight, v_bias).relu_(), box
-        box = plan.horizontal[block]
-        window = _window(base.horizontal[block], box, rows)
-        _paste(window[..., :c], horizontal, below.top - box.top + 2, below.left - box.left + 2)
-        if plan.vertical[block].bottom > plan.vertical[block].top:
-            # shifted down by one row
-            _paste(window[..., c:], vertical, above.top - box.top + 3, above.left - box.left + 2)
-        horizontal, below = _convolve(window, h_weight, h_bias), box
-        if block < network.depth - 1:
-            horizontal = horizontal.relu_()
-    part = (slice(None), slice(below.top, below.bottom), slice(below.left, below.right))
-    before = base.chosen[part] if rows is None else base.chosen[part][rows]
-    return (choose(horizontal, image[part]) - before).sum((1, 2))
+    flips = (_part(base.image, plan.flips, rows) * (_part(sign[None], plan.flips, None) - 1))[..., None]
+    horizontal, vertical = _Patch(flips, plan.flips.top, plan.flips.left), None
+    if plan.flips.top < network.length_y - 1:
+        above = horizontal._replace(values=flips[:, : network.length_y - 1 - plan.flips.top])
+        vertical = _convolve(above, kernels.first, 0, -1)
+    for block in range(network.depth):
+        last, box = block == network.depth - 1, plan.horizontal[block]
+        before = _part(base.outputs if last else base.horizontal[block].low, box, rows)
+        values = _Patch(before.clone() if rows is None else before, box.top, box.left)
+        values.add(_convolve(horizontal, kernels.beside[block], 0, 0))
+        if vertical is not None:
+            change = _through_relu(vertical.on(plan.vertical[block]), base.vertical[block], plan.vertical[block], rows)
+            # where the horizontal branch sees it, shifted down by one row; the next vertical one is not shifted, and
+            # looks a column further to the right
+            both = _convolve(change, kernels.below[block], 1, 0)
+            channels = values.values.shape[-1]
+            values.add(both._replace(values=both.values[..., :channels]))
+            vertical = _Patch(both.values[..., channels:], both.top - 1, both.left - 1)
+        horizontal = values
+        if not last:
+            torch.maximum(values.values, _part(base.horizontal[block].high, box, rows), out=values.values)
+    after = choose(horizontal.values, _part(base.image * sign, box, rows))
+    return (after - _part(base.chosen, box, rows)).sum((1, 2))
 
 
-def _window(activations: Tensor, box: Box, rows: Tensor | None) -> Tensor:
-    """A copy of what a convolution needs for the outputs in ``box``; both paddings put output y at rows y..y+2."""
-    window = activations[:, box.top : box.bottom + 2, box.left : box.right + 2]
-    return window.clone(memory_format=torch.contiguous_format) if rows is None else window.index_select(0, rows)
+def _part(values: Tensor, box: Box, rows: Tensor | None) -> Tensor:
+    """The part of ``values`` (B, y, x, ...) in ``box``: a view, or a copy for ``rows`` (b,) of them."""
+    part = values[:, box.top : box.bottom, box.left : box.right]
+    return part if rows is None else part.index_select(0, rows)
 
 
-def _paste(window: Tensor, values: Tensor, y: int, x: int) -> None:
-    """Write ``values`` (B, h, w, channel) into ``window`` from row ``y`` and column ``x`` on."""
-    window[:, y : y + values.shape[1], x : x + values.shape[2]] = values
+def _through_relu(change: Tensor, before: _Relu, box: Box, rows: Tensor | None) -> _Patch:
+    """max(a + change, 0) - max(a, 0) = max(change + min(a, 0), min(-a, 0)), in ``box``; ``change`` is overwritten."""
+    change += _part(before.low, box, rows)
+    return _Patch(torch.maximum(change, _part(before.high, box, rows)), box.top, box.left)
 
 
-def _convolve(window: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Valid convolution, channels last in and out."""
-    return functional.conv2d(window.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+def _convolve(change: _Patch, weight: Tensor, down: int, right: int) -> _Patch:
+    """All outputs that look at ``change``; the first of them is ``down`` and ``right`` of its own first value."""
+    values, size = change.values, weight.shape[-1]
+    top, left = change.top + down, change.left + right
+    if len(weight) > FEW:
+        outputs = functional.conv2d(values.permute(0, 3, 1, 2), weight, padding=size - 1).permute(0, 2, 3, 1)
+        return _Patch(outputs, top, left)
+    batch, height, width, channels = values.shape
+    taps = weight.permute(0, 2, 3, 1).reshape(-1, channels) @ values.reshape(-1, channels).T
+    taps = taps.reshape(len(weight), size, size, batch, height, width)
+    outputs = taps.new_zeros(len(weight), batch, height + size - 1, width + size - 1)
+    for y in range(size):
+        for x in range(size):
+            # output y looks with tap t at input y - (size - 1) + t
+            to = (
+                slice(None),
+                slice(None),
+                slice(size - 1 - y, size - 1 - y + height),
+                slice(size - 1 - x, size - 1 - x + width),
+            )
+            outputs[to] += taps[:, y, x]
+    return _Patch(outputs.permute(1, 2, 3, 0), top, left)

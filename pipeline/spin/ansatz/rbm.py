@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from pipeline.spin.networks import WaveFunction
 from pipeline.spin.schema import RBMConfig, SpinSystem
 
+GATHERED_VALUES = 2**17
+"""Weights that a walk gathers at once: less calls of one at a time, more falls out of a CPU's caches."""
+
 
 class RBM(WaveFunction):
     """log ψ(x) = a·x + Σ_j log 2cosh(b_j + W_j·x).
@@ -49,30 +52,44 @@ class RBM(WaveFunction):
 
         Keeps φ = 2(b + Wx), of which a flip changes one column of W; its rounding errors add up over the S proposals.
         """
-        x, one = spins.to(self.visible_bias.dtype), torch.ones_like(self.visible_bias[0])
-        phi, columns, minus_two = 2.0 * self.dense(x), -4.0 * self.dense.weight.T.contiguous(), -2.0 * one
-        visible, half = -2.0 * self.visible_bias[sites], 0.5 * one
-        log_psi, accepted = _sum_log_2cosh(phi.clone(), half, one), []
-        for site, bias, threshold in zip(
-            sites.unbind(), visible.unbind(), thresholds.to(x.dtype).unbind(), strict=True
-        ):
-            here = x.gather(1, site[:, None])
-            column = columns.index_select(0, site)
-            there = _sum_log_2cosh(torch.addcmul(phi, column, here), half, one)
-            accept = threshold < torch.addcmul(there - log_psi, bias, here[:, 0])
-            moved = here.mul_(accept[:, None])
-            phi.addcmul_(column, moved)
-            x.scatter_add_(1, site[:, None], moved * minus_two)
-            log_psi = torch.where(accept, there, log_psi)
-            accepted.append(accept)
-        return x.to(torch.int8), torch.stack(accepted)
+        x = spins.to(self.visible_bias.dtype)
+        minus_two, phi = -2.0 * x.new_ones(()), 2.0 * self.dense(x)
+        flips, visible = -4.0 * self.dense.weight.T.contiguous(), -2.0 * self.visible_bias[sites][..., None]
+        hidden = _HiddenLayer(self.dense.weight)
+        value, accepted = hidden(phi.clone()), []
+        # one column a chain, so that nothing has to be reshaped in the loop, where every operation counts
+        indices, limits = sites[..., None], thresholds.to(x.dtype)[..., None]
+        steps = max(1, GATHERED_VALUES // phi.numel())
+        for some, biases, lowest in zip(indices.split(steps), visible.split(steps), limits.split(steps), strict=True):
+            columns = flips.index_select(0, some.flatten()).view(len(some), *phi.shape)
+            for index, column, bias, limit in zip(
+                some.unbind(), columns.unbind(), biases.unbind(), lowest.unbind(), strict=True
+            ):
+                here = x.gather(1, index)
+                there = hidden(torch.addcmul(phi, column, here))
+                accept = torch.addcmul(there - value, bias, here).gt_(limit)
+                value.lerp_(there, accept)
+                phi.addcmul_(column, here.mul_(accept))
+                x.scatter_add_(1, index, here.mul_(minus_two))
+                accepted.append(accept)
+        return x.to(torch.int8), torch.cat(accepted, 1).T > 0
 
 
-def _sum_log_2cosh(phi: Tensor, half: Tensor, one: Tensor) -> Tensor:
-    """Σ_j log 2cosh(φ_j/2) = Σ_j |φ_j|/2 + log(1 + exp(-|φ_j|)), in place; numbers as tensors, which cost least."""
-    phi.abs_()
-    linear = phi.sum(-1)
-    return torch.addcmul(phi.neg_().exp_().add_(one).log_().sum(-1), linear, half)
+class _HiddenLayer:
+    """Σ_j log 2cosh(φ_j/2) = Σ_j |φ_j|/2 + log(1 + exp(-|φ_j|)), (C, H) → (C, 1); overwrites φ.
+
+    Sums are products with vectors, and numbers are tensors: on a CPU that costs least.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._ones = weight.new_ones(len(weight), 1)
+        self._minus_half, self._one = -0.5 * self._ones, weight.new_ones(())
+        self._minus_one = -self._one
+
+    def __call__(self, phi: Tensor) -> Tensor:
+        phi.copysign_(self._minus_one)
+        linear = phi.mm(self._minus_half)
+        return linear.addmm_(phi.exp_().add_(self._one).log_(), self._ones)
 
 
 def _parameters(config: RBMConfig, n_sites: int) -> tuple[nn.Parameter, nn.Linear]:

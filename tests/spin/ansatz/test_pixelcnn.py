@@ -101,13 +101,17 @@ def test_cones_hold_all_changes_and_no_empty_margin(flips: Box) -> None:
     spins[1:] = torch.from_numpy(np.random.default_rng(0).choice([-1, 1], (7, 56)))
     flipped = spins.clone().reshape(8, 7, 8)
     flipped[:, flips.top : flips.bottom, flips.left : flips.right] *= -1
-    before, after = network.activations(spins), network.activations(flipped.flatten(1))
+    before, after = ([layer.clone() for layer in network.layers(s)] for s in (spins, flipped.flatten(1)))
     found = cone(flips, 3, 7, 8)
-    for block in range(1, 3):
-        change = (before.horizontal[block] - after.horizontal[block])[:, :8, 2:, 2:].abs().amax((0, 1)) > 0
-        ys, xs = (torch.nonzero(change.any(axis)).flatten() for axis in (1, 0))
-        changed = Box(int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1)
-        assert found.horizontal[block - 1] == changed.join(flips)
+    for block in range(3):
+        for branch, boxes in ((0, found.vertical), (1, found.horizontal)):
+            change = (before[2 * block + branch] - after[2 * block + branch]).abs().amax((0, 1)) > 0
+            ys, xs = (torch.nonzero(change.any(axis)).flatten().tolist() for axis in (1, 0))
+            if not ys:
+                assert boxes[block].top >= boxes[block].bottom
+                continue
+            changed = Box(ys[0], ys[-1] + 1, xs[0], xs[-1] + 1)
+            assert boxes[block] == changed.join(flips) if branch else changed
 
 
 def test_draw_frequencies() -> None:
@@ -137,7 +141,8 @@ def test_initial_state() -> None:
     network: Any = build_ansatz(config, lattice(6, 6), 3)
     spins = torch.from_numpy(np.random.default_rng(1).choice([-1, 1], (100, 36)))
     with torch.no_grad():
-        power = network.activations(spins).horizontal[-1][:, :32, 2:, 2:].square().mean((0, 1))
+        *_, layer, _, _ = (layer.clone() for layer in network.layers(spins))
+        power = layer.relu().square().mean((0, 1))
         log_psi = network.log_amplitude(spins)
     assert power[0, 0] == 0  # nothing lies before the first site, and biases vanish
     assert 0.005 < power.flatten()[1:].min() < power.max() < 50
