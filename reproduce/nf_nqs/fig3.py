@@ -14,7 +14,8 @@ POINTS = tuple(Point(n, n // 2, strength, strength) for n in SIZES for strength 
 
 def cells(scale: str) -> list[Cell]:
     """Every scale has all points."""
-    return small_chains.all_cells(POINTS, scale)
+    del scale
+    return small_chains.all_cells(POINTS)
 
 
 def render(table: Table) -> Rendering:

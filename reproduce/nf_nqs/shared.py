@@ -20,8 +20,6 @@ SETTINGS = {
     "annealed-ar": "nf_nqs_annealed",
 }
 """Their files of ``conf/paper``."""
-OTHERS_AT = ("smoke", "gpu", "paper")
-"""Scales that run the methods beside NQS+NF; on a laptop each would add minutes to an artefact, and is ``not-run``."""
 LIGHT = {"mps": ("D", 0.05), "dense-ar": ("^", 0.07), "cnn-ar": ("v", 0.09), "annealed-ar": ("*", 0.11)}
 """Marker, and shift along x, of the methods that figures show in pale."""
 HEADER = (
@@ -75,10 +73,9 @@ def other_cells(row: str, physics: tuple[str, ...], sizes: tuple[str, ...] = ())
     return made
 
 
-def row_cells(row: str, physics: tuple[str, ...], scale: str) -> list[Cell]:
-    """The methods of a scale and the reference of one row."""
-    others = other_cells(row, physics) if scale in OTHERS_AT else []
-    return [flow_cell(row, physics), *others, reference_cell(row, physics)]
+def row_cells(row: str, physics: tuple[str, ...]) -> list[Cell]:
+    """All methods and the reference of one row."""
+    return [flow_cell(row, physics), *other_cells(row, physics), reference_cell(row, physics)]
 
 
 def reference_cell(row: str, physics: tuple[str, ...]) -> Cell:

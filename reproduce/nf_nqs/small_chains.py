@@ -31,20 +31,19 @@ class Point:
     def row(self) -> str:
         return f"N{self.n}-L{self.length}-V{self.strength:g}"
 
-    def cells(self, scale: str) -> list[Cell]:
-        """NQS+NF, the methods beside it at scales that run them, and exact diagonalisation as in the paper."""
+    def cells(self) -> list[Cell]:
+        """NQS+NF, the methods beside it, and exact diagonalisation as in the paper."""
         physics = (f"system.n_sites={self.n}", f"system.range={self.length}", f"system.coupling={self.strength}")
         sizes = (f"train.method.draws={SUBSPACE_SIZE_AT_10}", f"infer.draws={SUBSPACE_SIZE_AT_10}")
         samples = (f"train.sampler.samples={SUBSPACE_SIZE_AT_10}",)
         flow = shared.flow_cell(self.row, physics + (sizes if self.n == 10 else ()))
         others = shared.other_cells(self.row, physics, samples if self.n == 10 else ())
-        others = others if scale in shared.OTHERS_AT else []
         return [flow, *others, shared.reference_cell(self.row, (*physics, "baseline=quspin"))]
 
 
-def all_cells(points: Sequence[Point], scale: str) -> list[Cell]:
+def all_cells(points: Sequence[Point]) -> list[Cell]:
     """Large systems first, references last."""
-    made = [cell for point in sorted(points, key=lambda p: -p.n) for cell in point.cells(scale)]
+    made = [cell for point in sorted(points, key=lambda p: -p.n) for cell in point.cells()]
     return sorted(made, key=lambda cell: cell.method == "reference")
 
 
