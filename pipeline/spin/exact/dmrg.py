@@ -17,7 +17,8 @@ from pipeline.base import checks
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.errors import ConfigError
 from pipeline.base.result import Curve, Estimate, Result
-from pipeline.spin.exact.symmetries import conserves_spin_flip, is_stoquastic
+from pipeline.spin.exact.symmetries import conserves_spin_flip, conserves_total_spin, is_stoquastic
+from pipeline.spin.exact.unfrustrated import sublattices
 from pipeline.spin.schema import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 
@@ -42,7 +43,8 @@ class DMRG:
     """Two-site DMRG on an open matrix-product state; bonds round the ring are long-range couplings of its MPO.
 
     The bond dimension grows through ``bond_dimensions``, each starting from the state before, and stops early once the
-    energy no longer changes. Where H commutes with Π σx the parity is conserved exactly, so that the symmetry-broken
+    energy no longer changes. Where H commutes with all rotations of the spins, Σ σz is conserved exactly and the series
+    starts from a Néel state. Else, where H commutes with Π σx, that parity is conserved, so that the symmetry-broken
     product states, in which a DMRG of a ferromagnet gets stuck, are not in the space.
 
     Attributes:
@@ -142,9 +144,10 @@ class DMRG:
 
 
 def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
-    """TeNPy ``MPOModel`` of ``terms`` in the rotated basis, sites as numbered, parity conserved if it is.
+    """TeNPy ``MPOModel`` of ``terms``, sites as numbered, with Σ σz conserved if all of the spin is, or the parity.
 
-    A folded order (0, N-1, 1, ...) was measured to bring nothing: it cuts a ring at two places as well.
+    The basis is the rotated one unless Σ σz is conserved. A folded order (0, N-1, 1, ...) was measured to bring
+    nothing: it cuts a ring at two places as well.
     """
     from tenpy.models.lattice import Chain
     from tenpy.models.model import MPOModel
@@ -152,31 +155,69 @@ def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
     from tenpy.networks.site import SpinHalfSite
     from tenpy.networks.terms import TermList
 
-    operators, strengths = [], []
-    for term in terms:
-        # TeNPy wants increasing sites inside a term; Pauli matrices of different sites commute.
-        placed = sorted(zip(term.sites, term.paulis, strict=True))
-        operators.append([(ROTATED[pauli][0], place) for place, pauli in placed])
-        strengths.append(term.coefficient * float(np.prod([ROTATED[pauli][1] for pauli in term.paulis])))
-    site = SpinHalfSite(conserve="parity" if conserves_spin_flip(terms) else None)
+    if conserves_total_spin(terms):
+        (operators, strengths), site = _ladder_operators(terms), SpinHalfSite(conserve="Sz")
+    else:
+        operators, strengths = _rotated(terms)
+        site = SpinHalfSite(conserve="parity" if conserves_spin_flip(terms) else None)
     lattice = Chain(size, site, bc="open", bc_MPS="finite")
     term_list = TermList(operators, strengths)
     graph = MPOGraph.from_term_list(term_list, lattice.mps_sites(), "finite", unit_cell_width=size)
     return MPOModel(lattice, graph.build_MPO())
 
 
-def initial_states(terms: Sequence[PauliTerm], size: int) -> list[list[str]]:
-    """Product states to start from, one per parity sector that may hold the ground state (rotated basis: up = +x).
+_Operators = tuple[list[list[tuple[str, int]]], list[float]]
 
-    A stoquastic H that conserves Π σx has a ground state in the even sector: all spins along +x. Otherwise nothing is
-    known and both sectors are searched from alternating states, which no ferromagnet or antiferromagnet has as an
-    eigenstate.
+
+def _rotated(terms: Sequence[PauliTerm]) -> _Operators:
+    """Operators of each term with their sites, and its strength, in the rotated basis."""
+    operators, strengths = [], []
+    for term in terms:
+        # TeNPy wants increasing sites inside a term; Pauli matrices of different sites commute.
+        placed = sorted(zip(term.sites, term.paulis, strict=True))
+        operators.append([(ROTATED[pauli][0], place) for place, pauli in placed])
+        strengths.append(term.coefficient * float(np.prod([ROTATED[pauli][1] for pauli in term.paulis])))
+    return operators, strengths
+
+
+def _ladder_operators(terms: Sequence[PauliTerm]) -> _Operators:
+    """J σ_i·σ_j = J (σz σz + 2 S+ S- + 2 S- S+), each with its sites in increasing order."""
+    operators, strengths = [], []
+    for term in terms:
+        i, j = sorted(term.sites)
+        if term.paulis[0] == "z":
+            operators.append([("Sigmaz", i), ("Sigmaz", j)])
+            strengths.append(term.coefficient)
+        elif term.paulis[0] == "x":  # the string of σy has the same coefficient
+            operators += [[("Sp", i), ("Sm", j)], [("Sm", i), ("Sp", j)]]
+            strengths += 2 * [2.0 * term.coefficient]
+    return operators, strengths
+
+
+def initial_states(terms: Sequence[PauliTerm], size: int) -> list[list[str]]:
+    """Product states to start from, one per sector that may hold the ground state (rotated basis: up = +x).
+
+    With total spin: one state with Σ σz = 0 or 1, as a member of every multiplet has it, and opposite spins across the
+    strongest antiferromagnetic bonds where that is possible. A stoquastic H that conserves Π σx has a ground state in
+    the even sector: all spins along +x. Otherwise nothing is known and both sectors are searched from alternating
+    states, which no ferromagnet or antiferromagnet has as an eigenstate.
     """
+    if conserves_total_spin(terms):
+        return [_neel(terms, size)]
     if is_stoquastic(terms) and conserves_spin_flip(terms):
         return [["up"] * size]
     alternating = ["up", "down"] * (size // 2) + ["up"] * (size % 2)
     other = ["up", "up", *alternating[2:]]
     return [alternating, other]
+
+
+def _neel(terms: Sequence[PauliTerm], size: int) -> list[str]:
+    strongest = max(term.coefficient for term in terms)
+    bonds = [(term.sites[0], term.sites[1]) for term in terms if term.coefficient == strongest > 0]
+    signs = np.array(sublattices(size, bonds) or [(-1) ** site for site in range(size)])
+    surplus = int(signs.sum() - size % 2) // 2
+    signs[np.flatnonzero(signs == np.sign(surplus))[: abs(surplus)]] *= -1
+    return ["up" if sign > 0 else "down" for sign in signs]
 
 
 def extrapolate(points: Sequence[Point]) -> tuple[float, float]:

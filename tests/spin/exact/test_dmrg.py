@@ -9,9 +9,9 @@ from pipeline.base.errors import ConfigError
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG, Point, build_model, extrapolate, initial_states
 from pipeline.spin.exact.free_fermions import FreeFermions
-from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareTFIM
+from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm
-from tests.spin.dense import ising, lowest, ring, square
+from tests.spin.dense import heisenberg, ising, lowest, ring, square, square_heisenberg
 
 
 def dmrg(*bond_dimensions: int, tolerance: float = 1e-11, max_sweeps: int = 20) -> DMRG:
@@ -94,12 +94,34 @@ def test_disordered_terms_agree_with_dense() -> None:
 def test_heisenberg_ring_and_longitudinal_field() -> None:
     """σy and a broken parity: the antiferromagnetic ring of 4 (E = -8), then in a field along z (free spins: -N h)."""
     ring_bonds = [(0, 1), (1, 2), (2, 3), (0, 3)]
-    heisenberg = [PauliTerm(1.0, pauli, bond) for bond in ring_bonds for pauli in ("xx", "yy", "zz")]
-    energies = [dmrg()._series(heisenberg, 4, state)[-1].energy for state in initial_states(heisenberg, 4)]
+    terms = [PauliTerm(1.0, pauli, bond) for bond in ring_bonds for pauli in ("xx", "yy", "zz")]
+    energies = [dmrg()._series(terms, 4, state)[-1].energy for state in initial_states(terms, 4)]
     assert min(energies) == pytest.approx(-8.0, abs=1e-9)
+    (start,) = initial_states(terms, 4)
+    assert start in (["up", "down"] * 2, ["down", "up"] * 2)
     field = [PauliTerm(-0.5, "z", (site,)) for site in range(4)]
     energies = [dmrg()._series(field, 4, state)[-1].energy for state in initial_states(field, 4)]
     assert min(energies) == pytest.approx(-2.0, abs=1e-9)
+
+
+def test_total_spin_starts_in_a_sector_of_every_multiplet() -> None:
+    """A star of antiferromagnetic bonds has one spin against many; its start still has Σ σz = 0 or 1."""
+    for size in (4, 5, 6):
+        star = [PauliTerm(1.0, pauli, (0, site)) for site in range(1, size) for pauli in ("xx", "yy", "zz")]
+        (start,) = initial_states(star, size)
+        assert start.count("up") - start.count("down") == size % 2
+        bonds = [(0, site) for site in range(1, size)]
+        assert dmrg()._series(star, size, start)[-1].energy == pytest.approx(
+            lowest(heisenberg(size, dict.fromkeys(bonds, 1.0))), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("couplings", [(1.0, 0.0), (1.0, 0.5), (-1.0, 0.0), (0.3, 1.0)])
+def test_open_lattice_with_total_spin_agrees_with_dense(couplings: tuple[float, float]) -> None:
+    """2 × 4 with both couplings: antiferromagnets, frustrated or not, and a ferromagnet."""
+    system = SquareHeisenberg(length_x=4, length_y=2, periodic=False, j1=couplings[0], j2=couplings[1])
+    matrix = square_heisenberg(4, 2, False, *couplings)
+    assert dmrg(16, 32).run(system).estimate("energy").value == pytest.approx(lowest(matrix), abs=1e-9)
 
 
 def test_all_to_all_thirty_leaves_the_product_state() -> None:
