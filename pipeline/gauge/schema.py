@@ -12,9 +12,14 @@ from pipeline.base import checks
 
 @dataclass
 class GaugeSystem:
-    """Base of all lattice gauge theories; ``version`` enters the keys of everything computed for the system."""
+    """Base of all lattice gauge theories; ``version`` enters the keys of everything computed for the system.
+
+    Attributes:
+        group: name of the gauge group, ``u1`` or ``su3``.
+    """
 
     version: ClassVar[int] = 1
+    group: ClassVar[str]
 
     @property
     def size(self) -> int:
@@ -36,6 +41,8 @@ class U1PureGauge(GaugeSystem):
     Raises:
         ConfigError: a value out of range; names ``system.length`` or ``system.beta``.
     """
+
+    group: ClassVar[str] = "u1"
 
     kind: str = "u1_pure_gauge"
     length: int = MISSING
