@@ -207,6 +207,10 @@ class HMC:
         """
         return ensemble.summarise(records, self.trajectories_per_measurement)
 
+    def ensemble(self, records: Sequence[Record]) -> dict[str, Any]:
+        """Observables, and links if kept, of every configuration; see :func:`pipeline.gauge.ensemble.kept`."""
+        return ensemble.kept(records)
+
     def _advance(self, state: HMCState, generator: torch.Generator) -> Trajectory:
         from pipeline.gauge import integrator, theory
         from pipeline.gauge.group import group_of
