@@ -19,7 +19,7 @@ from pipeline.base.result import Result
 from pipeline.gauge import ensemble
 from pipeline.gauge.hmc_cost import memory_bytes, trajectory_seconds
 from pipeline.gauge.hmc_state import HMCState
-from pipeline.gauge.schema import GaugeSystem, WilsonFermions
+from pipeline.gauge.schema import GaugeSystem, TwoFlavours
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +130,7 @@ class HMC:
         """None for a gauge theory that the settings fit; otherwise why not and what would be needed."""
         if not isinstance(system, GaugeSystem):
             return f"HMC needs an action and a force, which exist for gauge theories, not for {type(system).__name__}"
-        if isinstance(system, WilsonFermions) and self.fermions.even_odd and system.length % 2:
+        if isinstance(system, TwoFlavours) and self.fermions.even_odd and system.length % 2:
             return (
                 f"even/odd preconditioning needs an even system.length, not {system.length} "
                 "(or baseline.hmc.fermions.even_odd=false)"

@@ -93,14 +93,17 @@ class Reweighting:
 
     def measure(self, state: ReweightingState, k: int) -> Record:
         """Batch ``k``: ``log_weight``, ``plaquette`` and ``topological_charge`` float64, (configurations,)."""
-        from pipeline.gauge import determinants, pure_u1, u1
-        from pipeline.gauge.group import U1Group
+        from pipeline.gauge import pure_u1, u1
+        from pipeline.gauge.determinants import log_det
+        from pipeline.gauge.fermions import WilsonFermions
+        from pipeline.gauge.group import U1
 
         system = state.system
         generator = rng.numpy_generator(self.seed, "baseline.reweighting", k)
         links = pure_u1.draw_links(self.configurations, system.length, system.beta, generator)
+        fermions = WilsonFermions(U1, system.kappa, even_odd=system.length % 2 == 0)
         return {
-            "log_weight": system.n_flavours * determinants.log_abs_det(links, system.kappa, U1Group()).numpy(),
+            "log_weight": system.n_flavours * log_det(fermions.matrix(links))[1].numpy(),
             "plaquette": u1.mean_plaquette(links).numpy(),
             "topological_charge": u1.topological_charge(links).round().numpy(),
             "volume": system.size,

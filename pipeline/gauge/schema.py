@@ -78,7 +78,7 @@ class SU3PureGauge(PureGauge):
 
 
 @dataclass
-class WilsonFermions(GaugeSystem):
+class TwoFlavours(GaugeSystem):
     """Gauge fields with two degenerate flavours of Wilson fermions, antiperiodic in time: e^{-S} det(D D†) (Eq. 9).
 
     Attributes:
@@ -96,8 +96,8 @@ class WilsonFermions(GaugeSystem):
 
 
 @dataclass
-class Schwinger(WilsonFermions):
-    """The Schwinger model, U(1) with two flavours; see :class:`WilsonFermions`."""
+class Schwinger(TwoFlavours):
+    """The Schwinger model, U(1) with two flavours; see :class:`TwoFlavours`."""
 
     group: ClassVar[str] = "u1"
 
@@ -109,8 +109,8 @@ class Schwinger(WilsonFermions):
 
 
 @dataclass
-class SU3TwoD(WilsonFermions):
-    """SU(3) in two dimensions with two flavours; see :class:`WilsonFermions`."""
+class SU3TwoD(TwoFlavours):
+    """SU(3) in two dimensions with two flavours; see :class:`TwoFlavours`."""
 
     group: ClassVar[str] = "su3"
 
