@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,15 @@ class Action(Protocol):
 
     def force(self, links: Tensor) -> Tensor:
         """F_a = -∂S/∂ω_a under U -> exp(i ω_a T_a) U, the rate of change of the momenta and in their shape."""
+        ...
+
+
+@runtime_checkable
+class RefreshedAction(Action, Protocol):
+    """An action with auxiliary fields that are drawn afresh for every trajectory."""
+
+    def refresh(self, links: Tensor, generator: torch.Generator) -> None:
+        """Draw the fields from e^{-S} at these links; they stay while the links move."""
         ...
 
 
@@ -98,6 +107,12 @@ class SumOfActions:
     """
 
     terms: tuple[Action, ...]
+
+    def refresh(self, links: Tensor, generator: torch.Generator) -> None:
+        """Refresh the terms that have fields of their own, in their order."""
+        for term in self.terms:
+            if isinstance(term, RefreshedAction):
+                term.refresh(links, generator)
 
     def value(self, links: Tensor) -> Tensor:
         """Sum of the values, (batch,)."""

@@ -1,0 +1,152 @@
+"""Nearest-neighbour hopping of two-component lattice fermions: the part of the Wilson-Dirac operator that costs time.
+
+(H ψ)(y) = Σ_μ [(1 - s σ_μ) U_μ(y) ψ(y+μ) + (1 + s σ_μ) U_μ†(y-μ) ψ(y-μ)], σ_0 = σ_x, σ_1 = σ_y, s = ±1.
+
+Fields are complex, (batch, k, sites, 2, N): configuration, any number of fields on it, site, spin, colour. Links are
+(batch, 2, V, N, N), on all sites x = L x_0 + x_1, boundary signs included. As 1 ∓ s σ_μ has rank one, a single spin
+component is transported: (1 - s σ_μ)(a, b) = (h, -s c* h) with h = a - s c b and c = (σ_μ)_01, that is 1 and -i.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SPIN_PHASES = (1.0, -1.0j)
+"""c = (σ_μ)_01."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Where the fields that hop to T target sites come from; all int64.
+
+    Attributes:
+        sites: (T,), lattice site of each target: its forward links.
+        forward, backward: (2, T), positions of x + μ and x - μ among the sources.
+        behind: (2, T), lattice site of x - μ: its links lead back to the target.
+    """
+
+    sites: Tensor
+    forward: Tensor
+    backward: Tensor
+    behind: Tensor
+
+
+def _neighbours(length: int, targets: Tensor, sources: Tensor, device: torch.device) -> Neighbours:
+    """Tables for lists of lattice sites; all neighbours of the targets must be among the sources."""
+    position = torch.full((length**2,), -1)
+    position[sources] = torch.arange(len(sources))
+    x_0, x_1 = targets // length, targets % length
+    ahead = torch.stack([(x_0 + 1) % length * length + x_1, x_0 * length + (x_1 + 1) % length])
+    behind = torch.stack([(x_0 - 1) % length * length + x_1, x_0 * length + (x_1 - 1) % length])
+    tables = (targets, position[ahead], position[behind], behind)
+    return Neighbours(*(table.contiguous().to(device) for table in tables))
+
+
+@functools.cache
+def all_sites(length: int, device: torch.device) -> Neighbours:
+    """Every site is target and source."""
+    everywhere = torch.arange(length**2)
+    return _neighbours(length, everywhere, everywhere, device)
+
+
+def parity_sites(length: int) -> tuple[Tensor, Tensor]:
+    """Lattice sites with even and with odd x_0 + x_1, in rising order, (V/2,) each, int64.
+
+    Raises:
+        ValueError: ``length`` is odd, where the two kinds have neighbours of their own kind across the boundary.
+    """
+    if length % 2:
+        raise ValueError(f"even/odd preconditioning needs an even lattice length, not {length}")
+    site = torch.arange(length**2)
+    odd = (site // length + site % length) % 2 == 1
+    return site[~odd], site[odd]
+
+
+@functools.cache
+def even_odd(length: int, device: torch.device) -> tuple[Neighbours, Neighbours]:
+    """Hops to even sites from odd ones, and to odd sites from even ones.
+
+    Raises:
+        ValueError: ``length`` is odd.
+    """
+    even, odd = parity_sites(length)
+    return _neighbours(length, even, odd, device), _neighbours(length, odd, even, device)
+
+
+def compiled(field: Tensor) -> bool:
+    """Whether loops compiled by numba do the work, several times faster than torch: on a CPU that has numba."""
+    return field.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+
+
+def hop(
+    field: Tensor, links: Tensor, there: Neighbours, back: Neighbours, sign: float, factor: float, base: Tensor | None
+) -> Tensor:
+    """base + factor · H ψ on the targets of ``there``; differentiable once in field, links and base.
+
+    Args:
+        field: ψ on the sources, (batch, k, sources, 2, N), complex.
+        links: (batch, 2, V, N, N), of the same dtype.
+        there: hops to the targets; back: hops from them to the sources, for gradients (H† is H with -s, hopping back).
+        sign: s; -1 for the adjoint.
+        factor: real.
+        base: on the targets, (batch, k, targets, 2, N); None for zero.
+    """
+    if not compiled(field):
+        return _hop(field, links, there, sign, factor, base)
+    result: Tensor = _CompiledHop.apply(field, links, there, back, sign, factor, base)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _hop(field: Tensor, links: Tensor, there: Neighbours, sign: float, factor: float, base: Tensor | None) -> Tensor:
+    """In plain torch, for any device."""
+    a, b = field.unbind(dim=-2)
+    upper, lower = torch.zeros_like(a[:, :, :1]), torch.zeros_like(a[:, :, :1])
+    for mu, c in enumerate(SPIN_PHASES):
+        ahead = links[:, None, mu, there.sites]
+        behind = links[:, None, mu, there.behind[mu]].mH
+        forward = (ahead * (a - sign * c * b)[:, :, there.forward[mu], None, :]).sum(dim=-1)
+        backward = (behind * (a + sign * c * b)[:, :, there.backward[mu], None, :]).sum(dim=-1)
+        upper = upper + (forward + backward)
+        lower = lower + (sign * c.conjugate()) * (backward - forward)
+    result = factor * torch.stack([upper, lower], dim=-2)
+    return result if base is None else base + result
+
+
+class _CompiledHop(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        field: Tensor,
+        links: Tensor,
+        there: Neighbours,
+        back: Neighbours,
+        sign: float,
+        factor: float,
+        base: Tensor | None,
+    ) -> Tensor:
+        from pipeline.gauge import hopping_loops
+
+        ctx.save_for_backward(field, links)
+        ctx.settings = there, back, sign, factor
+        return hopping_loops.hop(field.detach(), links.detach(), there, sign, factor, base)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        from pipeline.gauge import hopping_loops
+
+        field, links = ctx.saved_tensors
+        there, back, sign, factor = ctx.settings
+        (gradient,) = gradients
+        of_field = of_links = None
+        if ctx.needs_input_grad[0]:
+            of_field = hopping_loops.hop(gradient, links, back, -sign, factor, None)
+        if ctx.needs_input_grad[1]:
+            of_links = hopping_loops.link_gradient(gradient, field, links, there, sign, factor)
+        return of_field, of_links, None, None, None, None, gradient if ctx.needs_input_grad[6] else None
