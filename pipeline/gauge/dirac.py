@@ -5,8 +5,8 @@ D ψ(y) = ψ(y) - κ Σ_μ [(1 - σ_μ) U_μ(y) ψ(y+μ) + (1 + σ_μ) U_μ†(y
 Time is the direction 0, as in the correlator C(x_0) of the paper (Eq. C3): fermions are antiperiodic in x_0, axis 2 of
 the links, and periodic in x_1. The sign is carried by the links that lead from x_0 = L-1 to 0.
 
-Fields are complex128, (batch, k, sites, 2, N): gauge configuration, any number k of fields on it, site, spin, colour; the
-sites are x = L x_0 + x_1, or the even ones of them in the same order (:mod:`pipeline.gauge.even_odd`).
+Fields are complex128, (batch, k, sites, 2, N): gauge configuration, any number k of fields on it, site, spin, colour;
+the sites are x = L x_0 + x_1, or the even ones of them in the same order (:mod:`pipeline.gauge.even_odd`).
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
-"""The determinant of N_f = 2 as Gaussian integrals over pseudofermions: Hasenbusch's factors (Abbott et al. 2022, Sec. III D).
+"""The determinant of N_f = 2 as Gaussian integrals over pseudofermions, with Hasenbusch's factors.
 
-det M = det(M + μ_N) Π_i det(M + μ_i) / det(M + μ_{i+1}) (Eq. 38) with M = A A† and A = D or its Schur complement. Every factor,
-"monomial", is an integral over e^{-S} of the quadratic form S = φ†Λφ with det Λ its inverse (Eqs. 10 and 37, measure dφ/π^n):
+det M = det(M + μ_N) Π_i det(M + μ_i) / det(M + μ_{i+1}) (Abbott et al. 2022, Eq. 38) with M = A A† and A = D or its
+Schur complement. Every factor, "monomial", is the integral of e^{-S} with a quadratic form S = φ†Λφ whose determinant
+is the inverse of the factor (Eqs. 10 and 37, with the measure dφ/π^n):
 
     det(M + μ):              Λ = (M + μ)^{-1},
     det(M + μ)/det(M + μ'):  Λ = (M + μ')(M + μ)^{-1} = 1 + (μ' - μ)(M + μ)^{-1}.
 
 Both are Λ = c_0 + c_1 (M + μ)^{-1}. With X = (M + μ)^{-1} φ, taken as a constant, the expression
-2 Re X†φ - |A†X|² - μ|X|² has the value of φ†(M + μ)^{-1}φ, and its stationarity in X makes its gradients with respect to
-the links and to φ exact: no solver is ever differentiated.
+2 Re X†φ - |A†X|² - μ|X|² has the value of φ†(M + μ)^{-1}φ, and being stationary in X it has the exact gradients with
+respect to the links and to φ: no solver is ever differentiated.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,13 +84,14 @@ def hasenbusch(shifts: Sequence[float]) -> tuple[Monomial, ...]:
     """The N_h + 1 monomials of Eq. 38, the one with the smallest shift first.
 
     Args:
-        shifts: μ_0 < μ_1 < ... < μ_{N_h}, from 0 on (or from a regulator of M: the product is det(M + μ_0)); (0,) alone is
+        shifts: μ_0 < μ_1 < ... < μ_{N_h}; the product is det(M + μ_0), where μ_0 is 0 or a regulator. (0,) alone is
             the plain pseudofermion action.
 
     Raises:
         ValueError: no shifts, a negative one, or not rising.
     """
-    if not shifts or shifts[0] < 0.0 or any(low >= high for low, high in zip(shifts, shifts[1:], strict=False)):
+    # NaN compares false, and must not pass.
+    if not (shifts and shifts[0] >= 0.0 and all(low < high for low, high in itertools.pairwise(shifts))):
         raise ValueError(f"Hasenbusch shifts must rise from zero or a positive number, not {list(shifts)}")
     return tuple(Monomial(low, high) for low, high in zip(shifts, [*shifts[1:], None], strict=True))
 
