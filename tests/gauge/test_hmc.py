@@ -121,6 +121,11 @@ def test_warm_up_tunes_the_steps_to_the_target(length: int, beta: float, start: 
 RESUMED: dict[str, tuple[GaugeSystem, dict[str, Any]]] = {
     "u1": (SYSTEM, {}),
     "su3": (SU3PureGauge(length=2, beta=6.0), {}),
+    "exact": (Schwinger(length=4, beta=2.0, kappa=0.265), {}),
+    "pseudofermions": (
+        Schwinger(length=4, beta=2.0, kappa=0.265),
+        {"determinant": "pseudofermions", "hasenbusch": [0.1]},
+    ),
 }
 """Systems and fermion settings whose runs are interrupted."""
 
@@ -128,7 +133,7 @@ RESUMED: dict[str, tuple[GaugeSystem, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", RESUMED)
 def test_resume_is_bit_identical(case: str, tmp_path: Path) -> None:
     system, fermions = RESUMED[case]
-    hmc = small(chains=4, warmup=6, measurements=6, fermions=fermions)
+    hmc = small(chains=4, warmup=6, measurements=6, trajectories_per_measurement=1, fermions=fermions)
     uninterrupted = warmed(hmc, system)
     whole = [hmc.measure(uninterrupted, k) for k in range(6)]
 

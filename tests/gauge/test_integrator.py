@@ -10,7 +10,7 @@ from pipeline.gauge import integrator, theory
 from pipeline.gauge.action import Action, U1WilsonAction
 from pipeline.gauge.group import U1, Group, group_of
 from pipeline.gauge.integrator import OMELYAN_LAMBDA, SCHEMES
-from pipeline.gauge.schema import GaugeSystem, SU3PureGauge, U1PureGauge
+from pipeline.gauge.schema import GaugeSystem, Schwinger, SU3PureGauge, SU3TwoD, U1PureGauge
 from tests.gauge.small_hmc import small, warmed
 
 
@@ -30,7 +30,15 @@ class PhaseSpace:
 CASES: dict[str, tuple[GaugeSystem, dict[str, object]]] = {
     "u1": (U1PureGauge(length=4, beta=2.0), {}),
     "su3": (SU3PureGauge(length=4, beta=6.0), {}),
+    "u1-exact": (Schwinger(length=4, beta=2.0, kappa=0.24), {}),
+    "u1-pseudofermions": (Schwinger(length=4, beta=2.0, kappa=0.24), {"determinant": "pseudofermions"}),
+    "u1-odd": (Schwinger(length=3, beta=2.0, kappa=0.24), {"even_odd": False}),
+    "su3-hasenbusch": (
+        SU3TwoD(length=2, beta=6.0, kappa=0.2),
+        {"determinant": "pseudofermions", "even_odd": False, "hasenbusch": [0.1]},
+    ),
 }
+"""Systems and fermion settings; κ is far from critical, where forces are larger and the order shows later."""
 
 
 @pytest.fixture(scope="module", params=CASES)
