@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.gauge import hopping
+from pipeline.gauge.hopping import Hop
 
 
 def fermion_links(matrices: Tensor) -> Tensor:
@@ -46,6 +47,7 @@ class FermionMatrix(ABC):
         links: (batch, 2, V, N, N), boundary signs included.
         length: L.
         kappa: hopping parameter κ.
+        hops: the one or two factors H_i of A = 1 - κ^n H_n ... H_1, in the order in which they act.
     """
 
     def __init__(self, matrices: Tensor, kappa: float) -> None:
@@ -53,11 +55,16 @@ class FermionMatrix(ABC):
         self.links = fermion_links(matrices)
         self.length = matrices.shape[2]
         self.kappa = kappa
+        self.hops = self._hops()
+
+    @abstractmethod
+    def _hops(self) -> tuple[Hop, ...]:
+        """See ``hops``."""
 
     @property
-    @abstractmethod
     def sites(self) -> int:
         """Number of sites of the fields."""
+        return len(self.hops[-1].there.sites)
 
     @property
     def batch(self) -> int:
@@ -74,9 +81,12 @@ class FermionMatrix(ABC):
         """Number of complex components of one field, 2 N · sites."""
         return 2 * self.colors * self.sites
 
-    @abstractmethod
     def _multiply(self, field: Tensor, sign: float) -> Tensor:
         """A ψ for ``sign`` 1, A† ψ for -1."""
+        hopped, (*first, last) = field, self.hops
+        for way in first:
+            hopped = hopping.hop(hopped, self.links, way, sign, self.kappa, None)
+        return hopping.hop(hopped, self.links, last, sign, -self.kappa, field)
 
     def apply(self, field: Tensor) -> Tensor:
         """A ψ, (batch, k, sites, 2, N); differentiable once in the field and in the links."""
@@ -114,11 +124,5 @@ class FermionMatrix(ABC):
 class WilsonDirac(FermionMatrix):
     """D on all V sites."""
 
-    @property
-    def sites(self) -> int:
-        """V = L²."""
-        return self.length**2
-
-    def _multiply(self, field: Tensor, sign: float) -> Tensor:
-        everywhere = hopping.all_sites(self.length, self.links.device)
-        return hopping.hop(field, self.links, everywhere, everywhere, sign, -self.kappa, field)
+    def _hops(self) -> tuple[Hop, ...]:
+        return (hopping.all_sites(self.length, self.links.device),)

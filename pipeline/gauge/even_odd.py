@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from pipeline.gauge import hopping
 from pipeline.gauge.dirac import FermionMatrix
+from pipeline.gauge.hopping import Hop
 
 
 class SchurComplement(FermionMatrix):
@@ -17,15 +16,5 @@ class SchurComplement(FermionMatrix):
         ValueError: at construction, if L is odd.
     """
 
-    def __init__(self, matrices: Tensor, kappa: float) -> None:
-        super().__init__(matrices, kappa)
-        self._to_even, self._to_odd = hopping.even_odd(self.length, self.links.device)
-
-    @property
-    def sites(self) -> int:
-        """V/2."""
-        return self.length**2 // 2
-
-    def _multiply(self, field: Tensor, sign: float) -> Tensor:
-        odd = hopping.hop(field, self.links, self._to_odd, self._to_even, sign, self.kappa, None)
-        return hopping.hop(odd, self.links, self._to_even, self._to_odd, sign, -self.kappa, field)
+    def _hops(self) -> tuple[Hop, ...]:
+        return hopping.even_odd(self.length, self.links.device)

@@ -48,11 +48,25 @@ def _neighbours(length: int, targets: Tensor, sources: Tensor, device: torch.dev
     return Neighbours(*(table.contiguous().to(device) for table in tables))
 
 
+@dataclass(frozen=True)
+class Hop:
+    """Neighbours of a hop and, for its adjoint, of the hop back.
+
+    Attributes:
+        there: from sources to targets.
+        back: from targets to sources.
+    """
+
+    there: Neighbours
+    back: Neighbours
+
+
 @functools.cache
-def all_sites(length: int, device: torch.device) -> Neighbours:
+def all_sites(length: int, device: torch.device) -> Hop:
     """Every site is target and source."""
     everywhere = torch.arange(length**2)
-    return _neighbours(length, everywhere, everywhere, device)
+    neighbours = _neighbours(length, everywhere, everywhere, device)
+    return Hop(neighbours, neighbours)
 
 
 def parity_sites(length: int) -> tuple[Tensor, Tensor]:
@@ -69,14 +83,15 @@ def parity_sites(length: int) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def even_odd(length: int, device: torch.device) -> tuple[Neighbours, Neighbours]:
-    """Hops to even sites from odd ones, and to odd sites from even ones.
+def even_odd(length: int, device: torch.device) -> tuple[Hop, Hop]:
+    """Hops from even sites to odd ones, and from odd sites to even ones.
 
     Raises:
         ValueError: ``length`` is odd.
     """
     even, odd = parity_sites(length)
-    return _neighbours(length, even, odd, device), _neighbours(length, odd, even, device)
+    to_even, to_odd = _neighbours(length, even, odd, device), _neighbours(length, odd, even, device)
+    return Hop(to_odd, to_even), Hop(to_even, to_odd)
 
 
 def compiled(field: Tensor) -> bool:
@@ -84,22 +99,20 @@ def compiled(field: Tensor) -> bool:
     return field.device.type == "cpu" and importlib.util.find_spec("numba") is not None
 
 
-def hop(
-    field: Tensor, links: Tensor, there: Neighbours, back: Neighbours, sign: float, factor: float, base: Tensor | None
-) -> Tensor:
-    """base + factor · H ψ on the targets of ``there``; differentiable once in field, links and base.
+def hop(field: Tensor, links: Tensor, way: Hop, sign: float, factor: float, base: Tensor | None) -> Tensor:
+    """base + factor · H ψ on the targets of ``way``; differentiable once in field, links and base.
 
     Args:
         field: ψ on the sources, (batch, k, sources, 2, N), complex.
         links: (batch, 2, V, N, N), of the same dtype.
-        there: hops to the targets; back: hops from them to the sources, for gradients (H† is H with -s, hopping back).
-        sign: s; -1 for the adjoint.
+        way: which sites are sources and targets.
+        sign: s; H† is H with -s on the way back.
         factor: real.
         base: on the targets, (batch, k, targets, 2, N); None for zero.
     """
     if not compiled(field):
-        return _hop(field, links, there, sign, factor, base)
-    result: Tensor = _CompiledHop.apply(field, links, there, back, sign, factor, base)  # type: ignore[no-untyped-call]
+        return _hop(field, links, way.there, sign, factor, base)
+    result: Tensor = _CompiledHop.apply(field, links, way, sign, factor, base)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -124,8 +137,7 @@ class _CompiledHop(torch.autograd.Function):
         ctx: Any,
         field: Tensor,
         links: Tensor,
-        there: Neighbours,
-        back: Neighbours,
+        way: Hop,
         sign: float,
         factor: float,
         base: Tensor | None,
@@ -133,8 +145,8 @@ class _CompiledHop(torch.autograd.Function):
         from pipeline.gauge import hopping_loops
 
         ctx.save_for_backward(field, links)
-        ctx.settings = there, back, sign, factor
-        return hopping_loops.hop(field.detach(), links.detach(), there, sign, factor, base)
+        ctx.settings = way, sign, factor
+        return hopping_loops.hop(field, links, way.there, sign, factor, base)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -142,11 +154,11 @@ class _CompiledHop(torch.autograd.Function):
         from pipeline.gauge import hopping_loops
 
         field, links = ctx.saved_tensors
-        there, back, sign, factor = ctx.settings
+        way, sign, factor = ctx.settings
         (gradient,) = gradients
         of_field = of_links = None
         if ctx.needs_input_grad[0]:
-            of_field = hopping_loops.hop(gradient, links, back, -sign, factor, None)
+            of_field = hopping_loops.hop(gradient, links, way.back, -sign, factor, None)
         if ctx.needs_input_grad[1]:
-            of_links = hopping_loops.link_gradient(gradient, field, links, there, sign, factor)
-        return of_field, of_links, None, None, None, None, gradient if ctx.needs_input_grad[6] else None
+            of_links = hopping_loops.link_gradient(gradient, field, links, way.there, sign, factor)
+        return of_field, of_links, None, None, None, gradient if ctx.needs_input_grad[5] else None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.gauge.dirac import FermionMatrix
+from pipeline.gauge.hopping import compiled
 
 
 class NotConverged(UserError):
@@ -52,7 +53,7 @@ class DenseSolver:
 
 @dataclass(frozen=True)
 class ConjugateGradient:
-    """Conjugate gradients on all systems side by side; each is frozen when it has converged.
+    """Conjugate gradients, on each system for as long as it needs.
 
     Always starts from zero, so that the solution is a function of the links alone and forces are reversible.
 
@@ -71,38 +72,54 @@ class ConjugateGradient:
         Raises:
             NotConverged: a system has not converged after ``max_iterations``.
         """
-        systems = (*field.shape[:2], 1)
+        solution, residuals = (
+            self._compiled(matrix, shift, field) if compiled(field) else self._plain(matrix, shift, field)
+        )
+        failed = residuals > self.tolerance
+        if failed.any():
+            raise NotConverged(
+                f"conjugate gradients: {int(failed.sum())} of {failed.numel()} systems have not converged after "
+                f"{self.max_iterations} iterations (relative residual {residuals[failed].max().item():.1e}, tolerance "
+                f"{self.tolerance:.1e}); κ={matrix.kappa:g} may be beyond its critical value, where D gets eigenvalues "
+                "close to zero"
+            )
+        return solution
+
+    def _compiled(self, matrix: FermionMatrix, shift: float, field: Tensor) -> tuple[Tensor, Tensor]:
+        from pipeline.gauge import hopping_loops
+
+        return hopping_loops.conjugate_gradients(
+            field, matrix.links, matrix.hops, matrix.kappa, shift, self.tolerance, self.max_iterations
+        )
+
+    def _plain(self, matrix: FermionMatrix, shift: float, field: Tensor) -> tuple[Tensor, Tensor]:
+        """Solution and relative residuals, in torch, for any device; a system that has converged is frozen."""
         residual = field.detach().clone()
         direction, solution = residual.clone(), torch.zeros_like(residual)
-        norm = start = _dot(residual, residual)
+        norm = start = _square(residual)
         target = self.tolerance**2 * start
         for _ in range(self.max_iterations):
             # A norm of NaN or infinity fails one of the tests: such systems stop at once.
             active = (norm > target) & norm.isfinite()
             if not active.any():
                 break
-            image = matrix.normal(direction).add_(direction, alpha=shift)
-            step = torch.where(active, norm / _dot(direction, image), 0.0)
+            half = matrix.dagger(direction)
+            image = matrix.apply(half).add_(direction, alpha=shift)
+            # p†M p = |A†p|², whose rounding errors are smaller than those of the product itself.
+            step = torch.where(active, norm / (_square(half) + shift * _square(direction)), 0.0)
             _add_scaled(solution, step, direction)
             _add_scaled(residual, -step, image)
-            new = torch.where(active, _dot(residual, residual), norm)
-            direction.mul_((new / norm).nan_to_num(0.0).view(*systems, 1, 1)).add_(residual)
+            new = torch.where(active, _square(residual), norm)
+            direction.mul_((new / norm).nan_to_num(0.0)[..., None, None, None]).add_(residual)
             norm = new
-        failed = norm > target
-        if (failed & norm.isfinite()).any():
-            worst = (norm / start)[failed].max().sqrt().item()
-            raise NotConverged(
-                f"conjugate gradients: {int(failed.sum())} of {failed.numel()} systems have not converged after "
-                f"{self.max_iterations} iterations (relative residual {worst:.1e}, tolerance {self.tolerance:.1e}); "
-                f"κ={matrix.kappa:g} may be beyond its critical value, where D gets eigenvalues close to zero"
-            )
-        solution[~norm.isfinite()] = torch.nan
-        return solution
+        failed = ~norm.isfinite()
+        solution[failed] = torch.nan
+        return solution, torch.where(start > 0.0, (norm / start).sqrt(), 0.0).masked_fill(failed, torch.nan)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Re a†b of each system; (batch, k, sites, 2, N) -> (batch, k)."""
-    return (torch.view_as_real(a) * torch.view_as_real(b)).flatten(2).sum(dim=-1)
+def _square(a: Tensor) -> Tensor:
+    """|a|² of each system; (batch, k, sites, 2, N) -> (batch, k)."""
+    return torch.view_as_real(a).square().flatten(2).sum(dim=-1)
 
 
 def _add_scaled(target: Tensor, factor: Tensor, field: Tensor) -> None:

@@ -24,17 +24,16 @@ def wilson_dirac(links: NDArray[np.complex128], kappa: float) -> NDArray[np.comp
     length, colors = links.shape[1], links.shape[3]
     dirac = np.zeros((length, length, 2, colors, length, length, 2, colors), dtype=complex)
     for y in itertools.product(range(length), repeat=2):
-        dirac[(*y, slice(None), slice(None), *y)] += np.eye(2 * colors).reshape(2, colors, 2, colors)
+        dirac[y[0], y[1], :, :, y[0], y[1]] += np.eye(2 * colors).reshape(2, colors, 2, colors)
         for mu in (0, 1):
             for step in (1, -1):
                 unwrapped = list(y)
                 unwrapped[mu] += step
                 x = (unwrapped[0] % length, unwrapped[1] % length)
                 sign = -1.0 if unwrapped[0] != x[0] else 1.0
-                transport = links[(mu, *y)] if step == 1 else links[(mu, *x)].conj().T
+                transport = links[mu, y[0], y[1]] if step == 1 else links[mu, x[0], x[1]].conj().T
                 spin = np.eye(2) - step * SIGMA[mu]
-                block = -kappa * sign * np.einsum("st,ij->sitj", spin, transport)
-                dirac[(*y, slice(None), slice(None), *x)] += block
+                dirac[y[0], y[1], :, :, x[0], x[1]] -= kappa * sign * np.einsum("st,ij->sitj", spin, transport)
     return dirac.reshape(2 * colors * length**2, -1)
 
 

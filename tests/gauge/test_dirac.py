@@ -114,9 +114,8 @@ def test_plane_waves_of_the_free_operator(length: int) -> None:
         for n_1 in range(length):
             p_0, p_1 = (2 * n_0 + 1) * math.pi / length, 2 * n_1 * math.pi / length
             wave = torch.exp(1j * (p_0 * x[:, None] + p_1 * x)).flatten()
-            symbol = np.eye(2) * (1 - 2 * KAPPA * (math.cos(p_0) + math.cos(p_1)))
-            for sigma, p in zip(fermion_matrices.SIGMA, (p_0, p_1), strict=True):
-                symbol = symbol + 2j * KAPPA * math.sin(p) * sigma
+            sines = math.sin(p_0) * fermion_matrices.SIGMA[0] + math.sin(p_1) * fermion_matrices.SIGMA[1]
+            symbol = np.eye(2) * (1 - 2 * KAPPA * (math.cos(p_0) + math.cos(p_1))) + 2j * KAPPA * sines
             field = (wave[:, None] * chi)[None, None, :, :, None]
             expected = (wave[:, None] * (torch.from_numpy(symbol) @ chi))[None, None, :, :, None]
             torch.testing.assert_close(dirac.apply(field), expected, atol=1e-14, rtol=0)
@@ -169,15 +168,13 @@ def test_determinants_of_equilibrium_sized_links_at_paper_parameters() -> None:
 def test_compiled_loops_are_the_plain_operations(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values and all gradients of the numba kernels against torch's own differentiation of elementwise operations."""
     length, device = 4, torch.device("cpu")
-    to_even, to_odd = hopping.even_odd(length, device)
-    everywhere = hopping.all_sites(length, device)
-    for there, back in [(everywhere, everywhere), (to_even, to_odd), (to_odd, to_even)]:
+    for way in (hopping.all_sites(length, device), *hopping.even_odd(length, device)):
         inputs = [
             torch.randn(shape, dtype=torch.complex128, generator=generator(f"test.{name}"), requires_grad=True)
             for name, shape in [
-                ("field", (2, 3, len(back.sites), 2, group.n_colors)),
+                ("field", (2, 3, len(way.back.sites), 2, group.n_colors)),
                 ("links", (2, 2, length**2, group.n_colors, group.n_colors)),
-                ("base", (2, 3, len(there.sites), 2, group.n_colors)),
+                ("base", (2, 3, len(way.there.sites), 2, group.n_colors)),
             ]
         ]
         field, links, base = inputs
@@ -187,7 +184,7 @@ def test_compiled_loops_are_the_plain_operations(group: Group, monkeypatch: pyte
             for use_numba in (True, False):
                 with monkeypatch.context() as patch:
                     patch.setattr(hopping, "compiled", lambda _, use=use_numba: use)
-                    value = hopping.hop(field, links, there, back, sign, -0.3, base)
+                    value = hopping.hop(field, links, way, sign, -0.3, base)
                 gradients = torch.autograd.grad((weight.conj() * value).real.sum(), inputs)
                 outcomes.append((value.detach(), *gradients))
             assert outcomes[0][0].abs().max() > 0.1

@@ -1,5 +1,6 @@
 """Solvers, Hasenbusch monomials, fermion actions and their forces."""
 
+import dataclasses
 import math
 
 import pytest
@@ -20,6 +21,23 @@ EVEN_ODD = [pytest.param(False, id="D"), pytest.param(True, id="schur")]
 KAPPA = 0.265
 CG = ConjugateGradient(tolerance=1e-14, max_iterations=2000)
 SHIFTS = (0.0, 0.02, 0.3)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainConjugateGradient(ConjugateGradient):
+    """As on devices other than the CPU."""
+
+    def _compiled(self, matrix: FermionMatrix, shift: float, field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._plain(matrix, shift, field)
+
+
+PLAIN = PlainConjugateGradient(CG.tolerance, CG.max_iterations)
+SOLVERS = [
+    pytest.param(CG, id="cg"),
+    pytest.param(PLAIN, id="plain"),
+    pytest.param(DenseSolver(), id="dense"),
+]
+KINDS = pytest.mark.parametrize("kind", [ConjugateGradient, PlainConjugateGradient])
 
 
 def generator(purpose: str) -> torch.Generator:
@@ -55,7 +73,7 @@ def quadratic(dense: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("even_odd", EVEN_ODD)
-@pytest.mark.parametrize("solver", [CG, DenseSolver()], ids=["cg", "dense"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_solutions(group: Group, even_odd: bool, solver: Solver) -> None:
     matrix = matrix_on(group, 4, even_odd)
     b = matrix.noise(3, generator("test.b"))
@@ -68,23 +86,25 @@ def test_solutions(group: Group, even_odd: bool, solver: Solver) -> None:
     torch.testing.assert_close(matrix.apply(propagator), b, atol=1e-10, rtol=0)
 
 
-def test_conjugate_gradients_stop_at_the_relative_residual() -> None:
+@KINDS
+def test_conjugate_gradients_stop_at_the_relative_residual(kind: type[ConjugateGradient]) -> None:
     matrix = matrix_on(U1, 8, False)
     # Systems whose right-hand sides differ by many orders have to meet the same relative condition.
     b = matrix.noise(3, generator("test.b")) * torch.tensor([1.0, 1e-6, 1e9]).view(3, 1, 1, 1)
     for tolerance in (1e-3, 1e-9):
-        residual = matrix.normal(ConjugateGradient(tolerance, 500).solve(matrix, 0.0, b)) - b
+        residual = matrix.normal(kind(tolerance, 500).solve(matrix, 0.0, b)) - b
         relative = torch.linalg.vector_norm(residual.flatten(2), dim=2) / torch.linalg.vector_norm(b.flatten(2), dim=2)
         assert (relative <= 1.01 * tolerance).all()
         assert (relative > 1e-3 * tolerance).all()
 
 
-def test_converged_systems_are_frozen() -> None:
+@KINDS
+def test_converged_systems_are_frozen(kind: type[ConjugateGradient]) -> None:
     """A system gives the same solution alone and beside one that takes far longer."""
     alone = WilsonFermions(U1, 0.1, False).matrix_of(U1.matrices(smooth(U1, 8, 1)))
     b = alone.noise(1, generator("test.b"))
     zero = torch.zeros_like(b)
-    solver = ConjugateGradient(1e-4, 500)
+    solver = kind(1e-4, 500)
     expected = solver.solve(alone, 0.0, b)
     constant = torch.ones_like(b)
     together = solver.solve(alone, 0.0, torch.cat([b, constant, zero], dim=1))
@@ -92,16 +112,17 @@ def test_converged_systems_are_frozen() -> None:
     assert not together[:, 2].any()
 
 
-def test_not_converging_says_what_may_be_wrong() -> None:
+@KINDS
+def test_not_converging_says_what_may_be_wrong(kind: type[ConjugateGradient]) -> None:
     matrix = matrix_on(U1, 8, False)
     with pytest.raises(
         NotConverged, match=r"2 of 2 systems .* after 5 iterations .* κ=0.265 may be beyond its critical"
     ):
-        ConjugateGradient(1e-10, 5).solve(matrix, 0.0, matrix.noise(1, generator("test.b")))
+        kind(1e-10, 5).solve(matrix, 0.0, matrix.noise(1, generator("test.b")))
     assert issubclass(NotConverged, UserError)
 
 
-@pytest.mark.parametrize("solver", [CG, DenseSolver()], ids=["cg", "dense"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_nan_fails_in_its_configuration_only(solver: Solver) -> None:
     links = smooth(U1, 4)
     links[1, 0, 2, 2] = math.nan
@@ -156,7 +177,7 @@ def test_noise_has_unit_variance() -> None:
     assert eta.real.var().item() == pytest.approx(0.5, abs=5 / math.sqrt(eta.numel()))
 
 
-@pytest.mark.parametrize("solver", [CG, DenseSolver()], ids=["cg", "dense"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("monomial", hasenbusch(SHIFTS), ids=str)
 def test_gradients_of_the_action_pass_through_no_solver(monomial: Monomial, solver: Solver) -> None:
     """With respect to links and fields, against torch's differentiation of the dense quadratic form."""
