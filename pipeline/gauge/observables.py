@@ -110,12 +110,12 @@ def _squares_even_odd(matrices: Tensor, kappa: float) -> Tensor:
     """
     length, colors = matrices.shape[2], matrices.shape[-1]
     schur = SchurComplement(matrices, kappa)
-    to_even, to_odd = hopping.even_odd(length, matrices.device)
+    to_odd, _ = hopping.even_odd(length, matrices.device)
     shape = (schur.batch, schur.dimension, schur.sites, 2, colors)
 
     def to_odd_sites(columns: Tensor, base: Tensor | None) -> Tensor:
         """base - D_oe acting on columns of even sites."""
-        return hopping.hop(columns, schur.links, to_odd, to_even, 1.0, kappa, base)
+        return hopping.hop(columns, schur.links, to_odd, 1.0, kappa, base)
 
     even_even = torch.linalg.inv(schur.dense()).mT.reshape(shape)
     odd_even = to_odd_sites(even_even, None)
