@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, ours, peer, table
+from benchmarks import lattice, measure, ours, peer, table
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, SIZES, case
 from benchmarks.contract import Case, Contender, Work
@@ -70,6 +70,16 @@ def test_both_of_our_local_energies_are_the_same_numbers() -> None:
         return found
 
     torch.testing.assert_close(energies(True), energies(False), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("group", ["u1", "su3"])
+def test_all_dirac_operators_are_the_same(group: str) -> None:
+    import torch
+
+    expected = lattice.apply_rolled(group, 4, 3, 1).run()
+    for compiled in (True, False):
+        image = lattice.apply_dirac(group, 4, 3, 1, compiled).run()
+        torch.testing.assert_close(image, expected, atol=1e-13, rtol=0)
 
 
 def test_sizes_of_the_networks_that_are_compared() -> None:
