@@ -22,6 +22,9 @@ SHOWN_CHAINS = 4
 SHOWN_POINTS = 500
 """Most points of a history; longer ones are thinned."""
 
+ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_delta_h")
+"""Known after each trajectory, (chains, T) in a record of T trajectories; all else after the last of them."""
+
 BOUNDS: Mapping[str, Bound] = {
     "plaquette": "stochastic",
     "topological_charge": "stochastic",
@@ -31,47 +34,53 @@ BOUNDS: Mapping[str, Bound] = {
     "condition_number": "none",
     "condition_number_even_odd": "none",
 }
-"""Per-chain series that are averaged, in the order in which they are reported."""
+"""Series that are averaged, in the order in which they are reported."""
 
 Series = dict[str, NDArray[Any]]
 
 
 def series_of(records: Sequence[Record]) -> Series:
-    """Each per-chain quantity of the records as an array (chains, measurements, ...)."""
-    series = {name: np.stack([r[name] for r in records], axis=1) for name in records[0] if name != "volume"}
+    """Each quantity as an array (chains, trajectories or measurements, ...)."""
+    series = {
+        name: np.concatenate([r[name] for r in records], axis=1)
+        if name in ALONG
+        else np.stack([r[name] for r in records], axis=1)
+        for name in records[0]
+        if name != "volume"
+    }
+    series["acceptance"] = series.pop("accepted").astype(float)
     if "topological_charge" in series:
         series["topological_susceptibility"] = series["topological_charge"] ** 2 / records[0]["volume"]
     return series
 
 
-def summarise(records: Sequence[Record], trajectories: int) -> Result:
-    """Means over chains and measurements, with errors from the integrated autocorrelation time.
+def summarise(records: Sequence[Record]) -> Result:
+    """Means over chains and trajectories, with errors from the integrated autocorrelation time, in trajectories.
 
     Args:
         records: see :meth:`pipeline.gauge.hmc.HMC.measure`.
-        trajectories: from one measurement to the next.
 
     Returns:
-        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium); for
-        U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS), and
-        means, medians and maxima of condition numbers, where measured. Curves of the history of the plaquette and of
-        the charge, the correlator and the effective mass. A note for each reason to distrust the errors.
+        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium);
+        for U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
+        and means, medians and maxima of condition numbers, where measured. Curves of the history of the plaquette and
+        of the charge, the correlator and the effective mass. A note for each reason to distrust the errors.
 
     Raises:
-        ValueError: fewer than two records.
+        ValueError: fewer than two trajectories.
     """
     series = series_of(records)
     estimates = [_mean(name, series[name], bound) for name, bound in BOUNDS.items() if name in series]
-    notes = short_series([e for e in estimates if e.name in series and BOUNDS[e.name] == "stochastic"], len(records))
+    notes = short_series([e for e in estimates if e.bound == "stochastic"], series["plaquette"].shape[1])
     for name in ("condition_number", "condition_number_even_odd"):
         if name in series:
             estimates += [_median(name, series[name]), Estimate(f"{name}_max", float(series[name].max()))]
-    curves = histories(series, trajectories)
+    curves = histories(series)
     if "correlator" in series:
         mass, *found = spectrum(series["correlator"])
         estimates.append(mass)
         curves += found
-    return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series, trajectories)))
+    return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series)))
 
 
 def _mean(name: str, series: NDArray[Any], bound: Bound) -> Estimate:
@@ -110,40 +119,36 @@ def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate, Curve, Curve]:
     )
 
 
-def histories(series: Series, trajectories: int) -> list[Curve]:
+def histories(series: Series) -> list[Curve]:
     """The plaquette, mean over chains, and the topological charge of the first chains, against trajectories."""
     plaquette = series["plaquette"]
     chains, n = plaquette.shape
-    kept = np.arange(0, n, -(-n // SHOWN_POINTS))
-    x = trajectories * (kept + 1)
-    sigma = plaquette.std(axis=0, ddof=1)[kept] / np.sqrt(chains) if chains > 1 else ()
-    curves = [Curve.of("plaquette", "trajectory", "plaquette", x, plaquette.mean(axis=0)[kept], sigma)]
+    shown = np.arange(0, n, -(-n // SHOWN_POINTS))
+    sigma = plaquette.std(axis=0, ddof=1)[shown] / np.sqrt(chains) if chains > 1 else ()
+    curves = [Curve.of("plaquette", "trajectory", "plaquette", shown + 1, plaquette.mean(axis=0)[shown], sigma)]
     for chain, charge in enumerate(series.get("topological_charge", [])[:SHOWN_CHAINS]):
-        curves.append(Curve.of(f"topological_charge_{chain}", "trajectory", "topological_charge", x, charge[kept]))
+        name = f"topological_charge_{chain}"
+        curves.append(Curve.of(name, "trajectory", "topological_charge", shown + 1, charge[shown]))
     return curves
 
 
-def _warnings(series: Series, trajectories: int) -> list[str]:
+def _warnings(series: Series) -> list[str]:
     """What makes the numbers untrustworthy: a charge that never moves, trajectories that broke off."""
     notes = []
-    charge = series.get("topological_charge")
+    charge, broken = series.get("topological_charge"), series["broken"]
     if charge is not None and (charge == charge[:, :1]).all():
         notes.append("The topological charge never changed: its sectors are frozen and its error means nothing.")
-    broken = int(series["broken"].sum())
-    if broken:
-        total = series["broken"].size * trajectories
-        notes.append(f"{broken} of {total} trajectories met NaN or infinity and were rejected.")
+    if broken.any():
+        notes.append(f"{broken.sum()} of {broken.size} trajectories met NaN or infinity and were rejected.")
     return notes
 
 
 def kept(records: Sequence[Record]) -> Series:
-    """What is kept of each configuration for figures and for comparison with other samplers.
+    """What is kept of the configuration at the end of each measurement, for comparison with other samplers.
 
     Returns:
-        ``plaquette``, ``topological_charge``, ``correlator``, ``links``, as far as measured, (chains, measurements, ...).
+        ``plaquette``, ``topological_charge``, ``correlator``, ``links``, as far as measured, each of shape
+        (chains, measurements, ...).
     """
-    series = series_of(records)
-    names = ("plaquette", "topological_charge", "correlator", "links")
-    return {name: series[name] for name in names if name in series}
-
-
+    names = [name for name in ("plaquette", "topological_charge", "correlator", "links") if name in records[0]]
+    return {name: np.stack([r[name][:, -1] if name in ALONG else r[name] for r in records], axis=1) for name in names}

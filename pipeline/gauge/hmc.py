@@ -176,40 +176,50 @@ class HMC:
         return metrics
 
     def measure(self, state: HMCState, k: int) -> Record:
-        """``trajectories_per_measurement`` trajectories on all chains, then the observables of where they end.
+        """``trajectories_per_measurement`` (T) trajectories on all chains.
 
         Returns:
-            See :func:`pipeline.gauge.observables.observe`; and over the trajectories of this measurement the means
-            ``acceptance`` and ``exp_minus_delta_h`` and the number ``broken``, each of shape (chains,).
+            After each trajectory, (chains, T): ``plaquette``, ``topological_charge`` (U(1)), ``accepted`` and
+            ``broken`` bool, ``exp_minus_delta_h``. After the last, see
+            :func:`pipeline.gauge.observables.fermion_observables`; ``links`` in single precision, if they are kept.
+            ``volume``: V.
         """
+        import torch
+
         from pipeline.gauge import observables
 
         generator = rng.torch_generator(self.seed, "baseline.hmc.measure", k)
-        outcomes = [self._advance(state, generator) for _ in range(self.trajectories_per_measurement)]
-        observed = observables.observe(
-            state.links,
-            state.system,
-            correlator=self.correlator,
-            condition_numbers=self.condition_numbers,
-            keep_links=self.keep_links,
+        along = [self._observed_trajectory(state, generator) for _ in range(self.trajectories_per_measurement)]
+        record: dict[str, Any] = {name: np.stack([one[name] for one in along], axis=1) for name in along[0]}
+        record |= observables.fermion_observables(
+            state.links, state.system, correlator=self.correlator, condition_numbers=self.condition_numbers
         )
-        return observed | {
-            "acceptance": np.mean([o.accepted.double().numpy() for o in outcomes], axis=0),
-            "exp_minus_delta_h": np.mean([_weight(o.delta_h).numpy() for o in outcomes], axis=0),
-            "broken": np.sum([o.broken.numpy() for o in outcomes], axis=0),
-        }
+        if self.keep_links:
+            single = torch.complex64 if state.links.is_complex() else torch.float32
+            record["links"] = state.links.to(single).numpy()
+        return record | {"volume": state.system.size}
 
     def summarise(self, records: Sequence[Record]) -> Result:
-        """Means over chains and measurements, errors from the integrated autocorrelation time; masses by jackknife.
+        """Means over chains and trajectories, errors from the integrated autocorrelation time; masses by jackknife.
 
         Raises:
-            ValueError: fewer than two records.
+            ValueError: fewer than two trajectories.
         """
-        return ensemble.summarise(records, self.trajectories_per_measurement)
+        return ensemble.summarise(records)
 
     def ensemble(self, records: Sequence[Record]) -> dict[str, Any]:
         """Observables, and links if kept, of every configuration; see :func:`pipeline.gauge.ensemble.kept`."""
         return ensemble.kept(records)
+
+    def _observed_trajectory(self, state: HMCState, generator: torch.Generator) -> dict[str, Any]:
+        from pipeline.gauge import observables
+
+        outcome = self._advance(state, generator)
+        return observables.gauge_observables(state.links, state.system) | {
+            "accepted": outcome.accepted.numpy(),
+            "broken": outcome.broken.numpy(),
+            "exp_minus_delta_h": _weight(outcome.delta_h).numpy(),
+        }
 
     def _advance(self, state: HMCState, generator: torch.Generator) -> Trajectory:
         from pipeline.gauge import integrator, theory

@@ -18,32 +18,34 @@ CHUNK_BYTES = 2**26
 """Dense matrices are made for so many configurations at a time that one of them takes this much."""
 
 
-@torch.no_grad()
-def observe(
-    links: Tensor, system: GaugeSystem, *, correlator: bool, condition_numbers: bool, keep_links: bool
-) -> dict[str, Any]:
-    """Observables of each configuration as numpy arrays, batch first.
-
-    Returns:
-        ``plaquette`` float64; for U(1) ``topological_charge`` int64; with fermions and if asked for, ``correlator``
-        (batch, L), ``condition_number`` and ``condition_number_even_odd`` (even L only); if asked for, ``links`` in
-        single precision. ``volume``: V.
-    """
+def gauge_observables(links: Tensor, system: GaugeSystem) -> dict[str, Any]:
+    """Of each configuration, (batch,): ``plaquette`` float64 and, for U(1), ``topological_charge`` int64."""
     group = group_of(system)
-    found: dict[str, Any] = {"plaquette": group.mean_plaquette(links).numpy(), "volume": system.size}
+    found: dict[str, Any] = {"plaquette": group.mean_plaquette(links).numpy()}
     if group.name == "u1":
         found["topological_charge"] = u1.topological_charge(links).round().long().numpy()
-    if isinstance(system, TwoFlavours):
-        matrices = group.matrices(links)
-        if correlator:
-            found["correlator"] = pseudoscalar_correlator(matrices, system.kappa).numpy()
-        if condition_numbers:
-            found["condition_number"] = condition_number(WilsonDirac, matrices, system.kappa).numpy()
-            if system.length % 2 == 0:
-                even_odd = condition_number(SchurComplement, matrices, system.kappa)
-                found["condition_number_even_odd"] = even_odd.numpy()
-    if keep_links:
-        found["links"] = links.to(torch.complex64 if links.is_complex() else torch.float32).numpy()
+    return found
+
+
+@torch.no_grad()
+def fermion_observables(
+    links: Tensor, system: GaugeSystem, *, correlator: bool, condition_numbers: bool
+) -> dict[str, Any]:
+    """Of each configuration, batch first, float64; nothing without fermions.
+
+    Returns:
+        If asked for, ``correlator`` (batch, L); ``condition_number`` and, for even L, ``condition_number_even_odd``.
+    """
+    found: dict[str, Any] = {}
+    if not isinstance(system, TwoFlavours):
+        return found
+    matrices = group_of(system).matrices(links)
+    if correlator:
+        found["correlator"] = pseudoscalar_correlator(matrices, system.kappa).numpy()
+    if condition_numbers:
+        found["condition_number"] = condition_number(WilsonDirac, matrices, system.kappa).numpy()
+        if system.length % 2 == 0:
+            found["condition_number_even_odd"] = condition_number(SchurComplement, matrices, system.kappa).numpy()
     return found
 
 
@@ -66,8 +68,8 @@ def condition_number(kind: type[FermionMatrix], matrices: Tensor, kappa: float) 
 def pseudoscalar_correlator(matrices: Tensor, kappa: float) -> Tensor:
     """C(t) of each configuration (Eq. C3, without 1/L), (batch, L), float64, positive.
 
-    By γ_5-hermiticity it is a sum of squares of propagators, Σ_{x_1, y_1} |D^{-1}(x; y)|² over spins and colours, with t
-    the distance of x from y in time; averaged over the times of y, which changes no expectation value.
+    By γ_5-hermiticity it is a sum of squares of propagators, Σ_{x_1, y_1} |D^{-1}(x; y)|² over spins and colours, with
+    t the distance of x from y in time; averaged over the times of y, which changes no expectation value.
 
     Args:
         matrices: links, (batch, 2, L, L, N, N).

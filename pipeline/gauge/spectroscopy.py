@@ -32,12 +32,12 @@ def effective_mass(correlator: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def first_fitted_time(extent: int) -> int:
-    """T/4: earlier times know too much of excited states, and half of the folded correlator is left."""
-    return extent // 4
+    """3T/8: earlier times know too much of excited states, and a quarter of the folded correlator is left."""
+    return 3 * extent // 8
 
 
 def fitted_mass(correlator: NDArray[np.float64], sigma: NDArray[np.float64]) -> float:
-    """m of the least-squares fit of A cosh(m (t - T/2)) to the folded correlator for T/4 <= t <= T/2; lattice units.
+    """m of the least-squares fit of A cosh(m (t - T/2)) to the folded correlator for 3T/8 <= t <= T/2; lattice units.
 
     Args:
         correlator: (T,), T at least 4.

@@ -125,7 +125,8 @@ def test_baseline_gives_exact_estimates() -> None:
 
 
 def test_baseline_refuses_other_systems_with_a_reason() -> None:
-    for other in ({}, Schwinger(length=4, beta=2.0, kappa=0.2)):
+    others: tuple[object, ...] = ({}, Schwinger(length=4, beta=2.0, kappa=0.2))
+    for other in others:
         assert type(other).__name__ in (CharacterExpansion().supports(other) or "")
 
 

@@ -96,7 +96,10 @@ def test_one_step_is_the_product_of_its_factors() -> None:
     links = U1.random_links(3, 4, rng.torch_generator(5, "test.links"))
     momenta = U1.random_momenta(links, rng.torch_generator(5, "test.momenta"))
     action, e = U1WilsonAction(2.0), 0.2
-    for name, kicks in (("leapfrog", (0.5, 0.5)), ("omelyan", (OMELYAN_LAMBDA, 1 - 2 * OMELYAN_LAMBDA, OMELYAN_LAMBDA))):
+    for name, kicks in (
+        ("leapfrog", (0.5, 0.5)),
+        ("omelyan", (OMELYAN_LAMBDA, 1 - 2 * OMELYAN_LAMBDA, OMELYAN_LAMBDA)),
+    ):
         q, p = links, momenta
         for _ in range(2):
             p = p + kicks[0] * e * action.force(q)

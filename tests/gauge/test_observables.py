@@ -11,7 +11,7 @@ from pipeline.gauge import observables
 from pipeline.gauge.dirac import WilsonDirac
 from pipeline.gauge.even_odd import SchurComplement
 from pipeline.gauge.group import SU3, U1, Group
-from pipeline.gauge.observables import condition_number, observe, pseudoscalar_correlator
+from pipeline.gauge.observables import condition_number, fermion_observables, gauge_observables, pseudoscalar_correlator
 from pipeline.gauge.schema import Schwinger, SU3TwoD, U1PureGauge
 from pipeline.gauge.spectroscopy import effective_mass
 from tests.gauge import fermion_matrices
@@ -24,7 +24,7 @@ def hot(group: Group, length: int, batch: int = 2) -> torch.Tensor:
 
 
 def traces(propagator: np.ndarray, length: int, colors: int) -> np.ndarray:
-    """-⟨ū γ_5 d(x) d̄ γ_5 u(y)⟩ summed over space: Tr[γ_5 G(x, y) γ_5 G(y, x)] by Wick's theorem, for each t_y and t_x."""
+    """-⟨ū γ_5 d(x) d̄ γ_5 u(y)⟩ summed over space, for each t_y and t_x: Tr[γ_5 G(x, y) γ_5 G(y, x)] by Wick."""
     g = propagator.reshape(length, length, 2, colors, length, length, 2, colors)
     gamma = np.array([1.0, -1.0])
     loops = np.einsum("s,abscdeuf,u,deufabsc->da", gamma, g, gamma, g)
@@ -83,13 +83,14 @@ def test_condition_numbers(group: Group) -> None:
 
 
 def test_what_is_observed() -> None:
-    choice = {"correlator": True, "condition_numbers": True, "keep_links": False}
-    pure = observe(hot(U1, 4), U1PureGauge(length=4, beta=2.0), **choice)
-    assert set(pure) == {"plaquette", "topological_charge", "volume"}
-    full = observe(hot(U1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **choice)
-    assert set(full) == set(pure) | {"correlator", "condition_number", "condition_number_even_odd"}
-    odd = observe(hot(U1, 3), Schwinger(length=3, beta=2.0, kappa=KAPPA), **choice)
-    assert set(odd) == set(full) - {"condition_number_even_odd"}
-    su3 = observe(hot(SU3, 2), SU3TwoD(length=2, beta=6.0, kappa=KAPPA), **{**choice, "condition_numbers": False})
-    assert set(su3) == {"plaquette", "volume", "correlator"}
-    assert all(len(x) == 2 for name, x in full.items() if name != "volume")
+    assert set(gauge_observables(hot(U1, 4), U1PureGauge(length=4, beta=2.0))) == {"plaquette", "topological_charge"}
+    assert set(gauge_observables(hot(SU3, 2), SU3TwoD(length=2, beta=6.0, kappa=KAPPA))) == {"plaquette"}
+    everything = {"correlator": True, "condition_numbers": True}
+    assert fermion_observables(hot(U1, 4), U1PureGauge(length=4, beta=2.0), **everything) == {}
+    full = fermion_observables(hot(U1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **everything)
+    assert set(full) == {"correlator", "condition_number", "condition_number_even_odd"}
+    assert {name: x.shape for name, x in full.items() if name != "correlator"} == dict.fromkeys(list(full)[1:], (2,))
+    odd = fermion_observables(hot(U1, 3), Schwinger(length=3, beta=2.0, kappa=KAPPA), **everything)
+    assert set(odd) == {"correlator", "condition_number"}
+    system = SU3TwoD(length=2, beta=6.0, kappa=KAPPA)
+    assert set(fermion_observables(hot(SU3, 2), system, correlator=True, condition_numbers=False)) == {"correlator"}

@@ -137,7 +137,8 @@ def test_reweighting_is_a_baseline_for_small_schwinger_models() -> None:
     assert not isinstance(ORACLE, EnsembleBaseline)
     assert ORACLE.supports(SYSTEM) is None
     assert "max_length" in (ORACLE.supports(Schwinger(length=16, beta=2.0, kappa=0.265)) or "")
-    for other in (SU3TwoD(length=4, beta=6.0, kappa=0.2), U1PureGauge(length=4, beta=2.0), {}):
+    others: tuple[object, ...] = (SU3TwoD(length=4, beta=6.0, kappa=0.2), U1PureGauge(length=4, beta=2.0), {})
+    for other in others:
         assert type(other).__name__ in (ORACLE.supports(other) or "")
     assert 0 < ORACLE.cost(SYSTEM).seconds < ORACLE.cost(Schwinger(length=8, beta=2.0, kappa=0.265)).seconds
 
