@@ -31,6 +31,8 @@ class _Size:
     torus: int
     configurations: int
     applications: int
+    tori: tuple[int, ...]
+    forces: int
 
 
 SIZES = {
@@ -50,6 +52,8 @@ SIZES = {
         torus=16,
         configurations=64,
         applications=100,
+        tori=(4, 8, 16, 32),
+        forces=8,
     ),
     "tiny": _Size(
         length=3,
@@ -67,8 +71,13 @@ SIZES = {
         torus=2,
         configurations=2,
         applications=2,
+        tori=(2, 4),
+        forces=2,
     ),
 }
+
+LARGEST_DENSE = 1024
+"""Of the matrices whose determinant is exact: 16 MiB a copy."""
 
 BRANCHES = (
     "Depth and features are the same, the networks are not: our PixelCNN has two branches (no blind spot), NetKet's "
@@ -175,6 +184,38 @@ def _dirac(group: str, shown: str, s: _Size) -> Case:
     )
 
 
+def forces_u1(s: _Size) -> Case:
+    """Fermion forces of the Schwinger model at all lattice sizes."""
+    return _forces("u1", "U(1)", 1, s)
+
+
+def forces_su3(s: _Size) -> Case:
+    """Fermion forces of SU(3) at all lattice sizes."""
+    return _forces("su3", "SU(3)", 3, s)
+
+
+def _forces(group: str, shown: str, colors: int, s: _Size) -> Case:
+    contenders = [
+        Contender(f"{method}, {torus}×{torus}", "torch", partial(lattice.fermion_force, group, torus, s.forces, method))
+        for method in ("exact determinant", *lattice.SHIFTS)
+        for torus in s.tori
+        if method in lattice.SHIFTS or colors * torus**2 <= LARGEST_DENSE
+    ]
+    return Case(
+        f"Fermion force: {shown}, {s.forces} configurations, even/odd, κ = {lattice.KAPPA}",
+        s.forces,
+        "configurations",
+        tuple(contenders),
+        (
+            f"Random links at a distance from the identity; conjugate gradients to {lattice.TOLERANCE:g}; Hasenbusch: "
+            f"shifts {', '.join(f'{shift:g}' for shift in lattice.SHIFTS['Hasenbusch'][1:])}.",
+            "What numba compiles is compiled before the first run.",
+            f"`python -m benchmarks.scaling` draws it; dense matrices up to dimension {LARGEST_DENSE}.",
+        ),
+        "complex128",
+    )
+
+
 CASES: dict[str, Callable[[_Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
@@ -182,6 +223,8 @@ CASES: dict[str, Callable[[_Size], Case]] = {
     "metropolis_ring": metropolis_ring,
     "dirac_u1": dirac_u1,
     "dirac_su3": dirac_su3,
+    "forces_u1": forces_u1,
+    "forces_su3": forces_su3,
 }
 
 

@@ -13,12 +13,12 @@ class Work:
     Attributes:
         run: does the work once and returns when its result is there.
         parameters: of the network; None without one.
-        multiply_adds: of one forward pass of one configuration.
+        multiply_adds: of one forward pass of one configuration; None where nobody counted.
     """
 
     run: Callable[[], object]
     parameters: int | None
-    multiply_adds: int
+    multiply_adds: int | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Applications of the Wilson-Dirac operator: ours, and rolled complex fields as one would first write it."""
+"""The Wilson-Dirac operator, ours and as one would first write it, and our fermion forces at every lattice size."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.contract import Work
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from pipeline.gauge.group import Group
 
 KAPPA = 0.265
+SHIFTS = {"pseudofermions": (0.0,), "Hasenbusch": (0.0, 0.001, 0.01, 0.05)}
+"""As in the paper, Section IV A."""
+TOLERANCE = 1e-10
 
 
 def links_of(name: str, length: int, batch: int) -> tuple[Group, Tensor]:
@@ -84,3 +89,37 @@ def apply_rolled(name: str, length: int, batch: int, applications: int) -> Work:
 def multiply_adds(length: int, colors: int) -> int:
     """Complex ones of the colour matrices in one application, one spin component a direction."""
     return 4 * colors**2 * length**2
+
+
+def fermion_force(name: str, length: int, batch: int, method: str) -> Work:
+    """One force on each of ``batch`` configurations, even/odd preconditioned, κ of the paper.
+
+    Args:
+        name: of the group.
+        length, batch: of the lattice and its configurations.
+        method: ``exact determinant`` or a key of ``SHIFTS``.
+    """
+    from pipeline.gauge.group import SU3, U1
+
+    group: Group = SU3 if name == "su3" else U1
+    # Compilation is no part of the memory of a force.
+    _force(group, 2, 1, method)()
+    return Work(_force(group, length, batch, method), None, None)
+
+
+def _force(group: Group, length: int, batch: int, method: str) -> Callable[[], Tensor]:
+    from pipeline.base import rng
+    from pipeline.gauge.fermions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
+    from pipeline.gauge.monomials import hasenbusch
+    from pipeline.gauge.solver import ConjugateGradient
+
+    generator = rng.torch_generator(1, "benchmark.force")
+    cold = group.identity(batch, length)
+    links = group.drift(cold, group.random_momenta(cold, generator), 0.6)
+    fermions = WilsonFermions(group, KAPPA, True)
+    if method not in SHIFTS:
+        return partial(ExactDeterminantAction(fermions).force, links)
+    solver = ConjugateGradient(TOLERANCE, max_iterations=100_000)
+    action = PseudofermionAction(fermions, hasenbusch(SHIFTS[method]), solver)
+    action.refresh(links, generator)
+    return partial(action.force, links)

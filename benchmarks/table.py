@@ -83,7 +83,7 @@ def _markdown(name: str, case: Case, rows: list[Row], threads: int) -> str:
             "",
             *(f"- {note}" for note in case.notes),
             f"- {case.precision}, {threads} thread{'s' if threads > 1 else ''}, every contender in its own process.",
-            f"- Cold is the first run, compilation and caches included; warm the median of {repeats} runs, interleaved; "
+            f"- Cold is the first run, compilation and caches included; warm the median of {repeats} interleaved runs; "
             "ratios are medians of the ratios of each round. Peak memory is on top of libraries and parameters.",
             f"- `python -m benchmarks {name} --threads {threads} --repeats {repeats}`, {', '.join(versions)}, "
             f"{hardware['cpu']} ({hardware['cores']} cores, {hardware['system']}), source {facts['source']}, "

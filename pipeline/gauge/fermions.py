@@ -42,11 +42,18 @@ class WilsonFermions:
         """A over links in the fundamental representation, (batch, 2, L, L, N, N), complex128."""
         return SchurComplement(matrices, self.kappa) if self.even_odd else WilsonDirac(matrices, self.kappa)
 
-    def force(self, links: Tensor, action: Callable[[FermionMatrix], Tensor]) -> Tensor:
-        """F_a = -∂S/∂ω_a, in the shape of momenta, of a differentiable S of the fermion matrix."""
+    def force(self, links: Tensor, outputs: Callable[[FermionMatrix], tuple[Tensor, Tensor]]) -> Tensor:
+        """F_a = -∂S/∂ω_a, in the shape of momenta.
+
+        Args:
+            links: of the group.
+            outputs: from the matrix, a differentiable tensor Y and weights W such that dS = Re Σ W* dY; for an action
+                that autograd knows, its value and ones.
+        """
         with torch.enable_grad():
             matrices = self.group.matrices(links.detach()).detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(action(self.matrix_of(matrices)).sum(), matrices)
+            output, weight = outputs(self.matrix_of(matrices))
+            (gradient,) = torch.autograd.grad(output, matrices, weight)
         return self.group.force_from_gradient(links, gradient)
 
 
@@ -68,13 +75,12 @@ class ExactDeterminantAction:
     def force(self, links: Tensor) -> Tensor:
         """From dS = -2 Re Tr(A^{-1} dA), in the shape of momenta."""
 
-        def linearised(matrix: FermionMatrix) -> Tensor:
-            columns = matrix.columns()
-            # Element [j, i] of the columns is A_ij, and the inverse of the transpose is the transpose of the inverse.
-            inverse = torch.linalg.inv_ex(columns.detach())[0]
-            return -2.0 * (inverse.mT * columns).real.sum(dim=(1, 2))
+        def columns(matrix: FermionMatrix) -> tuple[Tensor, Tensor]:
+            # Element [j, i] of the columns is A_ij, and belongs to the element [j, i] of the inverse of A.
+            transposed = matrix.columns()
+            return transposed, -2.0 * torch.linalg.inv_ex(transposed.detach())[0].mH
 
-        return self.fermions.force(links, linearised)
+        return self.fermions.force(links, columns)
 
 
 @dataclass
@@ -118,7 +124,12 @@ class PseudofermionAction:
 
     def force(self, links: Tensor) -> Tensor:
         """-∂S/∂ω_a at the fields of the trajectory, in the shape of momenta; errors as of :meth:`value`."""
-        return self.fermions.force(links, self._sum)
+
+        def value(matrix: FermionMatrix) -> tuple[Tensor, Tensor]:
+            action = self._sum(matrix)
+            return action, torch.ones_like(action)
+
+        return self.fermions.force(links, value)
 
     def _sum(self, matrix: FermionMatrix) -> Tensor:
         if not self.fields:
