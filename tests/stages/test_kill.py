@@ -22,7 +22,6 @@ HMC = [
 ]
 TWO_FLAVOURS = [
     *("system=schwinger", "system.length=4", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=8"),
-    *("baseline.hmc.fermions.determinant=pseudofermions", "baseline.hmc.fermions.hasenbusch=[0.1]"),
     *("baseline.hmc.warmup=60", "baseline.hmc.measurements=150", "baseline.hmc.trajectories_per_measurement=2"),
 ]
 VMC = [
