@@ -17,7 +17,7 @@ THINNING = 10
 
 ENSEMBLES = {
     "u1-pure-L8": ("pseudofermion_pure", ("system.length=8",)),
-    "su3-pure-L8": ("pseudofermion_pure", ("system=su3_pure_gauge", "system.length=8", "system.beta=6.0")),
+    "su3-pure-L8": ("pseudofermion_su3_pure", ("system.length=8",)),
     "schwinger-L8": ("pseudofermion_small", ("system.length=8",)),
     "su3-L8": ("pseudofermion_su3_small", ("system.length=8",)),
     "schwinger-L16": ("pseudofermion", ("system.length=16",)),
