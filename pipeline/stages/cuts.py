@@ -21,8 +21,8 @@ def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
 
 
 def _explicit(run: RunConfig, section: str) -> Any:
-    """A section as plain data: an inference without an ansatz of its own uses that of the training, and of all baselines
-    only the chosen one matters."""
+    """A section as plain data: an inference without an ansatz of its own uses that of the training, and of all
+    baselines only the chosen one matters."""
     node = plain(getattr(run, section))
     if section == "baseline":
         name = baseline_name(run)
