@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from pipeline.base.plotting import new_figure, save_figure
 
 GROUPS = {"forces_u1": ("U(1)", "o-"), "forces_su3": ("SU(3)", "s--")}
 UNITS = {"seconds": (1e3, "ms a configuration (CPU)"), "bytes": (2.0**-20, "MiB a configuration (peak)")}
+
+RESOLUTION = 2**20
+"""Peaks below it are mostly what the allocator happens to hold, and are not shown."""
 
 Points = dict[str, dict[int, dict[str, float]]]
 
@@ -23,14 +27,16 @@ def read(path: Path) -> Points:
             if row["status"] == "ok":
                 method, size = row["contender"].rsplit(", ", 1)
                 count = round(float(row["configurations_a_second"]) * float(row["warm_wall_s"]))
-                numbers = {"seconds": float(row["warm_cpu_s"]) / count, "bytes": float(row["peak_bytes"]) / count}
+                peak = float(row["peak_bytes"])
+                numbers = {"seconds": float(row["warm_cpu_s"]) / count}
+                numbers["bytes"] = peak / count if peak >= RESOLUTION else math.nan
                 points.setdefault(method, {})[int(size.split("×")[0])] = numbers
     return points
 
 
 def draw(directory: Path) -> list[Path]:
     """``forces.svg`` and ``.png`` from the tables ``forces_*.csv`` that are in ``directory``."""
-    figure, axes = new_figure(7.0, 3.4, columns=2)
+    figure, axes = new_figure(8.5, 3.4, columns=2)
     for name, (group, style) in GROUPS.items():
         path = directory / f"{name}.csv"
         points = read(path) if path.exists() else {}
@@ -42,7 +48,7 @@ def draw(directory: Path) -> list[Path]:
         panel.set(xscale="log", yscale="log", xlabel="L", ylabel=label)
         panel.minorticks_off()
         panel.set_xticks([4, 8, 16, 32], ["4", "8", "16", "32"])
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside right center")
     return save_figure(figure, directory / "forces")
 
 

@@ -99,6 +99,18 @@ def compiled(field: Tensor) -> bool:
     return field.device.type == "cpu" and importlib.util.find_spec("numba") is not None
 
 
+def check_shapes(field: Tensor, links: Tensor, way: Hop) -> None:
+    """Compiled loops read where the tables say, whether a field is there or not.
+
+    Raises:
+        ValueError: the field is not of shape (batch, k, sources, 2, N) for these links and this hop.
+    """
+    expected = (links.shape[0], len(way.back.sites), 2, links.shape[-1])
+    if field.ndim != 5 or (field.shape[0], *field.shape[2:]) != expected:
+        wanted = "({}, k, {}, {}, {})".format(*expected)
+        raise ValueError(f"fermion fields must have shape {wanted}, not {tuple(field.shape)}")
+
+
 def hop(field: Tensor, links: Tensor, way: Hop, sign: float, factor: float, base: Tensor | None) -> Tensor:
     """base + factor · H ψ on the targets of ``way``; differentiable once in field, links and base.
 
@@ -109,7 +121,15 @@ def hop(field: Tensor, links: Tensor, way: Hop, sign: float, factor: float, base
         sign: s; H† is H with -s on the way back.
         factor: real.
         base: on the targets, (batch, k, targets, 2, N); None for zero.
+
+    Raises:
+        ValueError: a field of another shape.
     """
+    check_shapes(field, links, way)
+    if base is not None:
+        check_shapes(base, links, Hop(way.back, way.there))
+        if base.shape[1] != field.shape[1]:
+            raise ValueError(f"{base.shape[1]} fields on the targets do not go with {field.shape[1]} on the sources")
     if not compiled(field):
         return plain_hop(field, links, way.there, sign, factor, base)
     result: Tensor = _CompiledHop.apply(field, links, way, sign, factor, base)  # type: ignore[no-untyped-call]

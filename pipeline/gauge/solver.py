@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.gauge.dirac import FermionMatrix
-from pipeline.gauge.hopping import compiled
+from pipeline.gauge.hopping import check_shapes, compiled
 
 
 class NotConverged(UserError):
@@ -70,8 +70,10 @@ class ConjugateGradient:
         """See :meth:`Solver.solve`; systems with NaN or infinity yield NaN.
 
         Raises:
+            ValueError: a field of another shape.
             NotConverged: a system has not converged after ``max_iterations``.
         """
+        check_shapes(field, matrix.links, matrix.hops[0])
         solution, residuals = (
             self._compiled(matrix, shift, field) if compiled(field) else self._plain(matrix, shift, field)
         )

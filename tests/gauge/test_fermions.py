@@ -122,6 +122,16 @@ def test_not_converging_says_what_may_be_wrong(kind: type[ConjugateGradient]) ->
     assert issubclass(NotConverged, UserError)
 
 
+@pytest.mark.parametrize("even_odd", EVEN_ODD)
+def test_fields_of_a_wrong_shape_are_refused(even_odd: bool) -> None:
+    matrix = matrix_on(SU3, 4, even_odd)
+    good = matrix.noise(1, generator("test.b"))
+    for bad in (good[:1], good[:, :, 1:], good[..., :2], good[:, 0], good[:, :, :, :1]):
+        for act in (matrix.apply, matrix.dagger, lambda field: CG.solve(matrix, 0.0, field)):
+            with pytest.raises(ValueError, match=r"must have shape \(2, k, (16|8), 2, 3\)"):
+                act(bad)
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_nan_fails_in_its_configuration_only(solver: Solver) -> None:
     links = smooth(U1, 4)
