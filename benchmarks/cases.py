@@ -79,6 +79,8 @@ SIZES = {
 LARGEST_DENSE = 1024
 """Of the matrices whose determinant is exact: 16 MiB a copy."""
 
+COMPILED = "What numba compiles is compiled before the first run."
+
 BRANCHES = (
     "Depth and features are the same, the networks are not: our PixelCNN has two branches (no blind spot), NetKet's "
     "FastARNNConv2D one, which costs it fewer operations a pass; the row with the same number of parameters has "
@@ -178,6 +180,7 @@ def _dirac(group: str, shown: str, s: _Size) -> Case:
             "Plain torch is what runs elsewhere than on a CPU: gathered neighbours, one spin component a direction.",
             "Rolled complex fields are Eq. 5 of the paper term by term: both spin components of each neighbour are "
             "transported, then multiplied by 1 ∓ σ.",
+            COMPILED,
             "Multiply-adds are complex ones with colour matrices in ours; rolled fields need twice as many.",
         ),
         "complex128",
@@ -209,7 +212,7 @@ def _forces(group: str, shown: str, colors: int, s: _Size) -> Case:
         (
             f"Random links at a distance from the identity; conjugate gradients to {lattice.TOLERANCE:g}; Hasenbusch: "
             f"shifts {', '.join(f'{shift:g}' for shift in lattice.SHIFTS['Hasenbusch'][1:])}.",
-            "What numba compiles is compiled before the first run.",
+            COMPILED,
             f"`python -m benchmarks.scaling` draws it; dense matrices up to dimension {LARGEST_DENSE}.",
         ),
         "complex128",
