@@ -12,7 +12,7 @@ from pipeline.base.result import Estimate
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
 from reproduce.naqs.shared import draw_errors
 from reproduce.plan import Found
-from reproduce.tables import CellRow, Finished, Table, _shown
+from reproduce.tables import CellRow, Finished, Table, _relative_error, _shown
 
 ENERGY = Estimate("energy", -251.4624, 0.0008, "standard-error", None, "total", "stochastic")
 
@@ -53,6 +53,13 @@ def test_printed_and_computed_errors_are_against_our_monte_carlo() -> None:
     assert heights == pytest.approx([0.01, 0.05, 0.1])
     (bar,) = series[1].lines[2]
     assert bar.get_segments()[0][1][1] == pytest.approx(0.05 + (0.03**2 + 0.04**2) ** 0.5 / 2)
+
+
+def test_no_relative_error_of_what_vanishes() -> None:
+    """As the magnetisation of an antiferromagnet with as many spins up as down does, exactly."""
+    assert _relative_error(0.01, Estimate("absolute_magnetisation", 0.0, 0.0)) is None
+    assert _relative_error(-99.0, Estimate("energy", -100.0)) == pytest.approx(0.01)
+    assert _relative_error(1.0, None) is None
 
 
 def test_yes_no() -> None:
