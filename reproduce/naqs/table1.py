@@ -81,8 +81,8 @@ def thermal(table: Table) -> list[str]:
     return [
         f"The quantum Monte Carlo is at β = {beta:g}/J. Near and below the transition the two states of opposite "
         "parity are close, and if they are Δ ~ 1/β apart, their mixture has an energy Δ/(1 + exp βΔ) above the lower "
-        f"one, at most 0.28/β = {MOST_MIXING / beta / size:.1e} a site. The printed NAQS at Γ = 2.5 and 3 may lie "
-        "below the reference for this reason."
+        f"one, at most 0.28/β = {MOST_MIXING / beta / size:.1e} a site: of the size of the difference between the "
+        "printed NAQS and our reference at Γ = 2.5."
         for beta in sorted(betas)
     ]
 
