@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.base.contracts import Record
 from pipeline.base.result import Bound, Curve, Estimate, Result
 from pipeline.base.statistics import correlated_mean, jackknife, short_series
-from pipeline.gauge.spectroscopy import effective_mass, fitted_mass, folded
+from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded
 
 FEWEST_BLOCKS = 20
 """Jackknife blocks: whole chains, or, of fewer chains, pieces of them."""
@@ -24,6 +24,8 @@ SHOWN_POINTS = 500
 
 ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_delta_h")
 """Known after each trajectory, (chains, T) in a record of T trajectories; all else after the last of them."""
+
+NO_MASS = f"No pseudoscalar mass: it takes L of at least {FEWEST_TIMES} and correlators that fluctuate."
 
 BOUNDS: Mapping[str, Bound] = {
     "plaquette": "stochastic",
@@ -78,8 +80,9 @@ def summarise(records: Sequence[Record]) -> Result:
     curves = histories(series)
     if "correlator" in series:
         mass, *found = spectrum(series["correlator"])
-        estimates.append(mass)
         curves += found
+        estimates += [mass] if mass else []
+        notes += [] if mass else [NO_MASS]
     return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series)))
 
 
@@ -103,17 +106,25 @@ def _blocks(series: NDArray[Any]) -> list[NDArray[Any]]:
     return [series[c, n - length * (p + 1) : n - length * p] for c in range(chains) for p in range(pieces)]
 
 
-def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate, Curve, Curve]:
-    """Mass, correlator and effective mass with jackknife errors from (chains, measurements, T)."""
+def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate | None, Curve, Curve]:
+    """Mass, correlator and effective mass with jackknife errors from (chains, measurements, T).
+
+    No mass where the lattice is too short for the fit, or where nothing moved so that there are no errors.
+    """
     blocks = np.array([block.mean(axis=0) for block in _blocks(correlator)])
     extent = correlator.shape[-1]
     mean, sigma = jackknife(blocks, folded)
     masses, mass_sigma = jackknife(blocks, effective_mass)
-    mass, error = jackknife(blocks, lambda c: fitted_mass(c, sigma))
+    fitted = None
+    if extent >= FEWEST_TIMES and (sigma > 0.0).all():
+        mass, error = jackknife(blocks, lambda c: fitted_mass(c, sigma))
+        fitted = Estimate(
+            "pseudoscalar_mass", float(mass), float(error), "standard-error", bound="stochastic", n=len(blocks)
+        )
     times = np.arange(extent // 2 + 1)
     known = np.isfinite(masses) & np.isfinite(mass_sigma)
     return (
-        Estimate("pseudoscalar_mass", float(mass), float(error), "standard-error", bound="stochastic", n=len(blocks)),
+        fitted,
         Curve.of("correlator", "time", "correlator", times, mean, sigma),
         Curve.of("effective_mass", "time", "effective_mass", times[1:][known], masses[known], mass_sigma[known]),
     )

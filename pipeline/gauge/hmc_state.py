@@ -45,14 +45,17 @@ class HMCState:
         """Restore bit for bit.
 
         Raises:
-            ValueError: the links are of another lattice, group or number of chains.
+            ValueError: the links are of another lattice, group or number of chains, or no elements of the group.
         """
         import torch
+
+        from pipeline.gauge.group import group_of
 
         links = tree["links"].clone()
         links = torch.view_as_complex(links) if self.links.is_complex() and links.shape[-1] == 2 else links
         if links.shape != self.links.shape:
             raise ValueError(f"links of shape {tuple(links.shape)} do not fit {tuple(self.links.shape)}")
+        group_of(self.system).check(links)
         self.links = links
         self.integrator_steps = int(tree["integrator_steps"])
         self.violation = float(tree["violation"])

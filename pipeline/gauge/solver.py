@@ -83,7 +83,7 @@ class ConjugateGradient:
                 f"conjugate gradients: {int(failed.sum())} of {failed.numel()} systems have not converged after "
                 f"{self.max_iterations} iterations (relative residual {residuals[failed].max().item():.1e}, tolerance "
                 f"{self.tolerance:.1e}); κ={matrix.kappa:g} may be beyond its critical value, where D gets eigenvalues "
-                "close to zero"
+                "close to zero; if not, the cap is too low for the tolerance"
             )
         return solution
 

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+FEWEST_TIMES = 4
+"""Extent in time below which the fit has a single time, or the one of the source."""
+
 LARGEST_MASS = 20.0
 """In lattice units; e^{-20} is beyond what any correlator here resolves."""
 
@@ -40,9 +43,10 @@ def fitted_mass(correlator: NDArray[np.float64], sigma: NDArray[np.float64]) -> 
     """m of the least-squares fit of A cosh(m (t - T/2)) to the folded correlator for 3T/8 <= t <= T/2; lattice units.
 
     Args:
-        correlator: (T,), T at least 4.
-        sigma: errors of the folded correlator, (T//2 + 1,); they weight the times as if these were independent, which
-            costs little precision and keeps the fit stable. Errors of m come from repeating the fit (jackknife).
+        correlator: (T,), T at least ``FEWEST_TIMES``.
+        sigma: errors of the folded correlator, (T//2 + 1,), positive; they weight the times as if these were
+            independent, which costs little precision and keeps the fit stable. Errors of m come from repeating the fit
+            (jackknife).
     """
     extent = len(correlator)
     times = np.arange(first_fitted_time(extent), extent // 2 + 1)

@@ -50,6 +50,15 @@ def test_the_mass_comes_back_with_an_error_that_holds(chains: int, n: int) -> No
     assert all(0 < s < 0.02 for s in curves["effective_mass"].sigma)
 
 
+@pytest.mark.parametrize(("extent", "noise"), [(2, 0.02), (3, 0.02), (8, 0.0)])
+@pytest.mark.filterwarnings("error")
+def test_there_is_no_mass_without_times_or_errors(extent: int, noise: float) -> None:
+    result = ensemble.summarise(records_of(correlator=noisy_correlators(32, 4, noise, extent)))
+    assert "pseudoscalar_mass" not in [e.name for e in result.estimates]
+    assert ensemble.NO_MASS in result.notes
+    assert ensemble.NO_MASS not in ensemble.summarise(records_of(correlator=noisy_correlators(32, 4, 0.02, 4))).notes
+
+
 def test_susceptibility_and_charge() -> None:
     charge = np.random.default_rng(2).integers(-2, 3, size=(8, 300))
     result = ensemble.summarise(records_of(5, topological_charge=charge))

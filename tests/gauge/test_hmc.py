@@ -181,6 +181,20 @@ def test_a_checkpoint_of_another_theory_is_refused(other: GaugeSystem) -> None:
         SMALL.init(SYSTEM).load_state_dict(SMALL.init(other).state_dict())
 
 
+@pytest.mark.parametrize(
+    ("system", "spoilt"),
+    [(SYSTEM, math.nan), (SU3PureGauge(length=2, beta=6.0), math.nan), (SU3PureGauge(length=2, beta=6.0), 1.001)],
+)
+def test_a_checkpoint_outside_the_group_is_refused(system: GaugeSystem, spoilt: float) -> None:
+    checkpoint = SMALL.init(system).state_dict()
+    checkpoint["links"][3, 1] *= spoilt
+    state = SMALL.init(system)
+    before = state.links.clone()
+    with pytest.raises(ValueError, match=r"finite|unitary"):
+        state.load_state_dict(checkpoint)
+    assert torch.equal(state.links, before)
+
+
 def test_the_seed_matters() -> None:
     other = small(seed=8)
     assert not torch.equal(SMALL.init(SYSTEM).links, other.init(SYSTEM).links)

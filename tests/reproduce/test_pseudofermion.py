@@ -98,6 +98,29 @@ def test_agreement_with_references_and_between_samplers() -> None:
     assert pulls(0.742)[0] == "in 5 of 7"
 
 
+def test_pure_gauge_plaquettes_have_to_be_exact_and_precise() -> None:
+    def seen(value: float, sigma: float) -> str:
+        numbers = {f"{g}-pure-L8/hmc": {"plaquette": (value, sigma)} for g in ("u1", "su3")}
+        references = {f"{g}-pure-L8/reference": {"plaquette": (0.5, 0.0)} for g in ("u1", "su3")}
+        return hmc.pure_gauge(table_of(numbers | references)).seen
+
+    assert seen(0.5003, 1.5e-4) == "yes"
+    assert seen(0.5006, 1.5e-4) == "no"
+    assert seen(0.5003, 3e-4) == "no"
+    assert hmc.pure_gauge(table_of({})).seen == "not run"
+
+
+def test_a_frozen_charge_agrees_with_nothing() -> None:
+    """Its error is zero, as that of an exact value is."""
+    numbers = {
+        "u1-pure-L8/hmc": {"plaquette": (0.5, 0.1), "topological_susceptibility": (0.0, 0.0)},
+        "u1-pure-L8/reference": {"plaquette": (0.5, 0.0), "topological_susceptibility": (0.019, 0.0)},
+    }
+    agreement = hmc.checks(table_of(numbers))[1]
+    assert agreement.seen == "in 1 of 2"
+    assert "susceptibility -inf σ" in agreement.evidence
+
+
 def test_table_has_a_line_for_each_ensemble_and_reference() -> None:
     cells = ("schwinger-L16/hmc", "schwinger-L8/hmc", "schwinger-L8/reference")
     rendering = hmc.render(table_of({cell: {"acceptance": (0.87, 0.01)} for cell in cells}))
