@@ -25,6 +25,9 @@ SHOWN_POINTS = 500
 ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_delta_h")
 """Known after each trajectory, (chains, T) in a record of T trajectories; all else after the last of them."""
 
+KEPT = ("plaquette", "topological_charge", "correlator", "correlator_from_zero", "links")
+"""Of the configuration at the end of each measurement."""
+
 NO_MASS = f"No pseudoscalar mass: it takes L of at least {FEWEST_TIMES} and correlators that fluctuate."
 
 BOUNDS: Mapping[str, Bound] = {
@@ -158,8 +161,7 @@ def kept(records: Sequence[Record]) -> Series:
     """What is kept of the configuration at the end of each measurement, for comparison with other samplers.
 
     Returns:
-        ``plaquette``, ``topological_charge``, ``correlator``, ``links``, as far as measured, each of shape
-        (chains, measurements, ...).
+        Those of ``KEPT`` that were measured, each of shape (chains, measurements, ...).
     """
-    names = [name for name in ("plaquette", "topological_charge", "correlator", "links") if name in records[0]]
+    names = [name for name in KEPT if name in records[0]]
     return {name: np.stack([r[name][:, -1] if name in ALONG else r[name] for r in records], axis=1) for name in names}

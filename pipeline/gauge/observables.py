@@ -34,14 +34,17 @@ def fermion_observables(
     """Of each configuration, batch first, float64; nothing without fermions.
 
     Returns:
-        If asked for, ``correlator`` (batch, L); ``condition_number`` and, for even L, ``condition_number_even_odd``.
+        If asked for, ``correlator`` (batch, L), averaged over the time of the source, ``correlator_from_zero``, with
+        the source at time 0; ``condition_number`` and, for even L, ``condition_number_even_odd``.
     """
     found: dict[str, Any] = {}
     if not isinstance(system, TwoFlavours):
         return found
     matrices = group_of(system).matrices(links)
     if correlator:
-        found["correlator"] = pseudoscalar_correlator(matrices, system.kappa).numpy()
+        squares = propagator_squares(matrices, system.kappa)
+        found["correlator"] = by_distance(squares).numpy()
+        found["correlator_from_zero"] = squares[:, 0].numpy()
     if condition_numbers:
         found["condition_number"] = condition_number(WilsonDirac, matrices, system.kappa).numpy()
         if system.length % 2 == 0:
@@ -65,19 +68,23 @@ def condition_number(kind: type[FermionMatrix], matrices: Tensor, kappa: float) 
     return torch.cat([of(part) for part in _chunks(matrices)])
 
 
-def pseudoscalar_correlator(matrices: Tensor, kappa: float) -> Tensor:
-    """C(t) of each configuration (Eq. C3, without 1/L), (batch, L), float64, positive.
+def propagator_squares(matrices: Tensor, kappa: float) -> Tensor:
+    """Σ_{x_1, y_1} |D^{-1}(x; y)|² over spins and colours, (batch, L, L), float64, at [y_0, x_0]; positive.
 
-    By γ_5-hermiticity it is a sum of squares of propagators, Σ_{x_1, y_1} |D^{-1}(x; y)|² over spins and colours, with
-    t the distance of x from y in time; averaged over the times of y, which changes no expectation value.
+    By γ_5-hermiticity the pseudoscalar correlator of Eq. C3 (without 1/L) is the row of y_0 = 0; every other row,
+    counted from its y_0, has the same expectation value.
 
     Args:
         matrices: links, (batch, 2, L, L, N, N).
         kappa: κ.
     """
-    length = matrices.shape[2]
-    squares = _squares_even_odd if length % 2 == 0 else _squares
-    return torch.cat([_by_distance(squares(part, kappa)) for part in _chunks(matrices)])
+    squares = _squares_even_odd if matrices.shape[2] % 2 == 0 else _squares
+    return torch.cat([squares(part, kappa) for part in _chunks(matrices)])
+
+
+def pseudoscalar_correlator(matrices: Tensor, kappa: float) -> Tensor:
+    """C(t) of each configuration (Eq. C3), averaged over the time of the source; (batch, L), float64."""
+    return by_distance(propagator_squares(matrices, kappa))
 
 
 def _chunks(matrices: Tensor) -> tuple[Tensor, ...]:
@@ -85,7 +92,7 @@ def _chunks(matrices: Tensor) -> tuple[Tensor, ...]:
     return matrices.split(max(1, CHUNK_BYTES // (16 * dimension**2)))
 
 
-def _by_distance(squares: Tensor) -> Tensor:
+def by_distance(squares: Tensor) -> Tensor:
     """Mean over y of element [y, y + t], cyclically; (batch, L, L) -> (batch, L)."""
     length = squares.shape[1]
     source = torch.arange(length)

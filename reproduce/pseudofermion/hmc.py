@@ -115,8 +115,8 @@ def render(table: Table) -> Rendering:
 NOTES = (
     "Plaquettes are means of Re tr P/N; the paper's Eq. C1 is Re tr P, N times as large.",
     "ms/trajectory: of one configuration, from the wall time of the run, warm-up and measurements included.",
-    "In the ensembles kept for Fig. 7, C(x_0) is averaged over the time of the source: the mean is that of Eq. C3, the "
-    "fluctuations between configurations are smaller.",
+    "Kept ensembles hold C(x_0) with the source at time 0, as Eq. C3 has it, and averaged over the time of the source: "
+    "the same mean, smaller fluctuations between configurations.",
     "τ_int in trajectories of length 1; errors of means contain it, those of masses are jackknife errors over chains, "
     "or over pieces of few chains.",
     "a M_PS: fit of A cosh(m (x_0 − L/2)) for x_0 >= 3L/8 to C(x_0) of Eq. C3, averaged over the time of the source. "

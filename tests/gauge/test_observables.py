@@ -11,7 +11,13 @@ from pipeline.gauge import observables
 from pipeline.gauge.dirac import WilsonDirac
 from pipeline.gauge.even_odd import SchurComplement
 from pipeline.gauge.group import SU3, U1, Group
-from pipeline.gauge.observables import condition_number, fermion_observables, gauge_observables, pseudoscalar_correlator
+from pipeline.gauge.observables import (
+    condition_number,
+    fermion_observables,
+    gauge_observables,
+    propagator_squares,
+    pseudoscalar_correlator,
+)
 from pipeline.gauge.schema import Schwinger, SU3TwoD, U1PureGauge
 from pipeline.gauge.spectroscopy import effective_mass
 from tests.gauge import fermion_matrices
@@ -39,9 +45,11 @@ def test_correlator_is_the_wick_contraction(group: Group, length: int) -> None:
     matrices = group.matrices(links)
     result = pseudoscalar_correlator(matrices, KAPPA)
     assert result.shape == (2, length)
+    squares = propagator_squares(matrices, KAPPA)
     for b in range(2):
         propagator = np.linalg.inv(fermion_matrices.wilson_dirac(matrices[b].numpy(), KAPPA))
         loops = traces(propagator, length, group.n_colors)
+        np.testing.assert_allclose(squares[b], loops, rtol=1e-10)
         # Averaged over the time of the source.
         expected = [np.mean([loops[t, (t + d) % length] for t in range(length)]) for d in range(length)]
         np.testing.assert_allclose(result[b], expected, rtol=1e-10)
@@ -88,9 +96,11 @@ def test_what_is_observed() -> None:
     everything = {"correlator": True, "condition_numbers": True}
     assert fermion_observables(hot(U1, 4), U1PureGauge(length=4, beta=2.0), **everything) == {}
     full = fermion_observables(hot(U1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **everything)
-    assert set(full) == {"correlator", "condition_number", "condition_number_even_odd"}
-    assert {name: x.shape for name, x in full.items() if name != "correlator"} == dict.fromkeys(list(full)[1:], (2,))
+    conditions = ("condition_number", "condition_number_even_odd")
+    assert set(full) == {"correlator", "correlator_from_zero", *conditions}
+    assert {name: full[name].shape for name in conditions} == dict.fromkeys(conditions, (2,))
     odd = fermion_observables(hot(U1, 3), Schwinger(length=3, beta=2.0, kappa=KAPPA), **everything)
-    assert set(odd) == {"correlator", "condition_number"}
+    assert set(odd) == {"correlator", "correlator_from_zero", "condition_number"}
     system = SU3TwoD(length=2, beta=6.0, kappa=KAPPA)
-    assert set(fermion_observables(hot(SU3, 2), system, correlator=True, condition_numbers=False)) == {"correlator"}
+    only = fermion_observables(hot(SU3, 2), system, correlator=True, condition_numbers=False)
+    assert set(only) == {"correlator", "correlator_from_zero"}
