@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import ours, peer
+from benchmarks import lattice, ours, peer
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
 from pipeline.spin.schema import ChainTFIM, SquareTFIM
@@ -28,6 +28,11 @@ class _Size:
     ring_draws: int
     lattice_draws: int
     deviation: float
+    torus: int
+    configurations: int
+    applications: int
+    tori: tuple[int, ...]
+    forces: int
 
 
 SIZES = {
@@ -44,6 +49,11 @@ SIZES = {
         ring_draws=1000,
         lattice_draws=100,
         deviation=0.05,
+        torus=16,
+        configurations=64,
+        applications=100,
+        tori=(4, 8, 16, 32),
+        forces=8,
     ),
     "tiny": _Size(
         length=3,
@@ -58,8 +68,18 @@ SIZES = {
         ring_draws=3,
         lattice_draws=2,
         deviation=0.05,
+        torus=2,
+        configurations=2,
+        applications=2,
+        tori=(2, 4),
+        forces=2,
     ),
 }
+
+LARGEST_DENSE = 1024
+"""Of the matrices whose determinant is exact: 16 MiB a copy."""
+
+COMPILED = "What numba compiles is compiled before the first run."
 
 BRANCHES = (
     "Depth and features are the same, the networks are not: our PixelCNN has two branches (no blind spot), NetKet's "
@@ -134,11 +154,80 @@ def _metropolis(where: str, system: SquareTFIM | ChainTFIM, n_sites: int, draws:
     )
 
 
+def dirac_u1(s: _Size) -> Case:
+    """Wilson-Dirac operator over U(1) gauge fields."""
+    return _dirac("u1", "U(1)", s)
+
+
+def dirac_su3(s: _Size) -> Case:
+    """Wilson-Dirac operator over SU(3) gauge fields."""
+    return _dirac("su3", "SU(3)", s)
+
+
+def _dirac(group: str, shown: str, s: _Size) -> Case:
+    size = (group, s.torus, s.configurations, s.applications)
+    return Case(
+        f"Wilson-Dirac operator: {shown}, {s.torus}×{s.torus}, {s.configurations} configurations, {s.applications} "
+        "times",
+        s.applications * s.configurations,
+        "applications",
+        (
+            Contender("ours", "torch", partial(lattice.apply_dirac, *size, True)),
+            Contender("ours, plain torch", "torch", partial(lattice.apply_dirac, *size, False)),
+            Contender("rolled complex fields", "torch", partial(lattice.apply_rolled, *size)),
+        ),
+        (
+            "Plain torch is what runs elsewhere than on a CPU: gathered neighbours, one spin component a direction.",
+            "Rolled complex fields are Eq. 5 of the paper term by term: both spin components of each neighbour are "
+            "transported, then multiplied by 1 ∓ σ.",
+            COMPILED,
+            "Multiply-adds are complex ones with colour matrices in ours; rolled fields need twice as many.",
+        ),
+        "complex128",
+    )
+
+
+def forces_u1(s: _Size) -> Case:
+    """Fermion forces of the Schwinger model at all lattice sizes."""
+    return _forces("u1", "U(1)", 1, s)
+
+
+def forces_su3(s: _Size) -> Case:
+    """Fermion forces of SU(3) at all lattice sizes."""
+    return _forces("su3", "SU(3)", 3, s)
+
+
+def _forces(group: str, shown: str, colors: int, s: _Size) -> Case:
+    contenders = [
+        Contender(f"{method}, {torus}×{torus}", "torch", partial(lattice.fermion_force, group, torus, s.forces, method))
+        for method in ("exact determinant", *lattice.SHIFTS)
+        for torus in s.tori
+        if method in lattice.SHIFTS or colors * torus**2 <= LARGEST_DENSE
+    ]
+    return Case(
+        f"Fermion force: {shown}, {s.forces} configurations, even/odd, κ = {lattice.KAPPA}",
+        s.forces,
+        "configurations",
+        tuple(contenders),
+        (
+            f"Random links at a distance from the identity; conjugate gradients to {lattice.TOLERANCE:g}; Hasenbusch: "
+            f"shifts {', '.join(f'{shift:g}' for shift in lattice.SHIFTS['Hasenbusch'][1:])}.",
+            COMPILED,
+            f"`python -m benchmarks.scaling` draws it; dense matrices up to dimension {LARGEST_DENSE}.",
+        ),
+        "complex128",
+    )
+
+
 CASES: dict[str, Callable[[_Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
     "metropolis_lattice": metropolis_lattice,
     "metropolis_ring": metropolis_ring,
+    "dirac_u1": dirac_u1,
+    "dirac_su3": dirac_su3,
+    "forces_u1": forces_u1,
+    "forces_su3": forces_su3,
 }
 
 

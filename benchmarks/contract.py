@@ -12,13 +12,13 @@ class Work:
 
     Attributes:
         run: does the work once and returns when its result is there.
-        parameters: of the network.
-        multiply_adds: of one forward pass of one configuration.
+        parameters: of the network; None without one.
+        multiply_adds: of one forward pass of one configuration; None where nobody counted.
     """
 
     run: Callable[[], object]
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Case:
         unit: what an item is.
         contenders: at least one.
         notes: what a reader must know to read the ratios fairly.
+        precision: of the arithmetic.
     """
 
     title: str
@@ -53,3 +54,4 @@ class Case:
     unit: str
     contenders: tuple[Contender, ...]
     notes: tuple[str, ...]
+    precision: str = "float32"

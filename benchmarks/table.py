@@ -82,7 +82,7 @@ def _markdown(name: str, case: Case, rows: list[Row], threads: int) -> str:
             *lines,
             "",
             *(f"- {note}" for note in case.notes),
-            f"- float32, {threads} thread{'s' if threads > 1 else ''}, each contender in a process of its own. "
+            f"- {case.precision}, {threads} thread{'s' if threads > 1 else ''}, every contender in its own process. "
             f"Cold is the first run, compilation and caches included; warm the median of {repeats} runs, interleaved; "
             "ratios are medians of the ratios of each round. Peak memory is the largest resident size of the process, "
             "parameters and compilation included, less that after importing the library.",

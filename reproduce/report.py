@@ -97,20 +97,28 @@ def _page(table: Table, rendering: Rendering, command: str, has_figure: bool) ->
     if rendering.claims:
         body = [[c.text, c.location, c.seen, c.evidence] for c in rendering.claims]
         parts += ["", "## What the paper says", "", _github(["claim", "where", "do we see it", "evidence"], body)]
-    parts += ["", "## Conventions and errors", "", *[f"- {note}" for note in [*rendering.notes, *ERRORS]]]
+    parts += ["", "## Conventions and errors", "", *[f"- {note}" for note in [*rendering.notes, *_errors(table)]]]
     parts += ["", "## Commands", "", f"Everything: `{command}`", "", *_commands(table)]
     parts += ["", "## Provenance", "", *_provenance(table)]
     return "\n".join(parts) + "\n"
 
 
+FRESH = (
+    "All energies come from fresh samples after training, none from an optimisation trace; every seed is kept in "
+    "`runs.csv`."
+)
 ERRORS = (
     "`ours_sigma` is the standard error of the mean over independent units (subspaces, batches), times √(2τ_int) where "
     "they are correlated; over several seeds it is the standard error over seeds.",
-    "All energies come from fresh samples after training, none from an optimisation trace; every seed is kept in "
-    "`runs.csv`.",
     "`vs paper`: `agrees` within two combined standard errors, a missing printed error counting as half the last "
     "digit. Relative errors are (E − E_ref)/|E_ref|.",
 )
+
+
+def _errors(table: Table) -> list[str]:
+    """What errors and verdicts mean."""
+    trained = any("train" in done.task.cell.stages for done in table.finished)
+    return [ERRORS[0], *([FRESH] if trained else []), *ERRORS[1:]]
 
 
 def _coverage(table: Table) -> list[str]:
@@ -119,9 +127,11 @@ def _coverage(table: Table) -> list[str]:
     ran = [r for r in printed if r.ours is not None]
     beside = f"{len(ran)} of {len(printed)} printed numbers have ours beside them"
     energies = [r for r in table.rows if r.quantity == "energy" and r.method not in table.reference_methods]
+    compared = energies or [r for r in table.rows if r.method not in table.reference_methods]
     lines = [
         f"Scale `{table.scale}`. {beside if printed else 'The paper prints no numbers of this artefact'}; "
-        f"{sum(r.reference is not None for r in energies)} of {len(energies)} energies have a reference."
+        f"{sum(r.reference is not None for r in compared)} of {len(compared)} "
+        f"{'energies' if energies else 'numbers of ours'} have a reference."
     ]
     counts = Counter(r.vs_paper for r in printed)
     if printed:
@@ -145,10 +155,11 @@ def _cuts(table: Table) -> list[str]:
         for cut in done.task.cuts:
             cells.setdefault(cut, []).append(done.task.cell.id)
     trained = [d.task.cell.id for d in table.finished if "train" in d.task.cell.stages]
+    main = trained or [d.task.cell.id for d in table.finished if d.task.cell.method != "reference"]
     references = [d.task.cell.id for d in table.finished if d.task.cell.method == "reference"]
     lines = []
     for cut, where in cells.items():
-        scope = "" if set(where) >= set(trained) else " (references)" if set(where) >= set(references) else None
+        scope = "" if set(where) >= set(main) else " (references)" if set(where) >= set(references) else None
         scope = f" ({', '.join(dict.fromkeys(where))})" if scope is None else scope
         lines.append(f"- {cut}{scope}")
     cuts_found = [cut for d in table.finished for cut in d.task.cuts]

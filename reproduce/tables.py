@@ -241,7 +241,7 @@ class Table:
             reference=reference.value if reference else None,
             reference_sigma=reference.sigma if reference else None,
             reference_kind=self.reference_kind(cell.row) if reference else "",
-            rel_error_ours=relative_error(ours.value, reference.value) if ours and reference else None,
+            rel_error_ours=_relative_error(ours.value, reference) if ours else None,
             rel_error_published=self._printed_error(number, reference),
             vs_paper=self._vs_paper(ours, number),
             vs_reference=vs_reference(ours, reference) if ours else "none",
@@ -284,7 +284,12 @@ class Table:
         """Of a printed number; None where the reference belongs to another system than the paper's."""
         if number is None or reference is None or self.other_system:
             return None
-        return relative_error(number.value, reference.value)
+        return _relative_error(number.value, reference)
+
+
+def _relative_error(value: float, reference: Estimate | None) -> float | None:
+    """None also where the reference vanishes, as a magnetisation does by symmetry."""
+    return relative_error(value, reference.value) if reference and reference.value else None
 
 
 def _unit_of(column: Column) -> tuple[str, str]:

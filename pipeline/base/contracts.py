@@ -110,3 +110,12 @@ class MonteCarloBaseline(Baseline, Protocol):
     def measure(self, state: Any, k: int) -> Record: ...
 
     def summarise(self, records: Sequence[Record]) -> Result: ...
+
+
+@runtime_checkable
+class EnsembleBaseline(MonteCarloBaseline, Protocol):
+    """A Monte Carlo baseline whose configurations are worth keeping beside its result."""
+
+    def ensemble(self, records: Sequence[Record]) -> dict[str, Any]:
+        """What is kept of the configurations: numpy arrays by name."""
+        ...

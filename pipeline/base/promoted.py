@@ -1,5 +1,7 @@
 """Committed results below the store: ``references/<key>.json``, ``checkpoints/<key>.safetensors``.
 
+A reference that kept an ensemble has it in a ``.safetensors`` file beside its own, tied to it by a digest.
+
 ``make promote`` puts a finished entry there, and whoever clones the repository has it: the store unpacks it into an
 ordinary entry when it is asked for a key that it does not have. Loading runs no code; contents are verified.
 """
@@ -40,6 +42,8 @@ def promoted_path(results: Path, stage: str, key: str) -> Path:
 def promote(entry: Entry, results: Path) -> Path:
     """Write the committed file of a finished baseline, or of the last state of a training, and return its path.
 
+    What a baseline kept of its configurations goes into a second file beside it.
+
     Raises:
         UserError: an entry of another stage, or one above :data:`LIMIT_BYTES`.
     """
@@ -50,8 +54,13 @@ def promote(entry: Entry, results: Path) -> Path:
     if stage not in ("baseline", "train"):
         raise UserError(f"{entry.name}: only baselines and trainings are promoted; inference is computed from them")
     path.parent.mkdir(parents=True, exist_ok=True)
+    written = [path]
     if stage == "baseline":
         content = json.loads(json.dumps({**content, "result": entry.result().to_json()}))  # tuples become lists
+        if ensemble := entry.ensemble():
+            written.append(ensemble_path(path))
+            save_tree(written[-1], ensemble)
+            content["ensemble_sha256"] = tree_digest(ensemble)
         write_json(path, {**content, "sha256": tree_digest(content)})
     else:
         metrics = entry.path / "metrics.jsonl"
@@ -59,19 +68,30 @@ def promote(entry: Entry, results: Path) -> Path:
         content["state"] = entry.state(status["steps"])
         content["metrics"] = np.frombuffer(zlib.compress(text, 9), np.uint8)
         save_tree(path, {**content, "sha256": tree_digest(content)})
-    size = path.stat().st_size
+    size = max(file.stat().st_size for file in written)
     if size > LIMIT_BYTES:
-        path.unlink()
+        for file in written:
+            file.unlink()
         raise UserError(f"{entry.name} takes {size / 2**20:.1f} MiB; at most {LIMIT_BYTES // 2**20} MiB are promoted")
     return path
 
 
+def ensemble_path(path: Path) -> Path:
+    """Where the ensemble of a committed reference is."""
+    return path.with_suffix(".safetensors")
+
+
 def read_promoted(path: Path) -> dict[str, Any] | None:
-    """The verified content of a promoted file: status, provenance, and result or state and metrics; None if damaged."""
+    """The verified content of a promoted file: status, provenance, and result (with its ensemble, if it has one) or
+    state and metrics; None if damaged."""
     try:
         content = json.loads(path.read_text()) if path.suffix == ".json" else load_tree(path)
         if content.pop("sha256") != tree_digest(content):
             return None
+        if "ensemble_sha256" in content:
+            content["ensemble"] = load_tree(ensemble_path(path))
+            if content.pop("ensemble_sha256") != tree_digest(content["ensemble"]):
+                return None
     except Exception:  # whatever a damaged file makes a parser raise
         return None
     if "metrics" in content:

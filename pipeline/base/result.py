@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -59,9 +59,9 @@ class Curve:
         name: str,
         x_name: str,
         y_name: str,
-        x: Sequence[float],
-        y: Sequence[float],
-        sigma: Sequence[float] = (),
+        x: Iterable[float],
+        y: Iterable[float],
+        sigma: Iterable[float] = (),
         unit: str = "1",
     ) -> Curve:
         """Build a curve from any sequences of numbers (arrays included)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -138,3 +139,45 @@ def short_series(estimates: Iterable[Estimate], measurements: int) -> list[str]:
         for e in estimates
         if e.tau is not None and SERIES_PER_TAU * e.tau > measurements
     ]
+
+
+def jackknife(blocks: ArrayLike, estimator: Callable[[NDArray[np.float64]], ArrayLike]) -> tuple[Any, Any]:
+    """A function of means with its standard error, from leaving out one block at a time.
+
+    Args:
+        blocks: means over independent blocks of equal size, (n, ...), n at least 2.
+        estimator: from the mean over blocks, shape (...), to a number or an array.
+
+    Returns:
+        The estimate from all blocks and its error sqrt((n-1)/n Σ (e_i - ē)²), of the shape that the estimator returns.
+
+    Raises:
+        ValueError: fewer than two blocks.
+    """
+    x = np.asarray(blocks, dtype=float)
+    n = len(x)
+    if n < 2:
+        raise ValueError("the jackknife needs at least two blocks")
+    total = x.sum(axis=0)
+    left_out = np.array([estimator((total - block) / (n - 1)) for block in x])
+    sigma = np.sqrt((n - 1) * left_out.var(axis=0))
+    return estimator(total / n), sigma
+
+
+def weighted_mean(samples: ArrayLike, log_weights: ArrayLike) -> tuple[float, float]:
+    """Σ w x / Σ w and its standard error for independent samples with weights known up to a factor, both of shape (n,).
+
+    The error of the ratio is sqrt(Σ w² (x - x̄)²) / Σ w, to leading order in 1/n.
+    """
+    x, log_w = np.asarray(samples, dtype=float), np.asarray(log_weights, dtype=float)
+    w = np.exp(log_w - log_w.max())
+    w /= w.sum()
+    mean = float(w @ x)
+    return mean, float(np.sqrt((w**2) @ (x - mean) ** 2))
+
+
+def effective_sample_size(log_weights: ArrayLike) -> float:
+    """(Σ w)² / (n Σ w²) of weights known up to a factor, shape (n,): between 1/n and 1."""
+    log_w = np.asarray(log_weights, dtype=float)
+    w = np.exp(log_w - log_w.max())
+    return float(w.sum() ** 2 / (w.size * (w**2).sum()))

@@ -26,6 +26,9 @@ from pipeline.base.result import Result
 
 Notify = Callable[[str], None]
 
+ENSEMBLE = "ensemble.safetensors"
+"""What a baseline keeps of its configurations."""
+
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
@@ -57,6 +60,11 @@ class Entry:
         """Source, packages and hardware that the entry was computed with."""
         facts: dict[str, Any] = json.loads((self.path / "provenance.json").read_text())
         return facts
+
+    def ensemble(self) -> dict[str, Any]:
+        """What a baseline kept of its configurations, arrays by name; empty where it kept nothing."""
+        path = self.path / ENSEMBLE
+        return load_tree(path) if path.exists() else {}
 
     def records(self) -> list[dict[str, Any]]:
         """All records, in order."""
@@ -204,6 +212,8 @@ class Store:
                 write_json(work.path / "provenance.json", content["provenance"])
                 if "result" in content:
                     write_json(work.path / "result.json", content["result"])
+                    if "ensemble" in content:
+                        save_tree(work.path / ENSEMBLE, content["ensemble"])
                 else:
                     _unpack_training(work.path, content)
                 return work.seal({**content["status"], "promoted": True})

@@ -1,20 +1,45 @@
-"""Molecular dynamics and the Metropolis test of HMC, for any action and any group (through its ``drift``)."""
+"""Molecular dynamics and the Metropolis test of HMC, for any action and gauge group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pipeline.gauge.action import Action
-
-Drift = Callable[[Tensor, Tensor, float], Tensor]
-"""(links, momenta, time) -> links after free motion; :func:`pipeline.gauge.u1.drift` for angles."""
+from pipeline.gauge.group import Group
 
 OMELYAN_LAMBDA = 0.1931833275037836
 """λ that minimises the leading error of 2MN: Omelyan, Mryglod, Folk, Comput. Phys. Commun. 151, 272 (2003)."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One step of a reversible second-order integrator: kicks of the momenta (V) around drifts of the links (T).
+
+    With k kicks before the last, a step is e^{κ_0 εV} Π_i e^{εT/k} e^{κ_i εV}. Schemes that read the same from both
+    ends are reversible, and all preserve volume; at fixed trajectory length their ΔH is O(ε²).
+
+    Attributes:
+        kicks: κ_i, symmetric, adding up to 1. The last kick of a step and the first of the next see the same links
+            and share one force: a step costs ``len(kicks) - 1`` forces.
+    """
+
+    kicks: tuple[float, ...]
+
+    @property
+    def forces(self) -> int:
+        """Force evaluations a step."""
+        return len(self.kicks) - 1
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "leapfrog": Scheme((0.5, 0.5)),
+    "omelyan": Scheme((OMELYAN_LAMBDA, 1.0 - 2.0 * OMELYAN_LAMBDA, OMELYAN_LAMBDA)),
+}
+"""Leapfrog (Störmer, Verlet), and the minimum-norm "2MN" of Omelyan et al.: twice the forces, a tenth of the ΔH."""
 
 
 def kinetic_energy(momenta: Tensor) -> Tensor:
@@ -22,32 +47,30 @@ def kinetic_energy(momenta: Tensor) -> Tensor:
     return 0.5 * momenta.flatten(1).square().sum(dim=1)
 
 
-def omelyan(
-    links: Tensor, momenta: Tensor, action: Action, drift: Drift, step_size: float, steps: int
+def integrate(
+    links: Tensor, momenta: Tensor, action: Action, group: Group, scheme: Scheme, step_size: float, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Second-order minimum-norm integrator with two force evaluations a step (Omelyan et al. 2003, "2MN").
-
-    One step is e^{λεV} e^{εT/2} e^{(1-2λ)εV} e^{εT/2} e^{λεV}: V kicks the momenta, T moves the links. It is
-    reversible and preserves volume; at fixed trajectory length its ΔH is O(ε²).
+    """Molecular dynamics under H = Σ π²/2 + S for the time ``steps`` * ``step_size``.
 
     Args:
-        links, momenta: equal shapes, batch first; neither is changed.
+        links: batch of configurations, as ``group`` has them; not changed.
+        momenta: their momenta, coefficients of the algebra; not changed.
         action: gives the force.
-        drift: free motion on the group.
-        step_size: ε in molecular-dynamics time, steps: their number, at least 1.
+        group: gives free motion.
+        step_size: ε in molecular-dynamics time.
+        steps: their number, at least 1.
 
     Returns:
-        Links and momenta at the time steps * step_size.
+        Links and momenta at the end.
     """
-    outer, inner = OMELYAN_LAMBDA * step_size, (1.0 - 2.0 * OMELYAN_LAMBDA) * step_size
-    momenta = momenta + outer * action.force(links)
+    first, *rest = (kick * step_size for kick in scheme.kicks)
+    drift = step_size / scheme.forces
+    momenta = momenta + first * action.force(links)
     for step in range(steps):
-        links = drift(links, momenta, 0.5 * step_size)
-        momenta = momenta + inner * action.force(links)
-        links = drift(links, momenta, 0.5 * step_size)
-        # The last kick of a step and the first of the next see the same links, so they share one force.
-        kick = outer if step == steps - 1 else 2.0 * outer
-        momenta = momenta + kick * action.force(links)
+        for i, kick in enumerate(rest):
+            links = group.drift(links, momenta, drift)
+            shared = i == len(rest) - 1 and step < steps - 1
+            momenta = momenta + (kick + first if shared else kick) * action.force(links)
     return links, momenta
 
 
@@ -58,27 +81,44 @@ class Trajectory:
     Attributes:
         links: after the Metropolis test, shape of the links that went in.
         accepted: bool, (batch,).
-        delta_h: ΔH = H(proposal) - H(start), (batch,), float64.
+        delta_h: ΔH = H(proposal) - H(start), (batch,), float64; +inf where it is ``broken``.
+        broken: bool, (batch,): NaN or infinity on the way. Rejected, for their density cannot be told.
     """
 
     links: Tensor
     accepted: Tensor
     delta_h: Tensor
+    broken: Tensor
 
 
 def trajectory(
-    links: Tensor, action: Action, drift: Drift, length: float, steps: int, generator: torch.Generator
+    links: Tensor,
+    action: Action,
+    group: Group,
+    scheme: Scheme,
+    length: float,
+    steps: int,
+    generator: torch.Generator,
 ) -> Trajectory:
-    """Refresh Gaussian momenta, integrate for the time ``length`` in ``steps`` steps, accept with min(1, e^{-ΔH}).
+    """Refresh the Gaussian momenta, integrate for the time ``length`` in ``steps`` steps, accept with min(1, e^{-ΔH}).
 
     Each configuration of the batch is tested by itself (Duane, Kennedy, Pendleton, Roweth, Phys. Lett. B 195, 216
-    (1987)). All randomness comes from ``generator``: first the momenta, then one uniform number a configuration.
+    (1987)). All randomness comes from ``generator``: the momenta, then one uniform number a configuration.
+    ``links`` must be finite; pseudofermions of ``action`` are refreshed by the caller.
     """
-    momenta = torch.randn(links.shape, dtype=links.dtype, device=links.device, generator=generator)
-    uniform = torch.rand(links.shape[:1], dtype=links.dtype, device=links.device, generator=generator)
+    momenta = group.random_momenta(links, generator)
+    uniform = torch.rand(links.shape[:1], dtype=torch.float64, device=links.device, generator=generator)
     start = kinetic_energy(momenta) + action.value(links)
-    proposal, final_momenta = omelyan(links, momenta, action, drift, length / steps, steps)
+    proposal, final_momenta = integrate(links, momenta, action, group, scheme, length / steps, steps)
+    lost = ~(proposal.flatten(1).isfinite().all(dim=1) & final_momenta.flatten(1).isfinite().all(dim=1))
+    proposal = group.reproject(_choose(lost, links, proposal))
     delta_h = kinetic_energy(final_momenta) + action.value(proposal) - start
+    broken = lost | ~delta_h.isfinite()
+    delta_h = delta_h.masked_fill(broken, torch.inf)
     accepted = uniform.log() < -delta_h
-    keep = accepted.view(-1, *[1] * (links.ndim - 1))
-    return Trajectory(torch.where(keep, proposal, links), accepted, delta_h)
+    return Trajectory(_choose(accepted, proposal, links), accepted, delta_h, broken)
+
+
+def _choose(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Configuration by configuration, for ``condition`` (batch,)."""
+    return torch.where(condition.view(-1, *[1] * (yes.ndim - 1)), yes, no)

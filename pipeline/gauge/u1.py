@@ -25,16 +25,40 @@ def wrap(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2.0 * math.pi) - math.pi
 
 
+def check_shape(links: Tensor) -> None:
+    """Refuse what is not of shape (batch, 2, L, L).
+
+    Raises:
+        ValueError: naming the shape.
+    """
+    if links.ndim != 4 or links.shape[1] != 2 or links.shape[2] != links.shape[3]:
+        raise ValueError(f"links must have shape (batch, 2, L, L), not {tuple(links.shape)}")
+
+
+def loop_angles(links: Tensor, extent_0: int, extent_1: int) -> Tensor:
+    """Angle of the transporter around the rectangle with corner x, along 0 first, not wrapped; (batch, L, L).
+
+    Args:
+        links: (batch, 2, L, L).
+        extent_0, extent_1: sides in links, at least 1.
+
+    Raises:
+        ValueError: ``links`` is not of shape (batch, 2, L, L).
+    """
+    check_shape(links)
+    theta_0, theta_1 = links[:, 0], links[:, 1]
+    line_0 = sum((theta_0.roll(-n, dims=1) for n in range(1, extent_0)), start=theta_0)
+    line_1 = sum((theta_1.roll(-n, dims=2) for n in range(1, extent_1)), start=theta_1)
+    return line_0 + line_1.roll(-extent_0, dims=1) - line_0.roll(-extent_1, dims=2) - line_1
+
+
 def plaquette_angles(links: Tensor) -> Tensor:
     """θ_P(x) = θ_0(x) + θ_1(x+0) - θ_0(x+1) - θ_1(x), not wrapped; shape (batch, L, L).
 
     Raises:
         ValueError: ``links`` is not of shape (batch, 2, L, L).
     """
-    if links.ndim != 4 or links.shape[1] != 2 or links.shape[2] != links.shape[3]:
-        raise ValueError(f"links must have shape (batch, 2, L, L), not {tuple(links.shape)}")
-    theta_0, theta_1 = links[:, 0], links[:, 1]
-    return theta_0 + theta_1.roll(-1, dims=1) - theta_0.roll(-1, dims=2) - theta_1
+    return loop_angles(links, 1, 1)
 
 
 def mean_plaquette(links: Tensor) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.base.checkpoint import write_json
-from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
+from pipeline.base.checkpoint import save_tree, write_json
+from pipeline.base.contracts import DirectBaseline, EnsembleBaseline, MonteCarloBaseline
 from pipeline.base.formatting import duration
 from pipeline.base.loop import Loop, drop_checkpoints, load_all_records
 from pipeline.base.memory import PeakMemory
 from pipeline.base.result import Result
-from pipeline.base.store import Entry, Work
+from pipeline.base.store import ENSEMBLE, Entry, Work
 from pipeline.stages.compose import baseline_name
 from pipeline.stages.context import Context, baseline_key, stage_nodes
 
@@ -66,4 +66,7 @@ def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tu
     warmup = loop.run("warmup", solver.step, solver.warmup)
     outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
     drop_checkpoints(work.path)
-    return solver.summarise(load_all_records(work.path)), warmup.seconds + outcome.seconds
+    records = load_all_records(work.path)
+    if isinstance(solver, EnsembleBaseline):
+        save_tree(work.path / ENSEMBLE, solver.ensemble(records))
+    return solver.summarise(records), warmup.seconds + outcome.seconds

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.base.keys import plain
 from pipeline.base.schema import RunConfig
+from pipeline.stages.compose import baseline_name
 
 HASHED = ("system", "train", "infer", "baseline")
 
@@ -20,8 +21,12 @@ def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
 
 
 def _explicit(run: RunConfig, section: str) -> Any:
-    """A section as plain data; an inference without an ansatz of its own uses that of the training."""
+    """A section as plain data: an inference without an ansatz of its own uses that of the training, and of all
+    baselines only the chosen one matters."""
     node = plain(getattr(run, section))
+    if section == "baseline":
+        name = baseline_name(run)
+        return {name: node[name]} if name else {}
     if section == "infer" and "ansatz" in node and node["ansatz"] is None:
         node["ansatz"] = plain(run.train.ansatz)
     return node

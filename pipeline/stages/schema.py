@@ -14,8 +14,9 @@ from pipeline.base import checks
 from pipeline.base.contracts import Baseline
 from pipeline.base.schema import RunConfig
 from pipeline.gauge import schema as gauge
-from pipeline.gauge.exact import U1CharacterExpansion
+from pipeline.gauge.exact import CharacterExpansion
 from pipeline.gauge.hmc import HMC
+from pipeline.gauge.reweighting import Reweighting
 from pipeline.spin import schema as spin
 from pipeline.spin.ansatz import schema as ansatz
 from pipeline.spin.exact.collective_spin import CollectiveSpin
@@ -35,7 +36,8 @@ class BaselineConfig:
     quspin: QuSpinED = MISSING
     dmrg: DMRG = MISSING
     qmc: QMC = MISSING
-    character_expansion: U1CharacterExpansion = MISSING
+    character_expansion: CharacterExpansion = MISSING
+    reweighting: Reweighting = MISSING
     hmc: HMC = MISSING
 
     def __post_init__(self) -> None:
@@ -55,6 +57,9 @@ SYSTEMS: dict[str, type] = {
     "chain_heisenberg": spin.ChainHeisenberg,
     "square_heisenberg": spin.SquareHeisenberg,
     "u1_pure_gauge": gauge.U1PureGauge,
+    "su3_pure_gauge": gauge.SU3PureGauge,
+    "schwinger": gauge.Schwinger,
+    "su3_2d": gauge.SU3TwoD,
 }
 COMPONENTS: dict[str, dict[str, type]] = {
     "system": SYSTEMS,

@@ -39,7 +39,7 @@ def render(table: Table) -> Rendering:
         header,
         [[f"{field} J", *_line(table, row_name(field))] for field in FIELDS],
         claims(table),
-        notes(),
+        notes(table),
         lambda figure: shared.draw_errors(table, figure, rows, methods),
         caption=caption,
     )
@@ -58,13 +58,32 @@ def _line(table: Table, row: str) -> list[str]:
     return [*found, f"{score.ours:.1e}" if score and score.ours is not None else "–"]
 
 
-def notes() -> list[str]:
-    """Conventions."""
+def notes(table: Table) -> list[str]:
+    """Conventions, and what the temperature of the quantum Monte Carlo can do."""
     return [
         "Energies per site in Pauli matrices with J = 1; ⟨|σz|⟩ is ⟨|Σ σz|⟩/N.",
         "The V-score is N Var(H)/E², zero for an eigenstate.",
         "The reference is our own quantum Monte Carlo, whose errors contain the autocorrelation time; the paper's QMC "
         "stands beside it.",
+        *thermal(table),
+    ]
+
+
+MOST_MIXING = 0.2785
+"""Largest x/(1 + e^x): two levels, Δ apart, have a thermal energy of at most this times the temperature."""
+
+
+def thermal(table: Table) -> list[str]:
+    """How far above the ground state energy the references can lie; nothing where none has been computed."""
+    results = [done.result for done in table.finished if done.task.cell.method == "reference"]
+    betas = {float(result.extra["beta"]) for result in results if result is not None}
+    size = table.finished[0].task.run.system.size
+    return [
+        f"The quantum Monte Carlo is at β = {beta:g}/J. Near and below the transition the two states of opposite "
+        "parity are close, and if they are Δ ~ 1/β apart, their mixture has an energy Δ/(1 + exp βΔ) above the lower "
+        f"one, at most 0.28/β = {MOST_MIXING / beta / size:.1e} a site: of the size of the difference between the "
+        "printed NAQS and our reference at Γ = 2.5."
+        for beta in sorted(betas)
     ]
 
 

@@ -135,7 +135,8 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
         with pytest.raises(ConfigError, match=r"sampler=direct: RBMConfig cannot be drawn from directly"):
             compose_run(["method=vmc", f"{group}={choice}"])
         return
-    fitting = {"u1_pure_gauge": ["stages=[baseline]"], "pixelcnn": ["system=square_tfim"]}.get(choice, [])
+    gauge = {name: ["stages=[baseline]"] for name in ("u1_pure_gauge", "su3_pure_gauge", "schwinger", "su3_2d")}
+    fitting = {**gauge, "pixelcnn": ["system=square_tfim"]}.get(choice, [])
     of_vmc = group == "infer_sampler" or (group == "sampler" and choice != "none") or choice == "sr"
     compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if of_vmc else [])])
 
@@ -163,6 +164,17 @@ def test_paper_scale_has_the_papers_numbers() -> None:
     assert run.train.optimizer.lr == 1e-4
     assert (run.infer.units, run.infer.iterations, run.infer.lr) == (20, 2000, 1e-3)
     assert (run.infer.plateau_factor, run.infer.plateau_patience, run.infer.ansatz) == (0.5, 20, None)
+
+
+def test_gauge_papers_have_the_papers_numbers() -> None:
+    run = compose_run(["paper=pseudofermion", "scale=paper"])
+    assert (run.system.length, run.system.beta, run.system.kappa) == (16, 2.0, 0.265)
+    hmc = run.baseline.hmc
+    assert hmc.chains * hmc.measurements * hmc.trajectories_per_measurement == 130_000
+    run = compose_run(["paper=pseudofermion_su3", "scale=paper"])
+    assert (run.system.kind, run.system.length, run.system.beta, run.system.kappa) == ("su3_2d", 16, 6.0, 0.265)
+    hmc = run.baseline.hmc
+    assert hmc.chains * hmc.measurements * hmc.trajectories_per_measurement == 3200
 
 
 def test_steps_stay_out_of_the_train_key_and_seed_dtype_and_physics_do_not() -> None:

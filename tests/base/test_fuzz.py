@@ -26,7 +26,7 @@ STARTS: tuple[list[str], ...] = (
     ["paper=nf_nqs", "scale=paper"],
     ["method=vmc", "system=square_tfim"],
     ["method=vmc", "system=square_heisenberg", "sampler=metropolis", "infer_sampler=metropolis", "optimizer=sgd"],
-    ["system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc"],
+    ["system=schwinger", "stages=[baseline]", "baseline=hmc"],
 )
 KEYS = sorted({key for start in STARTS for key in known_keys(compose_config(start))})
 GROUPS = sorted(groups())

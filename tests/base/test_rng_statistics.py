@@ -13,11 +13,14 @@ from pipeline.base.result import Estimate
 from pipeline.base.rng import derive_seed, numpy_generator, torch_generator
 from pipeline.base.statistics import (
     correlated_mean,
+    effective_sample_size,
     gelman_rubin,
     independent_mean,
     integrated_autocorrelation_time,
+    jackknife,
     short_series,
     split_r_hat,
+    weighted_mean,
     with_control_variates,
 )
 
@@ -253,3 +256,43 @@ def test_short_series_are_named() -> None:
     assert short_series(estimates, 39) == [short_series(estimates[1:2], 39)[0]]
     assert short_series(estimates, 39)[0].startswith("b: tau = 2 is more than 1/20 of 39")
     assert short_series(estimates, 40) == []
+
+
+def test_jackknife_of_a_mean_is_the_standard_error() -> None:
+    x = np.random.default_rng(2).normal(size=(30, 2))
+    value, sigma = jackknife(x, lambda mean: mean)
+    np.testing.assert_allclose(value, x.mean(axis=0))
+    np.testing.assert_allclose(sigma, x.std(axis=0, ddof=1) / np.sqrt(30))
+
+
+def test_jackknife_error_of_a_ratio_is_what_repetition_gives() -> None:
+    samples = np.random.default_rng(3).normal([2.0, 1.0], [0.3, 0.2], size=(400, 50, 2))
+    values, sigmas = zip(*(jackknife(x, lambda mean: mean[0] / mean[1]) for x in samples), strict=True)
+    assert np.mean(sigmas) == pytest.approx(np.std(values), rel=0.1)
+
+
+def test_jackknife_needs_two_blocks() -> None:
+    with pytest.raises(ValueError, match="two blocks"):
+        jackknife([1.0], lambda mean: mean)
+
+
+def test_weighted_mean_and_its_error() -> None:
+    """Reweighting a standard normal by e^{x/2}: a normal around 1/2, with 1/ESS = ⟨w²⟩/⟨w⟩² = e^{1/4}."""
+    generator = np.random.default_rng(4)
+    repeated = []
+    for _ in range(200):
+        x = generator.normal(size=500)
+        repeated.append((*weighted_mean(x, 0.5 * x + 1000.0), effective_sample_size(0.5 * x + 1000.0)))
+    means, sigmas, ess = np.array(repeated).T
+    assert abs(means.mean() - 0.5) < 4 * means.std() / 200**0.5
+    assert sigmas.mean() == pytest.approx(means.std(), rel=0.15)
+    assert ess.mean() == pytest.approx(np.exp(-0.25), rel=0.02)
+
+
+def test_equal_weights_are_no_weights() -> None:
+    x = np.random.default_rng(5).normal(size=40)
+    mean, sigma = weighted_mean(x, np.full(40, -3.0))
+    assert mean == pytest.approx(x.mean())
+    assert sigma == pytest.approx(x.std() / 40**0.5)
+    assert effective_sample_size(np.full(40, -3.0)) == pytest.approx(1.0)
+    assert effective_sample_size([0.0, -1e4, -1e4, -1e4]) == pytest.approx(0.25)

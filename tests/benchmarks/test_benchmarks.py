@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import importlib.util
 import itertools
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import measure, ours, peer, table, worker
+from benchmarks import lattice, measure, ours, peer, scaling, table, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, SIZES, case
 from benchmarks.contract import Case, Contender, Work
@@ -71,6 +72,31 @@ def test_both_of_our_local_energies_are_the_same_numbers() -> None:
         return found
 
     torch.testing.assert_close(energies(True), energies(False), rtol=1e-5, atol=0)
+
+
+def test_forces_against_the_lattice_size(tmp_path: Path) -> None:
+    """Numbers a configuration, whatever the number of configurations."""
+    text = "contender,status,configurations_a_second,warm_wall_s,warm_cpu_s,peak_bytes\n"
+    text += '"Hasenbusch, 4×4",ok,16,0.5,0.4,1024\n"Hasenbusch, 8×8",ok,4,2,1.6,8388608\n"exact, 4×4",failed: x,,,,\n'
+    (tmp_path / "forces_u1.csv").write_text(text)
+    points = scaling.read(tmp_path / "forces_u1.csv")
+    assert points.keys() == {"Hasenbusch"}
+    assert points["Hasenbusch"][8] == {"seconds": 0.2, "bytes": 2**20}
+    assert points["Hasenbusch"][4]["seconds"] == 0.05
+    assert math.isnan(points["Hasenbusch"][4]["bytes"])
+    assert scaling.main(["--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"forces_u1.csv", "forces.svg", "forces.png"}
+    assert "U(1), Hasenbusch" in (tmp_path / "forces.svg").read_text()
+
+
+@pytest.mark.parametrize("group", ["u1", "su3"])
+def test_all_dirac_operators_are_the_same(group: str) -> None:
+    import torch
+
+    expected = lattice.apply_rolled(group, 4, 3, 1).run()
+    for compiled in (True, False):
+        image = lattice.apply_dirac(group, 4, 3, 1, compiled).run()
+        torch.testing.assert_close(image, expected, atol=1e-13, rtol=0)
 
 
 def test_sizes_of_the_networks_that_are_compared() -> None:

@@ -24,6 +24,7 @@ SAMPLES_AT_10 = "train.sampler.samples=150"
 SWEPT = {
     "nf_nqs/priors": ("train.method.prior=", "train.method.stop=floor", "train.method.patience="),
     "naqs/fig2": ("infer_sampler=metropolis", "infer.sampler.chains=", "infer.sampler.start=", "infer.seed="),
+    "pseudofermion/hmc": ("baseline.hmc.fermions.determinant=", "baseline.hmc.fermions.hasenbusch="),
     "naqs/fig3": ("sampler=metropolis", "train.sampler.chains=", "train.sampler.thinning=", "infer_sampler=direct"),
 }
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what figures compare."""
@@ -49,6 +50,7 @@ def test_every_cell_composes_at_every_scale(name: str, scale: str) -> None:
             "nf_nqs_annealed",
             "naqs_fig2",
             "naqs_fig3",
+            *(f"pseudofermion_{name}" for name in ("small", "su3", "su3_small", "pure", "su3_pure")),
         )
         allowed = ("system.", "system=", "baseline=", *sizes, *SWEPT.get(name, ()))
         assert all(o.startswith(allowed) for o in task.cell.overrides), "a cell sets physics only"

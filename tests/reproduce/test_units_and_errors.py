@@ -5,14 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.base.result import Estimate
+from pipeline.base.result import Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
 from reproduce.naqs.shared import draw_errors
+from reproduce.naqs.table1 import MOST_MIXING, thermal
 from reproduce.plan import Found
-from reproduce.tables import CellRow, Finished, Table, _shown
+from reproduce.tables import CellRow, Finished, Table, _relative_error, _shown
 
 ENERGY = Estimate("energy", -251.4624, 0.0008, "standard-error", None, "total", "stochastic")
 
@@ -53,6 +55,27 @@ def test_printed_and_computed_errors_are_against_our_monte_carlo() -> None:
     assert heights == pytest.approx([0.01, 0.05, 0.1])
     (bar,) = series[1].lines[2]
     assert bar.get_segments()[0][1][1] == pytest.approx(0.05 + (0.03**2 + 0.04**2) ** 0.5 / 2)
+
+
+def test_most_of_a_thermal_mixture() -> None:
+    """What two levels at distance x (in units of the temperature) can raise the energy by."""
+    x = np.linspace(0.0, 10.0, 100001)
+    assert (x / (1 + np.exp(x))).max() == pytest.approx(MOST_MIXING, abs=1e-4)
+    result = Result((), (), (), {"beta": 48.0})
+    reference: Any = SimpleNamespace(cell=SimpleNamespace(method="reference"))
+    reference.run = SimpleNamespace(system=SimpleNamespace(size=144))
+    table: Any = SimpleNamespace(finished=[SimpleNamespace(task=reference, result=result)])
+    (text,) = thermal(table)
+    assert "0.28/β = 4.0e-05 a site" in text
+    table.finished[0].result = None
+    assert thermal(table) == []
+
+
+def test_no_relative_error_of_what_vanishes() -> None:
+    """As the magnetisation of an antiferromagnet with as many spins up as down does, exactly."""
+    assert _relative_error(0.01, Estimate("absolute_magnetisation", 0.0, 0.0)) is None
+    assert _relative_error(-99.0, Estimate("energy", -100.0)) == pytest.approx(0.01)
+    assert _relative_error(1.0, None) is None
 
 
 def test_yes_no() -> None:

@@ -20,6 +20,10 @@ HMC = [
     *("system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=64"),
     *("baseline.hmc.warmup=100", "baseline.hmc.measurements=300"),
 ]
+TWO_FLAVOURS = [
+    *("system=schwinger", "system.length=4", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=8"),
+    *("baseline.hmc.warmup=60", "baseline.hmc.measurements=150", "baseline.hmc.trajectories_per_measurement=2"),
+]
 VMC = [
     *("method=vmc", "system=square_heisenberg", "train.method.sign_rule=stoquastic", "sampler=metropolis"),
     *(
@@ -62,8 +66,13 @@ def result_of(results: Path, stage: str) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("overrides", "stage", "kills"),
-    [(FLOW, "infer", (10, 45)), (HMC, "baseline", (50, 250)), (VMC, "infer", (30, 70))],
-    ids=["flow", "hmc", "vmc"],
+    [
+        (FLOW, "infer", (10, 45)),
+        (HMC, "baseline", (50, 250)),
+        (TWO_FLAVOURS, "baseline", (30, 120)),
+        (VMC, "infer", (30, 70)),
+    ],
+    ids=["flow", "hmc", "two-flavours", "vmc"],
 )
 def test_kill_9_at_any_moment_gives_identical_numbers(
     tmp_path: Path, overrides: list[str], stage: str, kills: tuple[int, ...]

@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
 from pipeline.base import promoted
+from pipeline.base.checkpoint import save_tree
 from pipeline.base.keys import digest
 from pipeline.stages import promote
 from pipeline.stages.compose import compose_run
@@ -167,3 +169,74 @@ def test_what_is_committed_is_intact_and_lies_under_the_key_of_its_settings(path
     assert digest(content["status"]["nodes"]) == path.stem
     assert path.stat().st_size <= promoted.LIMIT_BYTES
     assert "+changes" not in content["provenance"]["git"]
+
+
+ENSEMBLE = [
+    *("system=schwinger", "system.length=4", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=3"),
+    *("baseline.hmc.warmup=2", "baseline.hmc.measurements=4", "baseline.hmc.keep_links=true"),
+    *("tracker=none", "progress=false"),
+]
+
+
+def promote_ensemble(results: Path) -> tuple[RunOutput, Path, Path]:
+    """A promoted run of hybrid Monte Carlo; its result and its ensemble."""
+    output = run(results, ENSEMBLE)
+    assert output.reference is not None
+    assert promote.main([output.reference.path.name], results) == 0
+    path = results / "references" / f"{output.reference.path.name}.json"
+    return output, path, path.with_suffix(".safetensors")
+
+
+def clone_ensemble(path: Path, ensemble: Path, results: Path) -> None:
+    (results / "references").mkdir(parents=True)
+    for file in (path, ensemble):
+        if file.exists():
+            shutil.copy(file, results / "references")
+
+
+def test_an_ensemble_is_promoted_beside_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, path, ensemble = promote_ensemble(tmp_path / "a")
+    clone_ensemble(path, ensemble, tmp_path / "b")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.stages.baseline._compute", lambda *_: pytest.fail("sampled again"))
+        second = run(tmp_path / "b", ENSEMBLE)
+    assert first.reference is not None
+    assert second.reference is not None
+    assert second.reference.result() == first.reference.result()
+    here, there = first.reference.ensemble(), second.reference.ensemble()
+    assert set(there) == {"plaquette", "topological_charge", "correlator", "correlator_from_zero", "links"}
+    for name, array in here.items():
+        assert array.shape[:2] == (3, 4)
+        np.testing.assert_array_equal(array, there[name])
+    with safe_open(str(ensemble), framework="numpy") as file:
+        assert len(list(file.keys())) == len(there)  # any reader of the format can open it
+
+
+@pytest.mark.parametrize("damage", ["flip", "missing", "other"])
+def test_a_result_whose_ensemble_is_damaged_is_not_used(tmp_path: Path, damage: str) -> None:
+    _, path, ensemble = promote_ensemble(tmp_path / "a")
+    content = bytearray(ensemble.read_bytes())
+    content[-9] ^= 1
+    if damage == "flip":
+        ensemble.write_bytes(content)
+    elif damage == "missing":
+        ensemble.unlink()
+    else:
+        save_tree(ensemble, {"plaquette": np.zeros((3, 4))})
+    clone_ensemble(path, ensemble, tmp_path / "b")
+    said: list[str] = []
+    output = run(tmp_path / "b", ENSEMBLE, said)
+    assert any(f"{path.name} is damaged; it is not used" in line for line in said)
+    assert output.reference is not None
+    assert not output.reference.status.get("promoted")
+
+
+def test_an_ensemble_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(promoted, "LIMIT_BYTES", 3000)
+    output = run(tmp_path, ENSEMBLE)
+    assert output.reference is not None
+    assert promote.main([output.reference.path.name], tmp_path) == 2
+    assert "are promoted" in capsys.readouterr().err
+    assert not list((tmp_path / "references").iterdir())

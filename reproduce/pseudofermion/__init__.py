@@ -1,0 +1,1 @@
+"""Abbott et al., gauge-equivariant flow models for sampling with pseudofermions: artefacts."""

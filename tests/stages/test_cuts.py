@@ -1,0 +1,24 @@
+"""Cuts: differences between a run and the same run with the paper's settings."""
+
+from pipeline.stages.compose import compose_run
+from pipeline.stages.cuts import differences
+
+
+def cuts(*overrides: str) -> tuple[str, ...]:
+    paper = compose_run([*overrides, "scale=paper"])
+    return differences(paper, compose_run([*overrides, "scale=smoke"]))
+
+
+def test_of_all_baselines_only_the_chosen_one_is_cut() -> None:
+    small = ["paper=pseudofermion_small", "stages=[baseline]"]
+    sampled, reweighted = cuts(*small, "baseline=hmc"), cuts(*small, "system.length=4", "baseline=reweighting")
+    assert "system.length: 8 → 4" in sampled
+    assert "baseline.hmc.chains: 128 → 4" in sampled
+    assert not [cut for cut in sampled if "reweighting" in cut]
+    assert "baseline.reweighting.measurements: 128 → 2" in reweighted
+    assert all(cut.startswith("baseline.reweighting.") for cut in reweighted)
+
+
+def test_stages_that_do_not_run_are_not_cut() -> None:
+    assert all(cut.startswith(("train.", "infer.")) for cut in cuts("paper=nf_nqs", "stages=[train,infer]"))
+    assert not [cut for cut in cuts("paper=nf_nqs", "stages=[baseline]") if cut.startswith(("train.", "infer."))]
