@@ -33,6 +33,7 @@ examples
   python -m reproduce table1                         Table I of the NF+NQS paper at laptop scale
   python -m reproduce table1 --plan                  what is cached, what would run, how long
   python -m reproduce table1 --only N30-L15          one row
+  python -m reproduce table1 --only nqs+nf           one column
   python -m reproduce nf_nqs/table1 --scale gpu --jobs 1 device=cuda
   python -m reproduce table1 infer.units=5           an override; it counts as a cut in the report
 """
@@ -66,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", action="store_true", help="show what would run and stop")
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, one on a GPU)")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="CELL", help="a cell, or a row of them; repeatable"
+        "--only", action="append", default=[], metavar="CELL", help="a cell, or a row or a column of them; repeatable"
     )
     parser.add_argument("overrides", nargs="*", help="key=value, as for python -m pipeline")
     return parser

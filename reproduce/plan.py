@@ -82,7 +82,7 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
 
     Args:
         user: overrides from the command line; they win over everything and count as cuts.
-        only: cell ids or prefixes of them; all cells when empty.
+        only: cell ids, rows (``N30-L15``) or methods (``nqs+nf``); all cells when empty.
 
     Raises:
         ConfigError: a cell does not compose.
@@ -179,7 +179,7 @@ def _source_of(entry: Entry) -> str:
 
 def _matches(cell: str, wanted: str, artefact: str) -> bool:
     wanted = wanted.removeprefix(artefact + "/")
-    return cell == wanted or cell.startswith(wanted + "/")
+    return cell == wanted or cell.startswith(wanted + "/") or cell.endswith("/" + wanted)
 
 
 def _quoted(override: str) -> str:

@@ -43,7 +43,15 @@ def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "all" if value is None else str(value).replace(" ", "")
+    return "all" if value is None else str(_set(value)).replace(" ", "").replace("'", "")
+
+
+def _set(value: Any) -> Any:
+    """``value`` without what its nodes leave open, as most of the settings of a phase are."""
+    if isinstance(value, dict):
+        kept = {name: _set(child) for name, child in value.items() if child is not None and child != {}}
+        return {name: child for name, child in kept.items() if name not in ("_target_", "__version__")}
+    return [_set(child) for child in value] if isinstance(value, list | tuple) else value
 
 
 def holding(deviations: Iterable[str], cuts: Iterable[str]) -> list[str]:

@@ -127,6 +127,15 @@ def test_one_cell_with_an_override_counts_it_as_a_cut_and_stays_out_of_the_commi
     assert not (tmp_path / "nf_nqs").exists()
 
 
+def test_cells_are_chosen_by_row_and_by_method() -> None:
+    artefact = load_artefact("table1", "nf_nqs")
+    chosen = {only: {t.cell.id for t in make_tasks(artefact, "smoke", [], [only])} for only in ("N30-L15", "nqs+nf")}
+    assert len(chosen["nqs+nf"]) == 9
+    assert all(name.endswith("/nqs+nf") for name in chosen["nqs+nf"])
+    assert all(name.startswith("N30-L15/") for name in chosen["N30-L15"])
+    assert chosen["N30-L15"] & chosen["nqs+nf"] == {"N30-L15/nqs+nf"}
+
+
 @pytest.mark.parametrize("fault", ["raises", "dies"])
 def test_failed_cell_is_a_row_with_its_reason_while_the_others_go_on(
     tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

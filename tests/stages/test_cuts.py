@@ -22,3 +22,10 @@ def test_of_all_baselines_only_the_chosen_one_is_cut() -> None:
 def test_stages_that_do_not_run_are_not_cut() -> None:
     assert all(cut.startswith(("train.", "infer.")) for cut in cuts("paper=nf_nqs", "stages=[train,infer]"))
     assert not [cut for cut in cuts("paper=nf_nqs", "stages=[baseline]") if cut.startswith(("train.", "infer."))]
+
+
+def test_phases_show_what_they_set() -> None:
+    (phases,) = [cut for cut in cuts("paper=naqs", "stages=[train,infer]") if cut.startswith("train.phases")]
+    before, after = phases.removeprefix("train.phases: ").split(" → ")
+    assert before.endswith("{steps:5000,samples:8000,sgd:{lr:0.001,momentum:0.9}}]")
+    assert after == "[{steps:2,samples:8,lr:0.01,system:{length_x:3,length_y:3}},{steps:1,samples:8}]"
