@@ -227,8 +227,9 @@ def _what_chains_estimate(direct: Chain | None, chains: Sequence[Chain]) -> Clai
 def notes(table: Table) -> list[str]:
     """Conventions."""
     found = [
-        "All samples are of one state, trained like that of Table I at Γ = 2 J. m and its error are per site; errors of "
-        "chains contain the autocorrelation time within the chain and know nothing of the orientation never visited.",
+        "All samples are of one state, trained like that of Table I at Γ = 2 J. m and its error are per site; errors "
+        "of chains contain the autocorrelation time within the chain and know nothing of the orientation never "
+        "visited.",
         "A chain makes a sweep of N proposals between two samples. R-hat compares halves of chains: near 1 for chains "
         "from the same start, which agree in being stuck, and large for all of them.",
         "The figure's components are those of all samples together, centred, signs fixed by the largest entry.",
