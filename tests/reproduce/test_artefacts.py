@@ -55,7 +55,9 @@ def test_every_cell_composes_at_every_scale(name: str, scale: str) -> None:
         allowed = ("system.", "system=", "baseline=", *sizes, *SWEPT.get(name, ()))
         assert all(o.startswith(allowed) for o in task.cell.overrides), "a cell sets physics only"
         if "train" in task.cell.stages:
-            assert (task.cuts == ()) == (scale == "paper")
+            # 150 samples a batch of Dense AR are the paper's own at N = 10
+            small = scale == "laptop" and task.cell.method == "dense-ar" and task.cell.row.startswith("N10-")
+            assert (task.cuts == ()) == (scale == "paper" or small)
 
 
 @pytest.mark.parametrize("name", all_artefacts())
