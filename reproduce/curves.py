@@ -8,6 +8,19 @@ from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.result import Curve
 from reproduce.plan import Found
 
+MOST_POINTS = 30
+"""Of a training's metric in ``curves.csv``, which is committed; all of them are in the store."""
+
+
+def thinned(curve: Curve) -> Curve | None:
+    """At most :data:`MOST_POINTS` evenly spaced points of a metric, its ends included; None if it never changes."""
+    if len(set(curve.y)) < 2:
+        return None
+    last = len(curve.x) - 1
+    chosen = sorted({round(k * last / (MOST_POINTS - 1)) for k in range(MOST_POINTS)})
+    x, y = ([values[i] for i in chosen] for values in (curve.x, curve.y))
+    return Curve.of(curve.name, curve.x_name, curve.y_name, x, y, unit=curve.unit)
+
 
 def training_curves(found: Found) -> Iterable[Curve]:
     """Each metric of the training against the step."""

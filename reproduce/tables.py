@@ -12,7 +12,7 @@ from pipeline.analysis.verdict import relative_error, vs_reference
 from pipeline.base.result import Curve, Estimate, Result
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
-from reproduce.curves import snapshot_curves, training_curves
+from reproduce.curves import snapshot_curves, thinned, training_curves
 from reproduce.plan import Found, Task
 from reproduce.published import Published, VsPaper, published, vs_paper
 
@@ -198,8 +198,11 @@ class Table:
         return found
 
     def curve_rows(self, extra: Iterable[ExtraCurve] = ()) -> list[dict[str, Any]]:
-        """Lines of ``curves.csv``: every curve of every run, then ``extra`` ones."""
-        lines = [line for done, curve in self.curves() for line in _points(self._where(done), curve)]
+        """Lines of ``curves.csv``: every curve of every run, metrics of trainings thinned, then ``extra`` ones."""
+        lines = []
+        for done, curve in self.curves():
+            kept = thinned(curve) if curve.name.startswith("train/") else curve
+            lines += _points(self._where(done), kept) if kept else []
         for one in extra:
             where = {"artefact": self.artefact.id, "cell": one.cell, "method": one.method, "seed": one.seed}
             lines += _points(where, one.curve)
