@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.result import Curve
 from reproduce.plan import Found
 
-MOST_POINTS = 30
+MOST_POINTS = 20
 """Of a training's metric in ``curves.csv``, which is committed; all of them are in the store."""
 
+MOST_HISTORY = 200
+"""Of any other curve of a run there, such as a chain's charge against trajectories."""
 
-def thinned(curve: Curve) -> Curve | None:
-    """At most :data:`MOST_POINTS` evenly spaced points of a metric, its ends included; None if it never changes."""
-    if len(set(curve.y)) < 2:
-        return None
+
+def thinned(curve: Curve) -> Curve:
+    """The curve as it is committed: evenly spaced points, its ends included; of one that never changes the ends."""
     last = len(curve.x) - 1
-    chosen = sorted({round(k * last / (MOST_POINTS - 1)) for k in range(MOST_POINTS)})
-    x, y = ([values[i] for i in chosen] for values in (curve.x, curve.y))
-    return Curve.of(curve.name, curve.x_name, curve.y_name, x, y, unit=curve.unit)
+    most = MOST_POINTS if curve.name.startswith("train/") else MOST_HISTORY
+    if len(set(curve.y)) == 1:
+        most = 2
+    if len(curve.x) <= most:
+        return curve
+    chosen = sorted({round(k * last / (most - 1)) for k in range(most)})
+    x, y, sigma = (tuple(values[i] for i in chosen) if values else () for values in (curve.x, curve.y, curve.sigma))
+    return replace(curve, x=x, y=y, sigma=sigma)
 
 
 def training_curves(found: Found) -> Iterable[Curve]:

@@ -198,11 +198,10 @@ class Table:
         return found
 
     def curve_rows(self, extra: Iterable[ExtraCurve] = ()) -> list[dict[str, Any]]:
-        """Lines of ``curves.csv``: every curve of every run, metrics of trainings thinned, then ``extra`` ones."""
+        """Lines of ``curves.csv``: every curve of every run, thinned, then ``extra`` ones."""
         lines = []
         for done, curve in self.curves():
-            kept = thinned(curve) if curve.name.startswith("train/") else curve
-            lines += _points(self._where(done), kept) if kept else []
+            lines += _points(self._where(done), thinned(curve))
         for one in extra:
             where = {"artefact": self.artefact.id, "cell": one.cell, "method": one.method, "seed": one.seed}
             lines += _points(where, one.curve)

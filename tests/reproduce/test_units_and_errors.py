@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pipeline.base.result import Curve, Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
-from reproduce.curves import MOST_POINTS, thinned
+from reproduce.curves import MOST_HISTORY, MOST_POINTS, thinned
 from reproduce.naqs.shared import draw_errors
 from reproduce.naqs.table1 import MOST_MIXING, thermal
 from reproduce.plan import Found
@@ -84,12 +84,16 @@ def test_yes_no() -> None:
     assert {text: yes_no(seen) for text, seen in cases.items()} == {text: text for text in cases}
 
 
-def test_metrics_of_a_training_are_thinned_and_constants_left_out() -> None:
+def test_curves_are_thinned_and_constants_shown_by_their_ends() -> None:
     x = [float(k) for k in range(1000)]
     curve = thinned(Curve.of("train/energy", "step", "energy", x, [-value for value in x], unit="total"))
-    assert curve is not None
     assert (len(curve.x), curve.x[0], curve.x[-1]) == (MOST_POINTS, 0.0, 999.0)
     assert all(y == -value for value, y in zip(curve.x, curve.y, strict=True))
+    history = thinned(Curve.of("charge", "trajectory", "charge", x, x, sigma=x))
+    assert len(history.x) == MOST_HISTORY
+    assert history.sigma == history.x == history.y
     short = Curve.of("train/energy", "step", "energy", x[:5], x[:5])
     assert thinned(short) == short
-    assert thinned(Curve.of("train/lr", "step", "lr", x, [0.1] * len(x))) is None
+    assert thinned(Curve.of("train/lr", "step", "lr", x, [0.1] * len(x))).x == (0.0, 999.0)
+    one = Curve.of("train/energy", "step", "energy", [0.0], [1.0])
+    assert thinned(one) == one, "a training of one step has a curve"
