@@ -3,6 +3,8 @@
 Flipped sites in a box of the lattice change a box of the outputs of each convolution, which grows from block to block:
 downwards, to both sides in the vertical branch, to the right in the horizontal one. Convolutions are linear, so that
 the change of their outputs is the convolution of the change of their inputs, which vanishes around the box.
+
+Arrays are (y, x, configuration, channel): a box of the lattice then consists of few long pieces of memory.
 """
 
 from __future__ import annotations
@@ -84,14 +86,14 @@ def cone(flips: Box, depth: int, length_y: int, length_x: int) -> Cone:
 
 
 class _Relu(NamedTuple):
-    """Values a before a ReLU, (B, y, x, channel), as min(a, 0) and min(-a, 0)."""
+    """Values a before a ReLU, (y, x, B, channel), as min(a, 0) and min(-a, 0)."""
 
     low: Tensor
     high: Tensor
 
 
 class _Base(NamedTuple):
-    """Configurations before any flip: spins (B, y, x), all layers, (B, y, x, channel), and log ψ_i (B, y, x)."""
+    """Configurations before any flip: spins (y, x, B), all layers, (y, x, B, channel), and log ψ_i (y, x, B)."""
 
     image: Tensor
     vertical: list[_Relu]
@@ -101,20 +103,20 @@ class _Base(NamedTuple):
 
 
 class _Patch(NamedTuple):
-    """Values (B, y, x, channel) on a box of the lattice, out of which it may reach."""
+    """Values (y, x, B, channel) on a box of the lattice, out of which it may reach."""
 
     values: Tensor
     top: int
     left: int
 
     def box(self) -> Box:
-        _, height, width, _ = self.values.shape
+        height, width = self.values.shape[:2]
         return Box(self.top, self.top + height, self.left, self.left + width)
 
     def on(self, box: Box) -> Tensor:
         """A view of the part in ``box``."""
         top, bottom, left, right = box
-        return self.values[:, top - self.top : bottom - self.top, left - self.left : right - self.left]
+        return self.values[top - self.top : bottom - self.top, left - self.left : right - self.left]
 
     def add(self, other: _Patch) -> None:
         """Add ``other`` where it overlaps."""
@@ -143,7 +145,7 @@ def connected_log_amplitudes(network: PixelCNN, spins: Tensor, masks: Tensor, wa
     pieces = []
     for some in torch.arange(len(spins), device=spins.device).split(chunk):
         base = _base(network, spins[_rounded(some)])
-        found = base.chosen.sum((1, 2))[:, None].repeat(1, len(masks))
+        found = base.chosen.sum((0, 1))[:, None].repeat(1, len(masks))
         for k, plan in enumerate(cones):
             if plan is None:
                 continue
@@ -192,20 +194,20 @@ def _channels_last(weight: Tensor) -> Tensor:
 
 
 def _base(network: PixelCNN, spins: Tensor) -> _Base:
-    image = spins.to(network._mask.dtype).reshape(-1, network.length_y, network.length_x)
+    image = spins.to(network._mask.dtype).reshape(-1, network.length_y, network.length_x).permute(1, 2, 0).contiguous()
     layers, outputs = [], image
     for values in network.layers(spins):
-        outputs = values.permute(0, 2, 3, 1)
+        outputs = values.permute(2, 3, 0, 1).contiguous()
         layers.append(_Relu(outputs.clamp(max=0), outputs.neg().clamp_(max=0)))
     return _Base(image, layers[::2], layers[1:-1:2], outputs, choose(outputs, image))
 
 
 def _change(network: PixelCNN, kernels: _Kernels, base: _Base, sign: Tensor, plan: Cone, rows: Tensor | None) -> Tensor:
     """log ψ of flipped configurations minus that before; of all those of ``base`` or of ``rows`` (b,) of them."""
-    flips = (_part(base.image, plan.flips, rows) * (_part(sign[None], plan.flips, None) - 1))[..., None]
+    flips = (_part(base.image, plan.flips, rows) * (_part(sign[..., None], plan.flips, None) - 1))[..., None]
     horizontal, vertical = _Patch(flips, plan.flips.top, plan.flips.left), None
     if plan.flips.top < network.length_y - 1:
-        above = horizontal._replace(values=flips[:, : network.length_y - 1 - plan.flips.top])
+        above = horizontal._replace(values=flips[: network.length_y - 1 - plan.flips.top])
         vertical = _convolve(above, kernels.first, 0, -1)
     for block in range(network.depth):
         last, box = block == network.depth - 1, plan.horizontal[block]
@@ -223,14 +225,14 @@ def _change(network: PixelCNN, kernels: _Kernels, base: _Base, sign: Tensor, pla
         horizontal = values
         if not last:
             torch.maximum(values.values, _part(base.horizontal[block].high, box, rows), out=values.values)
-    after = choose(horizontal.values, _part(base.image * sign, box, rows))
-    return (after - _part(base.chosen, box, rows)).sum((1, 2))
+    after = choose(horizontal.values, _part(base.image * sign[..., None], box, rows))
+    return (after - _part(base.chosen, box, rows)).sum((0, 1))
 
 
 def _part(values: Tensor, box: Box, rows: Tensor | None) -> Tensor:
-    """The part of ``values`` (B, y, x, ...) in ``box``: a view, or a copy for ``rows`` (b,) of them."""
-    part = values[:, box.top : box.bottom, box.left : box.right]
-    return part if rows is None else part.index_select(0, rows)
+    """The part of ``values`` (y, x, B, ...) in ``box``: a view, or a copy for ``rows`` (b,) of them."""
+    part = values[box.top : box.bottom, box.left : box.right]
+    return part if rows is None else part.index_select(2, rows)
 
 
 def _through_relu(change: Tensor, before: _Relu, box: Box, rows: Tensor | None) -> _Patch:
@@ -239,25 +241,33 @@ def _through_relu(change: Tensor, before: _Relu, box: Box, rows: Tensor | None) 
     return _Patch(torch.maximum(change, _part(before.high, box, rows)), box.top, box.left)
 
 
+def _in_lines(values: Tensor) -> bool:
+    """Whether columns and configurations are convolved as one long axis, dilated: a CPU fills its vectors better so.
+
+    Only single precision has such a kernel; others would copy every value for each of its nine taps.
+    """
+    return values.dtype == torch.float32 and values.device.type == "cpu"
+
+
 def _convolve(change: _Patch, weight: Tensor, down: int, right: int) -> _Patch:
     """All outputs that look at ``change``; the first of them is ``down`` and ``right`` of its own first value."""
     values, size = change.values, weight.shape[-1]
     top, left = change.top + down, change.left + right
+    height, width, batch, channels = values.shape
+    shape = (height + size - 1, width + size - 1, batch, len(weight))
     if len(weight) > FEW:
-        outputs = functional.conv2d(values.permute(0, 3, 1, 2), weight, padding=size - 1).permute(0, 2, 3, 1)
-        return _Patch(outputs, top, left)
-    batch, height, width, channels = values.shape
+        if not _in_lines(values):
+            outputs = functional.conv2d(values.permute(2, 3, 0, 1), weight, padding=size - 1)
+            return _Patch(outputs.permute(2, 3, 0, 1), top, left)
+        line = values.reshape(1, height, width * batch, channels).permute(0, 3, 1, 2)
+        outputs = functional.conv2d(line, weight, padding=(size - 1, batch * (size - 1)), dilation=(1, batch))
+        return _Patch(outputs.permute(0, 2, 3, 1).reshape(shape), top, left)
     taps = weight.permute(0, 2, 3, 1).reshape(-1, channels) @ values.reshape(-1, channels).T
-    taps = taps.reshape(len(weight), size, size, batch, height, width)
-    outputs = taps.new_zeros(len(weight), batch, height + size - 1, width + size - 1)
+    taps = taps.reshape(len(weight), size, size, height, width, batch)
+    outputs = taps.new_zeros(len(weight), *shape[:3])
     for y in range(size):
         for x in range(size):
             # output y looks with tap t at input y - (size - 1) + t
-            to = (
-                slice(None),
-                slice(None),
-                slice(size - 1 - y, size - 1 - y + height),
-                slice(size - 1 - x, size - 1 - x + width),
-            )
+            to = (slice(None), slice(size - 1 - y, size - 1 - y + height), slice(size - 1 - x, size - 1 - x + width))
             outputs[to] += taps[:, y, x]
     return _Patch(outputs.permute(1, 2, 3, 0), top, left)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz import pixelcnn_flips
 from pipeline.spin.ansatz.pixelcnn_flips import Box, cone
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.networks import build_ansatz
@@ -85,13 +86,23 @@ def test_draws_and_flips_agree_with_whole_forward_passes(y: int, x: int, depth: 
     common.check_connected(network, spins[:40], common.some_masks(y * x))
 
 
-def test_flips_of_a_larger_lattice() -> None:
-    """Cones that end before the lattice does, on all sides."""
-    network = common.random_network(replace(CONFIG, depth=2), lattice(9, 11))
+@pytest.mark.parametrize("lines", [False, True])
+def test_flips_of_a_larger_lattice(lines: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cones that end before the lattice does, on all sides; both ways to convolve."""
+    network = common.random_network(replace(CONFIG, depth=2, width=6), lattice(9, 11))
     masks = torch.eye(99, dtype=torch.bool)
     bond = masks[3 * 11 + 5] | masks[4 * 11 + 5]
     spins = network.draw(common.uniforms(2, network))
+    monkeypatch.setattr(pixelcnn_flips, "_in_lines", lambda values: lines)
     common.check_connected(network, spins, torch.cat([masks[::3], bond[None]]))
+
+
+def test_flips_in_single_precision() -> None:
+    """Here convolutions take lines of configurations by themselves, many at a time and one."""
+    network = common.random_network(replace(CONFIG, depth=4, width=16), lattice(6, 5), torch.float32)
+    spins = network.draw(common.uniforms(64, network))
+    for some in (spins, spins[:1]):
+        common.check_connected(network, some, common.some_masks(30), 2e-4)
 
 
 @pytest.mark.parametrize("flips", [Box(0, 1, 0, 1), Box(2, 3, 4, 5), Box(3, 5, 2, 3), Box(6, 7, 0, 8)])
