@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.spin.ansatz.rbm import RBM
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.networks import WaveFunction, build_ansatz
 from pipeline.spin.sampler.contract import Batch, unique_spins
@@ -82,26 +83,34 @@ def test_single_flips_follow_the_probabilities(config: Any, global_flip: float) 
     assert all(0.1 < (b.acceptance or 0) < 0.99 for b in batches)
 
 
-def test_walk_of_an_rbm_takes_the_steps_of_whole_evaluations() -> None:
-    """Also in blocks, and where weights are so large that cosh would overflow in single precision."""
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("deviation", [0.3, 20.0, 100.0])
+def test_walk_of_an_rbm_takes_the_steps_of_whole_evaluations(
+    deviation: float, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in blocks, where few factors fit into a double, and where cosh would overflow in single precision."""
     ring = ChainTFIM(n_sites=9, range=1, coupling=1.0, field=1.0)
     generator = torch.Generator().manual_seed(2)
-    for deviation in (0.3, 20.0):
-        ansatz = ansatz_of(replace(TRAIN.ansatz, alpha=2, deviation=deviation), ring)
-        spins = torch.where(torch.rand((7, 9), generator=generator) < 0.5, 1, -1).to(torch.int8)
-        sites = torch.randint(9, (300, 7), generator=generator)
-        thresholds = 0.5 * torch.rand((300, 7), generator=generator, dtype=torch.float64).log()
-        ended, accepted = ansatz.walk(spins, sites, thresholds)
-        expected, moves = spins.clone(), []
-        for site, threshold in zip(sites, thresholds, strict=True):
-            flipped = expected.scatter(1, site[:, None], -expected.gather(1, site[:, None]))
-            with torch.no_grad():
-                moves.append(ansatz.log_amplitude(flipped) - ansatz.log_amplitude(expected) > threshold)
-            expected = torch.where(moves[-1][:, None], flipped, expected)
-        assert ended.dtype == torch.int8
-        assert torch.equal(ended, expected)
-        assert torch.equal(accepted, torch.stack(moves))
-        assert 0 < accepted.float().mean() < 1
+    ansatz = ansatz_of(replace(TRAIN.ansatz, alpha=2, deviation=deviation), ring)
+    spins = torch.where(torch.rand((7, 9), generator=generator) < 0.5, 1, -1).to(torch.int8)
+    sites = torch.randint(9, (300, 7), generator=generator)
+    thresholds = 0.5 * torch.rand((300, 7), generator=generator, dtype=torch.float64).log()
+    if compiled:
+        possible = ansatz._compiled_walk(spins, sites, thresholds) is not None
+        assert possible == (deviation < 100)
+    else:
+        monkeypatch.setattr(RBM, "_compiled_walk", lambda *_: None)
+    ended, accepted = ansatz.walk(spins, sites, thresholds)
+    expected, moves = spins.clone(), []
+    for site, threshold in zip(sites, thresholds, strict=True):
+        flipped = expected.scatter(1, site[:, None], -expected.gather(1, site[:, None]))
+        with torch.no_grad():
+            moves.append(ansatz.log_amplitude(flipped) - ansatz.log_amplitude(expected) > threshold)
+        expected = torch.where(moves[-1][:, None], flipped, expected)
+    assert ended.dtype == torch.int8
+    assert torch.equal(ended, expected)
+    assert torch.equal(accepted, torch.stack(moves))
+    assert 0 < accepted.float().mean() < 1
 
 
 def test_walks_are_restarted_and_leave_tensors_that_can_be_trained_on() -> None:

@@ -46,9 +46,29 @@ class RBM(WaveFunction):
         theta = theta.abs()
         return visible + (theta + nn.functional.softplus(-2.0 * theta)).sum(-1)
 
-    @torch.inference_mode()
     def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`pipeline.spin.networks.WaveFunction.walk`; real parameters.
+
+        On a CPU one compiled loop does it in double precision, unless weights are so large that exp(2θ) may overflow.
+        """
+        compiled = self._compiled_walk(spins, sites, thresholds) if spins.device.type == "cpu" else None
+        return compiled or self._walk(spins, sites, thresholds)
+
+    def _compiled_walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor] | None:
+        from pipeline.spin.ansatz import rbm_walk
+
+        parameters = (self.dense.weight, self.dense.bias, self.visible_bias)
+        weight, bias, visible_bias = (p.detach().double().numpy() for p in parameters)
+        if not rbm_walk.fits(weight, bias):
+            return None
+        ended, accepted = rbm_walk.walk(
+            weight, bias, visible_bias, spins.numpy(), sites.numpy(), thresholds.double().numpy()
+        )
+        return torch.from_numpy(ended), torch.from_numpy(accepted)
+
+    @torch.inference_mode()
+    def _walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """The same on any device.
 
         Keeps φ = 2(b + Wx), of which a flip changes one column of W; its rounding errors add up over the S proposals.
         """
