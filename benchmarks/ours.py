@@ -22,7 +22,9 @@ def pixelcnn(length: int, depth: int, width: int, field: float) -> Any:
     """Without phases, initial weights as in ``conf/ansatz/pixelcnn.yaml``."""
     from pipeline.spin.networks import build_ansatz
 
-    config = PixelCNNConfig(depth=depth, width=width, phase=False, spread=0.03, output_scale=0.1, symmetries=[])
+    config = PixelCNNConfig(
+        depth=depth, width=width, phase=False, spread=0.03, output_scale=0.1, symmetries=[], magnetisation=None
+    )
     return build_ansatz(config, square(length, field), 1)
 
 

@@ -29,7 +29,9 @@ SQUARE = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, field=
 VMC_SR = ["method=vmc", "ansatz=rbm", "sampler=exhaustive", "optimizer=sr"]
 AR: Any = {"phase": False, "output_scale": 1.0, "symmetries": []}
 RING = ChainTFIM(n_sites=6, range=1, coupling=1.0, field=1.0)
-PIXELCNN = PixelCNNConfig(depth=2, width=3, phase=False, spread=0.5, output_scale=1.0, symmetries=[])
+PIXELCNN = PixelCNNConfig(
+    depth=2, width=3, phase=False, spread=0.5, output_scale=1.0, symmetries=[], magnetisation=None
+)
 
 
 def optimizer(n_parameters: int, **changes: Any) -> tuple[StochasticReconfiguration, nn.Parameter]:

@@ -24,7 +24,9 @@ SMALL: dict[str, int | float] = {"length_x": 3, "length_y": 2}
 PHASES = [PhaseConfig(steps=3, system=SMALL), PhaseConfig(steps=2), PhaseConfig(steps=2, system=SMALL)]
 TRAIN = TrainConfig(
     method=VMCConfig(sign_rule="none", gradient_clip=None, max_rejected=3, memory_gib=None),
-    ansatz=PixelCNNConfig(phase=False, output_scale=0.1, symmetries=["spin_flip"], depth=2, width=4, spread=1.0),
+    ansatz=PixelCNNConfig(
+        phase=False, output_scale=0.1, symmetries=["spin_flip"], depth=2, width=4, spread=1.0, magnetisation=None
+    ),
     sampler=DirectConfig(samples=32),
     optimizer=AdamConfig(lr=0.01, betas=(0.9, 0.999)),
     steps=7,

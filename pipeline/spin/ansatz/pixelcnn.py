@@ -13,6 +13,7 @@ from torch.nn import functional
 from pipeline.spin.ansatz import pixelcnn_draw, pixelcnn_flips
 from pipeline.spin.ansatz.conditionals import normalise, number_of_outputs
 from pipeline.spin.ansatz.schema import PixelCNNConfig
+from pipeline.spin.ansatz.sector import Sector
 from pipeline.spin.networks import AutoregressiveWaveFunction
 from pipeline.spin.schema import SpinSystem, SquareHeisenberg, SquareTFIM
 
@@ -39,10 +40,12 @@ class PixelCNN(AutoregressiveWaveFunction):
       layer is smaller by ``output_scale``, so that the first state is almost uniform and of almost one phase. The
       authors' code also has residual blocks, 1×1 convolutions and weight normalisation, which the paper does not.
 
+    - ours, if asked for with ``magnetisation``: conditionals confined to a sector of Σ σz.
+
     The lattice may be any rectangle, and the zero padding is the same for open and periodic Hamiltonians.
 
     Args:
-        config: depth, width, phase, spread and output_scale.
+        config: depth, width, phase, spread, output_scale and magnetisation.
         system: rectangular lattice.
     """
 
@@ -51,6 +54,7 @@ class PixelCNN(AutoregressiveWaveFunction):
         assert isinstance(system, SquareTFIM | SquareHeisenberg)
         self.length_y, self.length_x = system.length_y, system.length_x
         self.depth, self.width = config.depth, config.width
+        self.sector = None if config.magnetisation is None else Sector(system.size, config.magnetisation)
         self.n_uniforms = system.size
         self.order = tuple(range(system.size))
         self.vertical, self.horizontal = nn.ModuleList(), nn.ModuleList()
@@ -129,7 +133,8 @@ class PixelCNN(AutoregressiveWaveFunction):
     def conditionals(self, spins: Tensor) -> Tensor:
         """log ψ_i(s | s_<i), (B, N) spins ±1 → (B, N, 2) for s = +1, -1; complex with ``phase``."""
         (outputs,) = deque(self.layers(spins), maxlen=1)
-        return normalise(outputs.permute(0, 2, 3, 1)).flatten(1, 2)
+        found = normalise(outputs.permute(0, 2, 3, 1)).flatten(1, 2)
+        return found if self.sector is None else self.sector.constrain(found, spins)
 
     def draw(self, uniforms: Tensor) -> Tensor:
         """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.

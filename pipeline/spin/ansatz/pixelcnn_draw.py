@@ -28,12 +28,17 @@ def draw(network: PixelCNN, uniforms: Tensor) -> Tensor:
     # s = +1 where u < p(+1), with p(+1) = 1/(1 + exp(-2d)) for a difference d of log-magnitudes
     thresholds = 0.5 * torch.logit(uniforms).T.contiguous()
     up = rows.spins.new_ones(())
-    down, drawn = -up, []
+    down, drawn, sector = -up, [], network.sector
+    ups = torch.zeros(len(uniforms), dtype=torch.int64, device=uniforms.device)
     for y in range(length_y):
         outputs = rows.start(y)
         for x in range(length_x):
-            difference = rows.site(x, outputs)
-            rows.spins[:, x] = torch.where(difference > thresholds[y * length_x + x], up, down)
+            site = y * length_x + x
+            is_up = rows.site(x, outputs) > thresholds[site]
+            if sector is not None:
+                is_up = sector.choose(is_up, ups, site)
+                ups += is_up
+            rows.spins[:, x] = torch.where(is_up, up, down)
         drawn.append(rows.spins.to(torch.int8))
     return torch.cat(drawn, 1)
 

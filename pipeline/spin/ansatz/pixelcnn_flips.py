@@ -145,17 +145,16 @@ def connected_log_amplitudes(network: PixelCNN, spins: Tensor, masks: Tensor, wa
     pieces = []
     for some in torch.arange(len(spins), device=spins.device).split(chunk):
         base = _base(network, spins[_rounded(some)])
-        found = base.chosen.sum((0, 1))[:, None].repeat(1, len(masks))
+        found = _sum(network, base.chosen, base.image)[:, None].repeat(1, len(masks))
         for k, plan in enumerate(cones):
             if plan is None:
                 continue
             if wanted is None:
-                found[:, k] += _change(network, kernels, base, signs[k], plan, None)
+                found[:, k] = _flipped(network, kernels, base, signs[k], plan, None)
                 continue
             rows = torch.nonzero(wanted[some, k]).flatten()
             if len(rows):
-                change = _change(network, kernels, base, signs[k], plan, _rounded(rows))
-                found[rows, k] += change[: len(rows)]
+                found[rows, k] = _flipped(network, kernels, base, signs[k], plan, _rounded(rows))[: len(rows)]
         pieces.append(found[: len(some)])
     return torch.cat(pieces)
 
@@ -202,8 +201,17 @@ def _base(network: PixelCNN, spins: Tensor) -> _Base:
     return _Base(image, layers[::2], layers[1:-1:2], outputs, choose(outputs, image))
 
 
-def _change(network: PixelCNN, kernels: _Kernels, base: _Base, sign: Tensor, plan: Cone, rows: Tensor | None) -> Tensor:
-    """log ψ of flipped configurations minus that before; of all those of ``base`` or of ``rows`` (b,) of them."""
+def _sum(network: PixelCNN, chosen: Tensor, image: Tensor) -> Tensor:
+    """log ψ (B,) from log ψ_i and spins, both (y, x, B)."""
+    if network.sector is None:
+        return chosen.sum((0, 1))
+    return network.sector.sum(chosen.flatten(0, 1), image.flatten(0, 1))
+
+
+def _flipped(
+    network: PixelCNN, kernels: _Kernels, base: _Base, sign: Tensor, plan: Cone, rows: Tensor | None
+) -> Tensor:
+    """log ψ of flipped configurations: of all those of ``base`` or of ``rows`` (b,) of them."""
     flips = (_part(base.image, plan.flips, rows) * (_part(sign[..., None], plan.flips, None) - 1))[..., None]
     horizontal, vertical = _Patch(flips, plan.flips.top, plan.flips.left), None
     if plan.flips.top < network.length_y - 1:
@@ -225,8 +233,11 @@ def _change(network: PixelCNN, kernels: _Kernels, base: _Base, sign: Tensor, pla
         horizontal = values
         if not last:
             torch.maximum(values.values, _part(base.horizontal[block].high, box, rows), out=values.values)
-    after = choose(horizontal.values, _part(base.image * sign[..., None], box, rows))
-    return (after - _part(base.chosen, box, rows)).sum((0, 1))
+    everything = Box(0, network.length_y, 0, network.length_x)
+    image, chosen = (_part(values, everything, rows) for values in (base.image * sign[..., None], base.chosen))
+    chosen = chosen.clone()
+    chosen[box.top : box.bottom, box.left : box.right] = choose(horizontal.values, _part(image, box, None))
+    return _sum(network, chosen, image)
 
 
 def _part(values: Tensor, box: Box, rows: Tensor | None) -> Tensor:

@@ -10,8 +10,10 @@ from omegaconf import MISSING
 from pipeline.base import checks
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.group import check_names, symmetry_group
+from pipeline.spin.exact.symmetries import conserves_total_spin
 from pipeline.spin.schema import AnsatzConfig
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.spin.terms import pauli_terms
 
 KEY = "train.ansatz."
 
@@ -45,6 +47,15 @@ class AutoregressiveConfig(AnsatzConfig):
         symmetry_group(KEY + "symmetries", system, self.symmetries)
 
 
+def check_sector(key: str, system: SpinSystem, magnetisation: int) -> None:
+    """Raise ConfigError, naming ``key``, unless H keeps Σ σz and N spins can have this one."""
+    if not conserves_total_spin(pauli_terms(system)):
+        raise ConfigError(key, magnetisation, "this Hamiltonian does not conserve Σ σz; use null")
+    if abs(magnetisation) > system.size or (system.size - magnetisation) % 2:
+        allowed = f"{system.size} spins have Σ σz = {-system.size}, {2 - system.size}, ..., {system.size}"
+        raise ConfigError(key, magnetisation, allowed)
+
+
 @dataclass
 class PixelCNNConfig(AutoregressiveConfig):
     """NAQS on a square lattice (NAQS paper, Appendix B.1).
@@ -53,6 +64,7 @@ class PixelCNNConfig(AutoregressiveConfig):
         depth: blocks of a vertical and a horizontal convolution.
         width: channels of both branches.
         spread: variance of the initial weights between different sites, as a part of 2/fan-in.
+        magnetisation: Σ σz of all configurations that have an amplitude; null: every one has.
     """
 
     version: ClassVar[int] = 1
@@ -62,17 +74,22 @@ class PixelCNNConfig(AutoregressiveConfig):
     depth: int = MISSING
     width: int = MISSING
     spread: float = MISSING
+    magnetisation: int | None = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least(KEY + "depth", self.depth, 1)
         checks.at_least(KEY + "width", self.width, 1)
         checks.positive(KEY + "spread", self.spread)
+        if self.magnetisation and "spin_flip" in self.symmetries:
+            raise ConfigError(KEY + "magnetisation", self.magnetisation, "must be 0 where symmetries has spin_flip")
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a rectangular lattice that has the symmetries."""
         if not isinstance(system, SquareTFIM | SquareHeisenberg):
             raise ConfigError("ansatz", "pixelcnn", f"needs a square lattice, not {getattr(system, 'kind', system)}")
+        if self.magnetisation is not None:
+            check_sector(KEY + "magnetisation", system, self.magnetisation)
         super().check(system)
 
 

@@ -130,6 +130,17 @@ class MetropolisConfig(SamplerConfig):
             )
             raise ConfigError(f"{key}.global_flip", self.global_flip, allowed)
 
+    def check_ansatz(self, ansatz: AnsatzConfig, key: str = "train.sampler") -> None:
+        magnetisation = getattr(ansatz, "magnetisation", None)
+        if magnetisation is None:
+            return
+        if self.rule != "exchange":
+            allowed = f"leaves the sector of train.ansatz.magnetisation={magnetisation}; use rule=exchange"
+            raise ConfigError(f"{key}.rule", self.rule, allowed)
+        if magnetisation not in (0, 1):
+            allowed = "must be 0 or 1 under sampler=metropolis, whose chains start there"
+            raise ConfigError("train.ansatz.magnetisation", magnetisation, allowed)
+
     def check_samples(self, key: str, samples: int) -> None:
         if samples % self.chains:
             raise ConfigError(key, samples, f"must be a multiple of the {self.chains} chains")

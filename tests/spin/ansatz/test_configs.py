@@ -47,7 +47,15 @@ def test_refusals_name_the_key() -> None:
     ("config", "system"),
     [
         (
-            PixelCNNConfig(depth=2, width=8, phase=False, spread=0.03, output_scale=0.1, symmetries=["spin_flip"]),
+            PixelCNNConfig(
+                depth=2,
+                width=8,
+                phase=False,
+                spread=0.03,
+                output_scale=0.1,
+                symmetries=["spin_flip"],
+                magnetisation=None,
+            ),
             SQUARE,
         ),
         (DenseARConfig(layers=3, features=4, phase=False, output_scale=1.0, symmetries=[]), RING),

@@ -17,7 +17,7 @@ from pipeline.spin.networks import build_ansatz
 from pipeline.spin.systems import ChainTFIM, SquareHeisenberg, SquareTFIM
 from tests.spin.ansatz import common
 
-CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, spread=1.0, output_scale=1.0, symmetries=[])
+CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, spread=1.0, output_scale=1.0, symmetries=[], magnetisation=None)
 
 
 def lattice(length_y: int, length_x: int) -> SquareTFIM:

@@ -24,7 +24,7 @@ from pipeline.spin.systems import (
 from tests.spin.ansatz import common
 
 BOTH = ["point_group", "spin_flip"]
-CONFIG = PixelCNNConfig(depth=2, width=4, phase=True, spread=1.0, output_scale=1.0, symmetries=BOTH)
+CONFIG = PixelCNNConfig(depth=2, width=4, phase=True, spread=1.0, output_scale=1.0, symmetries=BOTH, magnetisation=None)
 SQUARE = SquareTFIM(length_x=3, length_y=3, periodic=False, coupling=1.0, field=3.0)
 RECTANGLE = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, field=3.0)
 

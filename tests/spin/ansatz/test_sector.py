@@ -1,0 +1,136 @@
+"""PixelCNN confined to one Σ σz: enumeration, draws, flips, gradients and energies."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.schema import PixelCNNConfig
+from pipeline.spin.chunks import Chunks
+from pipeline.spin.derivatives import log_derivatives
+from pipeline.spin.hamiltonian import Hamiltonian
+from pipeline.spin.local_energy import local_energy
+from pipeline.spin.networks import WaveFunction
+from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
+from pipeline.spin.schema import ExhaustiveConfig
+from pipeline.spin.systems import SquareHeisenberg, SquareTFIM
+from pipeline.spin.terms import pauli_terms
+from tests.spin import dense
+from tests.spin.ansatz import common
+from tests.spin.small_vmc import METROPOLIS
+
+CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, spread=1.0, output_scale=1.0, symmetries=[], magnetisation=0)
+SHAPES = [(3, 4, 0), (3, 3, 1), (3, 3, -5), (4, 2, 8), (5, 2, -2), (1, 6, 0)]
+
+
+def lattice(length_y: int, length_x: int) -> SquareHeisenberg:
+    return SquareHeisenberg(length_x=length_x, length_y=length_y, periodic=False, j1=1.0, j2=0.0)
+
+
+def network_of(y: int, x: int, magnetisation: int | None, **changes: Any) -> Any:
+    return common.random_network(replace(CONFIG, magnetisation=magnetisation, **changes), lattice(y, x))
+
+
+@pytest.mark.parametrize(("y", "x", "magnetisation"), SHAPES)
+def test_amplitudes_are_products_over_the_sites_that_have_a_choice(y: int, x: int, magnetisation: int) -> None:
+    """By counting, from the conditionals of the same network without a sector."""
+    spins = common.configurations(y * x)
+    free = network_of(y, x, None).conditionals(spins).detach()
+    ups, downs = (y * x + magnetisation) // 2, (y * x - magnetisation) // 2
+    expected = torch.zeros(len(spins), dtype=torch.complex128)
+    for b, line in enumerate(spins.tolist()):
+        for i, s in enumerate(line):
+            up, down = line[:i].count(1), line[:i].count(-1)
+            if (s > 0 and up == ups) or (s < 0 and down == downs):
+                expected[b] = -math.inf
+            elif up < ups and down < downs:
+                expected[b] += free[b, i, int(s < 0)]
+    network = network_of(y, x, magnetisation)
+    found = network.log_amplitude(spins).detach()
+    torch.testing.assert_close(found.exp(), expected.exp(), rtol=0, atol=1e-12)
+    assert torch.equal(found.real == -math.inf, spins.sum(1) != magnetisation)
+    common.check_normalised(network, y * x, 1e-12)
+
+
+@pytest.mark.parametrize(("y", "x", "magnetisation"), SHAPES)
+def test_draws_and_flips(y: int, x: int, magnetisation: int) -> None:
+    network = network_of(y, x, magnetisation)
+    numbers = common.uniforms(200, network)
+    spins = network.draw(numbers)
+    assert (spins.sum(1) == magnetisation).all()
+    assert torch.equal(spins, common.naive_draw(network, numbers))
+    pairs = torch.zeros(math.comb(y * x, 2), y * x, dtype=torch.bool)
+    for mask, pair in zip(pairs, itertools.combinations(range(y * x), 2), strict=True):
+        mask[list(pair)] = True
+    masks = torch.cat([pairs, common.some_masks(y * x)])
+    with torch.no_grad():
+        expected = WaveFunction.connected_log_amplitudes(network, spins[:30], masks)
+    found = network.connected_log_amplitudes(spins[:30], masks)
+    assert torch.equal(found.real == -math.inf, expected.real == -math.inf)
+    torch.testing.assert_close(found.exp(), expected.exp(), rtol=0, atol=1e-10)
+    wanted = expected.real > -math.inf
+    some = network.connected_log_amplitudes(spins[:30], masks, wanted)
+    torch.testing.assert_close(some[wanted].exp(), expected[wanted].exp(), rtol=0, atol=1e-10)
+
+
+def test_frequencies_and_symmetries() -> None:
+    common.check_draws(network_of(2, 3, 0, phase=False), 6)
+    averaged = network_of(2, 3, 0, symmetries=["point_group", "spin_flip"])
+    common.check_normalised(averaged, 6, 1e-12)
+    common.check_draws(averaged, 6)
+
+
+def test_gradients_are_finite_and_those_of_finite_differences() -> None:
+    network = network_of(2, 3, 0, phase=False)
+    spins = common.configurations(6)
+    spins = spins[spins.sum(1) == 0]
+    jacobian = log_derivatives(network, spins, Chunks(None))
+    parameters = list(network.parameters())
+    flat = torch.nn.utils.parameters_to_vector(parameters).detach()
+    assert jacobian.shape == (len(spins), len(flat))
+    with torch.no_grad():
+        for k in range(0, len(flat), 17):
+            sides = []
+            for step in (1e-6, -1e-6):
+                moved = flat.clone()
+                moved[k] += step
+                torch.nn.utils.vector_to_parameters(moved, parameters)
+                sides.append(network.log_amplitude(spins))
+            np.testing.assert_allclose(jacobian[:, k], (sides[0] - sides[1]) / 2e-6, atol=1e-8)
+
+
+def test_refused() -> None:
+    with pytest.raises(ConfigError, match=r"magnetisation.*Σ σz = -9, -7, ..., 9"):
+        CONFIG.check(lattice(3, 3))
+    with pytest.raises(ConfigError, match="magnetisation"):
+        replace(CONFIG, magnetisation=14).check(lattice(3, 4))
+    with pytest.raises(ConfigError, match="does not conserve"):
+        CONFIG.check(SquareTFIM(length_x=4, length_y=3, periodic=False, coupling=1.0, field=3.0))
+    with pytest.raises(ConfigError, match="spin_flip"):
+        replace(CONFIG, magnetisation=2, symmetries=["spin_flip"])
+    with pytest.raises(ConfigError, match="rule=exchange"):
+        METROPOLIS.check_ansatz(CONFIG)
+    exchange = replace(METROPOLIS, rule="exchange", global_flip=0.0, start="random")
+    exchange.check_ansatz(CONFIG)
+    with pytest.raises(ConfigError, match="must be 0 or 1"):
+        exchange.check_ansatz(replace(CONFIG, magnetisation=2))
+
+
+def test_exact_expectation_values_within_the_sector() -> None:
+    """Enumeration leaves out what has no amplitude; ⟨H⟩ of the state is that of its vector."""
+    system, network = lattice(2, 3), network_of(2, 3, 0, phase=False)
+    batch = ExhaustiveSampler(ExhaustiveConfig(max_sites=10), system, "cpu", Chunks(None)).sample(
+        network, {}, None, 0, "test", 0
+    )
+    assert len(batch.spins) == math.comb(6, 3)
+    energies = local_energy(Hamiltonian(pauli_terms(system), 6), network, batch.spins, Chunks(None))
+    psi = network.log_amplitude(torch.from_numpy(dense.basis(6))).detach().exp().numpy()
+    expected = psi @ dense.square_heisenberg(3, 2, False, 1.0, 0.0) @ psi
+    np.testing.assert_allclose((batch.weights * energies).sum(), expected, rtol=1e-12)
