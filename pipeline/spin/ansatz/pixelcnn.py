@@ -133,8 +133,8 @@ class PixelCNN(AutoregressiveWaveFunction):
     def conditionals(self, spins: Tensor) -> Tensor:
         """log ψ_i(s | s_<i), (B, N) spins ±1 → (B, N, 2) for s = +1, -1; complex with ``phase``."""
         (outputs,) = deque(self.layers(spins), maxlen=1)
-        found = normalise(outputs.permute(0, 2, 3, 1)).flatten(1, 2)
-        return found if self.sector is None else self.sector.constrain(found, spins)
+        values = outputs.permute(0, 2, 3, 1).flatten(1, 2)
+        return normalise(values if self.sector is None else self.sector.weighted(values, spins, 1))
 
     def draw(self, uniforms: Tensor) -> Tensor:
         """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.

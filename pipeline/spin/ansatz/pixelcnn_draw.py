@@ -29,15 +29,15 @@ def draw(network: PixelCNN, uniforms: Tensor) -> Tensor:
     thresholds = 0.5 * torch.logit(uniforms).T.contiguous()
     up = rows.spins.new_ones(())
     down, drawn, sector = -up, [], network.sector
-    ups = torch.zeros(len(uniforms), dtype=torch.int64, device=uniforms.device)
+    ups = rows.spins.new_zeros(len(uniforms))
     for y in range(length_y):
         outputs = rows.start(y)
         for x in range(length_x):
-            site = y * length_x + x
-            is_up = rows.site(x, outputs) > thresholds[site]
+            site, difference = y * length_x + x, rows.site(x, outputs)
             if sector is not None:
-                is_up = sector.choose(is_up, ups, site)
-                ups += is_up
+                difference = difference + sector.bias(ups, site)
+            is_up = difference > thresholds[site]
+            ups += is_up
             rows.spins[:, x] = torch.where(is_up, up, down)
         drawn.append(rows.spins.to(torch.int8))
     return torch.cat(drawn, 1)

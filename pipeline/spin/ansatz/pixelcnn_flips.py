@@ -93,13 +93,14 @@ class _Relu(NamedTuple):
 
 
 class _Base(NamedTuple):
-    """Configurations before any flip: spins (y, x, B), all layers, (y, x, B, channel), and log ψ_i (y, x, B)."""
+    """Configurations before any flip: spins (y, x, B), layers (y, x, B, channel), log ψ_i (y, x, B), log ψ (B,)."""
 
     image: Tensor
     vertical: list[_Relu]
     horizontal: list[_Relu]
     outputs: Tensor
     chosen: Tensor
+    total: Tensor
 
 
 class _Patch(NamedTuple):
@@ -145,7 +146,7 @@ def connected_log_amplitudes(network: PixelCNN, spins: Tensor, masks: Tensor, wa
     pieces = []
     for some in torch.arange(len(spins), device=spins.device).split(chunk):
         base = _base(network, spins[_rounded(some)])
-        found = _sum(network, base.chosen, base.image)[:, None].repeat(1, len(masks))
+        found = base.total[:, None].repeat(1, len(masks))
         for k, plan in enumerate(cones):
             if plan is None:
                 continue
@@ -198,14 +199,16 @@ def _base(network: PixelCNN, spins: Tensor) -> _Base:
     for values in network.layers(spins):
         outputs = values.permute(2, 3, 0, 1).contiguous()
         layers.append(_Relu(outputs.clamp(max=0), outputs.neg().clamp_(max=0)))
-    return _Base(image, layers[::2], layers[1:-1:2], outputs, choose(outputs, image))
+    chosen = _chosen(network, outputs, image)
+    return _Base(image, layers[::2], layers[1:-1:2], outputs, chosen, chosen.sum((0, 1)))
 
 
-def _sum(network: PixelCNN, chosen: Tensor, image: Tensor) -> Tensor:
-    """log ψ (B,) from log ψ_i and spins, both (y, x, B)."""
+def _chosen(network: PixelCNN, outputs: Tensor, image: Tensor) -> Tensor:
+    """log ψ_i (y, x, B) of all sites of the lattice, from outputs (y, x, B, channel) and spins."""
     if network.sector is None:
-        return chosen.sum((0, 1))
-    return network.sector.sum(chosen.flatten(0, 1), image.flatten(0, 1))
+        return choose(outputs, image)
+    weighted = network.sector.weighted(outputs.flatten(0, 1), image.flatten(0, 1), 0)
+    return choose(weighted, image.flatten(0, 1)).reshape(image.shape)
 
 
 def _flipped(
@@ -233,11 +236,20 @@ def _flipped(
         horizontal = values
         if not last:
             torch.maximum(values.values, _part(base.horizontal[block].high, box, rows), out=values.values)
-    everything = Box(0, network.length_y, 0, network.length_x)
-    image, chosen = (_part(values, everything, rows) for values in (base.image * sign[..., None], base.chosen))
-    chosen = chosen.clone()
-    chosen[box.top : box.bottom, box.left : box.right] = choose(horizontal.values, _part(image, box, None))
-    return _sum(network, chosen, image)
+    return _total(network, base, horizontal.values, sign, box, rows)
+
+
+def _total(network: PixelCNN, base: _Base, outputs: Tensor, sign: Tensor, box: Box, rows: Tensor | None) -> Tensor:
+    """log ψ of the flipped configurations, whose outputs differ from those of ``base`` in ``box`` alone."""
+    if network.sector is None:
+        after = choose(outputs, _part(base.image * sign[..., None], box, rows))
+        change = (after - _part(base.chosen, box, rows)).sum((0, 1))
+        return change + (base.total if rows is None else base.total[rows])
+    # a flip changes how many spins are left at all later sites, wherever they are
+    lattice = Box(0, network.length_y, 0, network.length_x)
+    everywhere = _part(base.outputs, lattice, rows).clone()
+    everywhere[box.top : box.bottom, box.left : box.right] = outputs
+    return _chosen(network, everywhere, _part(base.image * sign[..., None], lattice, rows)).sum((0, 1))
 
 
 def _part(values: Tensor, box: Box, rows: Tensor | None) -> Tensor:

@@ -1,23 +1,15 @@
-"""Autoregressive states confined to one Σ σz: a spin that would leave no way to reach it has probability zero.
+"""Autoregressive states confined to one Σ σz: the configurations that a network weighs are those of the sector.
 
-As in Hibat-Allah et al., Phys. Rev. Research 2, 023358 (2020), Sec. III: once all up spins of the sector have been
-used, the conditionals of the remaining sites are those of a down spin, and the other way round.
+Without a network, all configurations of a sector are equally likely if a spin is drawn up with the probability
+n_up / (n_up + n_down), where n_up and n_down of the sector's spins are left to be placed. These numbers multiply the
+two values' probabilities here, so that a state that starts uniform is uniform within the sector, and a value that is
+used up has probability zero.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
-
-
-class Full(NamedTuple):
-    """For every site, whether the earlier ones hold all up, or all down, spins of the sector; bool."""
-
-    up: Tensor
-    down: Tensor
 
 
 class Sector:
@@ -30,26 +22,23 @@ class Sector:
     def __init__(self, n_sites: int, magnetisation: int) -> None:
         self.up, self.down = (n_sites + magnetisation) // 2, (n_sites - magnetisation) // 2
 
-    def full(self, spins: Tensor, dim: int) -> Full:
-        """What earlier sites leave over; ``dim`` runs over the sites in the order in which they are drawn."""
-        is_up = (spins > 0).to(torch.int32)
-        seen = is_up.cumsum(dim)
-        length = torch.arange(1, spins.shape[dim] + 1, device=spins.device, dtype=torch.int32)
-        length = length.reshape([-1 if d == dim % spins.dim() else 1 for d in range(spins.dim())])
-        return Full(seen - is_up >= self.up, length - seen - (1 - is_up) >= self.down)
+    def weighted(self, outputs: Tensor, spins: Tensor, dim: int) -> Tensor:
+        """``outputs`` (..., 2 or 4) of a network with ½ log n_up and ½ log n_down added to the log-magnitudes.
 
-    def constrain(self, conditionals: Tensor, spins: Tensor) -> Tensor:
-        """log ψ_i(s | s_<i) within the sector from those without it, (B, N, 2) for s = +1, -1; spins (B, N)."""
-        full = self.full(spins, -1)
-        forced = torch.where((full.up | full.down)[..., None], conditionals.new_zeros(()), conditionals)
-        return torch.where(torch.stack(full, -1), conditionals.new_full((), -math.inf), forced)
+        Args:
+            outputs: see :func:`pipeline.spin.ansatz.conditionals.normalise`.
+            spins: ±1, of the shape of ``outputs`` without its last index.
+            dim: runs over the sites, in the order in which they are drawn.
+        """
+        is_up = (spins > 0).to(outputs.dtype)
+        ups = is_up.cumsum(dim) - is_up
+        shape = [-1 if d == dim % spins.dim() else 1 for d in range(spins.dim())]
+        place = torch.arange(spins.shape[dim], device=spins.device, dtype=outputs.dtype).reshape(shape)
+        left = torch.stack([self.up - ups, self.down - (place - ups)], -1).clamp_(min=0)
+        # neither is left: no configuration of the sector begins like this, and an earlier conditional vanishes
+        left = torch.where(left.sum(-1, keepdim=True) > 0, left, 1.0)
+        return torch.cat([outputs[..., :2] + 0.5 * left.log(), outputs[..., 2:]], -1)
 
-    def sum(self, chosen: Tensor, spins: Tensor) -> Tensor:
-        """log ψ (B,) from the log ψ_i(s_i | s_<i) without the sector, (N, B), of spins (N, B); -inf out of it."""
-        full = self.full(spins, 0)
-        total = torch.where(full.up | full.down, chosen.new_zeros(()), chosen).sum(0)
-        return torch.where((spins > 0).sum(0) == self.up, total, chosen.new_full((), -math.inf))
-
-    def choose(self, wanted_up: Tensor, ups: Tensor, site: int) -> Tensor:
-        """What is drawn at place ``site``, (B,) bool, after ``ups`` (B,) up spins, where there is a choice."""
-        return (wanted_up & (ups < self.up)) | (site - ups >= self.down)
+    def bias(self, ups: Tensor, site: int) -> Tensor:
+        """½ log n_up / n_down at place ``site``, (B,), after ``ups`` (B,) up spins."""
+        return 0.5 * ((self.up - ups).log() - (self.down - (site - ups)).log())

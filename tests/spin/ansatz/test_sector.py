@@ -39,24 +39,36 @@ def network_of(y: int, x: int, magnetisation: int | None, **changes: Any) -> Any
 
 
 @pytest.mark.parametrize(("y", "x", "magnetisation"), SHAPES)
-def test_amplitudes_are_products_over_the_sites_that_have_a_choice(y: int, x: int, magnetisation: int) -> None:
-    """By counting, from the conditionals of the same network without a sector."""
+def test_amplitudes_by_counting_what_is_left(y: int, x: int, magnetisation: int) -> None:
+    """From the conditionals of the same network without a sector."""
     spins = common.configurations(y * x)
     free = network_of(y, x, None).conditionals(spins).detach()
     ups, downs = (y * x + magnetisation) // 2, (y * x - magnetisation) // 2
     expected = torch.zeros(len(spins), dtype=torch.complex128)
     for b, line in enumerate(spins.tolist()):
+        probability, phase = float(line.count(1) == ups), 0.0
         for i, s in enumerate(line):
-            up, down = line[:i].count(1), line[:i].count(-1)
-            if (s > 0 and up == ups) or (s < 0 and down == downs):
-                expected[b] = -math.inf
-            elif up < ups and down < downs:
-                expected[b] += free[b, i, int(s < 0)]
+            left = (ups - line[:i].count(1), downs - line[:i].count(-1))
+            if probability:
+                weights = [n * math.exp(2 * c.real) for n, c in zip(left, free[b, i].tolist(), strict=True)]
+                probability *= weights[s < 0] / sum(weights)
+                phase += free[b, i, int(s < 0)].imag.item()
+        expected[b] = math.sqrt(probability) * complex(math.cos(phase), math.sin(phase))
     network = network_of(y, x, magnetisation)
     found = network.log_amplitude(spins).detach()
-    torch.testing.assert_close(found.exp(), expected.exp(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.exp(), expected, rtol=0, atol=1e-12)
     assert torch.equal(found.real == -math.inf, spins.sum(1) != magnetisation)
     common.check_normalised(network, y * x, 1e-12)
+
+
+def test_a_network_without_outputs_is_uniform_in_the_sector() -> None:
+    network = network_of(3, 4, 2, phase=False)
+    with torch.no_grad():
+        network.horizontal[-1].weight.zero_()
+        network.horizontal[-1].bias.zero_()
+        log_psi = network.log_amplitude(common.configurations(12))
+    assert (log_psi > -math.inf).sum() == math.comb(12, 7)
+    np.testing.assert_allclose(log_psi[log_psi > -math.inf], -0.5 * math.log(math.comb(12, 7)), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("y", "x", "magnetisation"), SHAPES)
