@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.base.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Table
@@ -74,17 +75,21 @@ MOST_MIXING = 0.2785
 
 
 def thermal(table: Table) -> list[str]:
-    """How far above the ground state energy the references can lie; nothing where none has been computed."""
-    results = [done.result for done in table.finished if done.task.cell.method == "reference"]
-    betas = {float(result.extra["beta"]) for result in results if result is not None}
+    """How far above the ground state energy the references can lie, and do; nothing where none has been computed."""
+    runs = {done.task.cell.row: done.result for done in table.finished if done.task.cell.method == "reference"}
+    results = {row: result for row, result in runs.items() if result is not None}
     size = table.finished[0].task.run.system.size
+    shifts = []
+    for row, result in results.items():
+        shift = result.estimate("beta_doubling_shift")
+        shifts.append(f"{row} {with_error(shift.value / size, (shift.sigma or 0.0) / size)}")
+    betas = sorted({float(result.extra["beta"]) for result in results.values()})
     return [
         f"The quantum Monte Carlo is at β = {beta:g}/J. Near and below the transition the two states of opposite "
         "parity are close, and if they are Δ ~ 1/β apart, their mixture has an energy Δ/(1 + exp βΔ) above the lower "
-        f"one, at most 0.28/β = {MOST_MIXING / beta / size:.1e} a site: of the size of the difference between the "
-        "printed NAQS and our reference at Γ = 2.5."
-        for beta in sorted(betas)
-    ]
+        f"one, at most 0.28/β = {MOST_MIXING / beta / size:.1e} a site."
+        for beta in betas
+    ] + ([f"What is seen of it, E(β/2) - E(β) a site: {'; '.join(shifts)}."] if shifts else [])
 
 
 def claims(table: Table) -> list[Claim]:

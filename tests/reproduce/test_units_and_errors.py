@@ -62,12 +62,14 @@ def test_most_of_a_thermal_mixture() -> None:
     """What two levels at distance x (in units of the temperature) can raise the energy by."""
     x = np.linspace(0.0, 10.0, 100001)
     assert (x / (1 + np.exp(x))).max() == pytest.approx(MOST_MIXING, abs=1e-4)
-    result = Result((), (), (), {"beta": 48.0})
-    reference: Any = SimpleNamespace(cell=SimpleNamespace(method="reference"))
+    shift = Estimate("beta_doubling_shift", 0.0288, 0.0144, unit="total")
+    result = Result((shift,), (), (), {"beta": 48.0})
+    reference: Any = SimpleNamespace(cell=SimpleNamespace(row="G2.5", method="reference"))
     reference.run = SimpleNamespace(system=SimpleNamespace(size=144))
     table: Any = SimpleNamespace(finished=[SimpleNamespace(task=reference, result=result)])
-    (text,) = thermal(table)
-    assert "0.28/β = 4.0e-05 a site" in text
+    bound, seen = thermal(table)
+    assert "0.28/β = 4.0e-05 a site" in bound
+    assert "G2.5 0.0002(1)" in seen
     table.finished[0].result = None
     assert thermal(table) == []
 

@@ -37,7 +37,8 @@ def draw(network: PixelCNN, uniforms: Tensor) -> Tensor:
             if sector is not None:
                 difference = difference + sector.bias(ups, site)
             is_up = difference > thresholds[site]
-            ups += is_up
+            if sector is not None:
+                ups += is_up
             rows.spins[:, x] = torch.where(is_up, up, down)
         drawn.append(rows.spins.to(torch.int8))
     return torch.cat(drawn, 1)
