@@ -56,6 +56,11 @@ class WaveFunction(nn.Module):
         values = self.log_amplitude(torch.where(masks[groups], -spins[rows], spins[rows]))
         return values.new_zeros(wanted.shape).index_put((rows, groups), values)
 
+    def present(self, spins: Tensor) -> Tensor | None:
+        """Which of ``spins`` (B, N) the ansatz is defined on, (B,) bool; None: on all. Elsewhere ψ = 0, always."""
+        del spins
+        return None
+
     def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         """Metropolis proposals of single flips, one after the other; for an ansatz with ``walks``.
 

@@ -213,7 +213,7 @@ class RBMConfig(AnsatzConfig):
         parameters: ``real`` (positive amplitudes) or ``complex``.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     log_domain: ClassVar[bool] = True
 
     _target_: str = "pipeline.spin.ansatz.rbm.RBM"
@@ -294,10 +294,13 @@ class VMCConfig:
                 raise ConfigError(f"{key}.{name}", value, "must be an integer")
         try:
             system = replace(run.system, **changes)
+        except ConfigError as error:
+            raise ConfigError(key, changes, f"no such system: {error}") from error
+        try:
             for part in (self, run.train.ansatz, run.train.sampler):
                 part.check(system)
         except ConfigError as error:
-            raise ConfigError(key, changes, f"no such system: {error}") from error
+            raise ConfigError(key, changes, f"cannot be trained on: {error}") from error
         if system.size != run.system.size and not run.train.ansatz.any_size:
             raise ConfigError(key, changes, f"the parameters of {type(run.train.ansatz).__name__} fit one size only")
 

@@ -75,7 +75,7 @@ MOST_MIXING = 0.2785
 
 
 def thermal(table: Table) -> list[str]:
-    """How far above the ground state energy the references can lie, and do; nothing where none has been computed."""
+    """How far above the ground state energy the references can lie; nothing where none has been computed."""
     runs = {done.task.cell.row: done.result for done in table.finished if done.task.cell.method == "reference"}
     results = {row: result for row, result in runs.items() if result is not None}
     size = table.finished[0].task.run.system.size
@@ -89,7 +89,11 @@ def thermal(table: Table) -> list[str]:
         "parity are close, and if they are Δ ~ 1/β apart, their mixture has an energy Δ/(1 + exp βΔ) above the lower "
         f"one, at most 0.28/β = {MOST_MIXING / beta / size:.1e} a site."
         for beta in betas
-    ] + ([f"What is seen of it, E(β/2) - E(β) a site: {'; '.join(shifts)}."] if shifts else [])
+    ] + (
+        [f"Seen of it, E(β/2) - E(β) a site, which vanishes without it but is no bound: {'; '.join(shifts)}."]
+        if shifts
+        else []
+    )
 
 
 def claims(table: Table) -> list[Claim]:

@@ -113,8 +113,27 @@ def test_walk_of_an_rbm_takes_the_steps_of_whole_evaluations(
     assert 0 < accepted.float().mean() < 1
 
 
-def test_walks_are_restarted_and_leave_tensors_that_can_be_trained_on() -> None:
-    ansatz = ansatz_of(TRAIN.ansatz, CHAIN)
+def test_steps_of_a_column_that_would_overflow_are_not_compiled() -> None:
+    """One weight that is its whole row: F fits into a double, its factor for a flip would not."""
+    ansatz = ansatz_of(replace(TRAIN.ansatz, alpha=1), ChainTFIM(n_sites=2, range=1, coupling=1.0, field=1.0))
+    with torch.no_grad():
+        for parameter in ansatz.parameters():
+            parameter.zero_()
+        ansatz.dense.weight.copy_(torch.diag(torch.tensor([300.0, 0.1])))
+    spins = torch.ones((3, 2), dtype=torch.int8)
+    sites, thresholds = torch.zeros((50, 3), dtype=torch.int64), torch.full((50, 3), -1e-3, dtype=torch.float64)
+    assert ansatz._compiled_walk(spins, sites, thresholds) is None
+    assert ansatz.walk(spins, sites, thresholds)[1].all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_walks_are_restarted_and_leave_tensors_that_can_be_trained_on(
+    compiled: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(RBM, "_compiled_walk", lambda *_: None)
+    ansatz = ansatz_of(TRAIN.ansatz, CHAIN).to(dtype)
     assert ansatz.walks
     assert not ansatz_of(COMPLEX_RBM, CHAIN).walks
     sampler = MetropolisSampler(replace(METROPOLIS, thinning=2 * BLOCK + 3), CHAIN, "cpu", Chunks(0.1))

@@ -136,6 +136,10 @@ class PixelCNN(AutoregressiveWaveFunction):
         values = outputs.permute(0, 2, 3, 1).flatten(1, 2)
         return normalise(values if self.sector is None else self.sector.weighted(values, spins, 1))
 
+    def present(self, spins: Tensor) -> Tensor | None:
+        """Those in the sector, (B, N) → (B,) bool; None without one."""
+        return None if self.sector is None else (spins > 0).sum(1) == self.sector.up
+
     def draw(self, uniforms: Tensor) -> Tensor:
         """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.
 

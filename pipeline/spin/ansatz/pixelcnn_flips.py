@@ -247,7 +247,7 @@ def _total(network: PixelCNN, base: _Base, outputs: Tensor, sign: Tensor, box: B
         return change + (base.total if rows is None else base.total[rows])
     # a flip changes how many spins are left at all later sites, wherever they are
     lattice = Box(0, network.length_y, 0, network.length_x)
-    everywhere = _part(base.outputs, lattice, rows).clone()
+    everywhere = base.outputs.clone() if rows is None else _part(base.outputs, lattice, rows)
     everywhere[box.top : box.bottom, box.left : box.right] = outputs
     return _chosen(network, everywhere, _part(base.image * sign[..., None], lattice, rows)).sum((0, 1))
 

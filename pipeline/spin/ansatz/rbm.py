@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from torch import Tensor, nn
 
@@ -49,9 +51,11 @@ class RBM(WaveFunction):
     def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`pipeline.spin.networks.WaveFunction.walk`; real parameters.
 
-        On a CPU one compiled loop does it in double precision, unless weights are so large that exp(2θ) may overflow.
+        On a CPU that has numba one compiled loop does it, in double precision, unless weights are so large that
+        exp(2θ) may overflow.
         """
-        compiled = self._compiled_walk(spins, sites, thresholds) if spins.device.type == "cpu" else None
+        possible = spins.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+        compiled = self._compiled_walk(spins, sites, thresholds) if possible else None
         return compiled or self._walk(spins, sites, thresholds)
 
     def _compiled_walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -17,12 +17,12 @@ Array = NDArray[np.float64]
 
 
 def _largest_exponent(weight: Array, bias: Array) -> float:
-    """Of all F_j in all configurations: max_j 2 (|b_j| + Σ_i |W_ji|)."""
-    return float((2.0 * (np.abs(bias) + np.abs(weight).sum(1))).max())
+    """Of all F_j in all configurations, max_j 2 (|b_j| + Σ_i |W_ji|), and of what a flip multiplies them by."""
+    return float(max((2.0 * (np.abs(bias) + np.abs(weight).sum(1))).max(), 4.0 * np.abs(weight).max()))
 
 
 def fits(weight: Array, bias: Array) -> bool:
-    """Whether every F_j of every configuration is a double; W (H, N), b (H,)."""
+    """Whether every F_j of every configuration, and what a flip multiplies it by, is a double; W (H, N), b (H,)."""
     return _largest_exponent(weight, bias) <= LARGEST_EXPONENT
 
 

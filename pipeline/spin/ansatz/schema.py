@@ -48,9 +48,9 @@ class AutoregressiveConfig(AnsatzConfig):
 
 
 def check_sector(key: str, system: SpinSystem, magnetisation: int) -> None:
-    """Raise ConfigError, naming ``key``, unless H keeps Σ σz and N spins can have this one."""
+    """Raise ConfigError, naming ``key``, unless H is a sum of J_ij σ_i·σ_j and N spins can have this Σ σz."""
     if not conserves_total_spin(pauli_terms(system)):
-        raise ConfigError(key, magnetisation, "this Hamiltonian does not conserve Σ σz; use null")
+        raise ConfigError(key, magnetisation, "is for Hamiltonians of couplings σ·σ, which conserve Σ σz; use null")
     if abs(magnetisation) > system.size or (system.size - magnetisation) % 2:
         allowed = f"{system.size} spins have Σ σz = {-system.size}, {2 - system.size}, ..., {system.size}"
         raise ConfigError(key, magnetisation, allowed)

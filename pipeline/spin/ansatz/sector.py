@@ -34,7 +34,7 @@ class Sector:
         ups = is_up.cumsum(dim) - is_up
         shape = [-1 if d == dim % spins.dim() else 1 for d in range(spins.dim())]
         place = torch.arange(spins.shape[dim], device=spins.device, dtype=outputs.dtype).reshape(shape)
-        left = torch.stack([self.up - ups, self.down - (place - ups)], -1).clamp_(min=0)
+        left = torch.stack([self.up - ups, self.down - (place - ups)], -1).clamp(min=0)
         # neither is left: no configuration of the sector begins like this, and an earlier conditional vanishes
         left = torch.where(left.sum(-1, keepdim=True) > 0, left, 1.0)
         return torch.cat([outputs[..., :2] + 0.5 * left.log(), outputs[..., 2:]], -1)

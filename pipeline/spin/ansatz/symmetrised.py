@@ -36,6 +36,10 @@ class Symmetrised(DirectWaveFunction):
         images = spins[:, self._permutations] * self._signs[:, None].to(spins.dtype)
         return _mean(self.base.log_amplitude(images.flatten(0, 1)).reshape(len(spins), -1))
 
+    def present(self, spins: Tensor) -> Tensor | None:
+        """As the base says: its configurations are mapped to each other by the group."""
+        return self.base.present(spins)
+
     def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
         """log ψ with the sites of every mask flipped, from those of the base; (B, N), (K, N) bool → (B, K)."""
         found = []

@@ -37,8 +37,9 @@ class ExhaustiveSampler:
     def sample(
         self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
     ) -> Batch:
-        """All configurations with an amplitude, and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness."""
+        """All configurations of the ansatz and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness."""
         del state, samples, seed, purpose, k
-        log_psi = in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, self.spins).real.double()
-        present = log_psi != -torch.inf
-        return Batch(self.spins[present], torch.softmax(2.0 * log_psi[present], dim=0))
+        present = ansatz.present(self.spins)
+        spins = self.spins if present is None else self.spins[present]
+        log_psi = in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, spins)
+        return Batch(spins, torch.softmax(2.0 * log_psi.real.double(), dim=0))

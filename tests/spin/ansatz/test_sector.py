@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
+from pipeline.base.training import PhaseConfig, SRConfig
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.derivatives import log_derivatives
@@ -19,14 +20,17 @@ from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.local_energy import local_energy
 from pipeline.spin.networks import WaveFunction
 from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
-from pipeline.spin.schema import ExhaustiveConfig
+from pipeline.spin.sampler.metropolis import MetropolisSampler
+from pipeline.spin.schema import DirectConfig, ExhaustiveConfig, VMCInferConfig
 from pipeline.spin.systems import SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import pauli_terms
+from pipeline.spin.vmc import VariationalMonteCarlo
 from tests.spin import dense
 from tests.spin.ansatz import common
-from tests.spin.small_vmc import METROPOLIS
+from tests.spin.small_vmc import METROPOLIS, TRAIN
 
 CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, spread=1.0, output_scale=1.0, symmetries=[], magnetisation=0)
+INFER = VMCInferConfig(units=1, seed=5, samples=None, keep_samples=False)
 SHAPES = [(3, 4, 0), (3, 3, 1), (3, 3, -5), (4, 2, 8), (5, 2, -2), (1, 6, 0)]
 
 
@@ -99,7 +103,9 @@ def test_frequencies_and_symmetries() -> None:
     common.check_draws(averaged, 6)
 
 
+@pytest.mark.filterwarnings("error")
 def test_gradients_are_finite_and_those_of_finite_differences() -> None:
+    """Without the warning of torch that it evaluates one configuration after the other."""
     network = network_of(2, 3, 0, phase=False)
     spins = common.configurations(6)
     spins = spins[spins.sum(1) == 0]
@@ -123,7 +129,7 @@ def test_refused() -> None:
         CONFIG.check(lattice(3, 3))
     with pytest.raises(ConfigError, match="magnetisation"):
         replace(CONFIG, magnetisation=14).check(lattice(3, 4))
-    with pytest.raises(ConfigError, match="does not conserve"):
+    with pytest.raises(ConfigError, match="conserve Σ σz; use null"):
         CONFIG.check(SquareTFIM(length_x=4, length_y=3, periodic=False, coupling=1.0, field=3.0))
     with pytest.raises(ConfigError, match="spin_flip"):
         replace(CONFIG, magnetisation=2, symmetries=["spin_flip"])
@@ -146,3 +152,31 @@ def test_exact_expectation_values_within_the_sector() -> None:
     psi = network.log_amplitude(torch.from_numpy(dense.basis(6))).detach().exp().numpy()
     expected = psi @ dense.square_heisenberg(3, 2, False, 1.0, 0.0) @ psi
     np.testing.assert_allclose((batch.weights * energies).sum(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("phase", [False, True])
+def test_training_in_a_sector(dtype: str, phase: bool) -> None:
+    """Direct draws, stochastic reconfiguration, phases on a smaller lattice, then chains of exchanges."""
+    schedule = [
+        PhaseConfig(steps=1, system={"length_x": 2, "length_y": 2}),
+        PhaseConfig(steps=2, sr=SRConfig(lr=0.05, shift=0.01, momentum=0.9, max_distance=0.1)),
+    ]
+    train = replace(
+        TRAIN,
+        ansatz=replace(CONFIG, depth=2, width=4, phase=phase, symmetries=["spin_flip"]),
+        sampler=DirectConfig(samples=32),
+        phases=schedule,
+        steps=3,
+        dtype=dtype,
+    )
+    method = VariationalMonteCarlo(lattice(3, 4), train, INFER, "cpu")
+    state = method.init(4)
+    metrics = [method.step(state, k) for k in range(3)]
+    assert all(np.isfinite(m.get("energy", m.get("small_energy"))) for m in metrics)
+    chains = replace(METROPOLIS, rule="exchange", global_flip=0.2, start="random")
+    sampler = MetropolisSampler(chains, lattice(3, 4), "cpu", Chunks(None))
+    walkers = sampler.start(1, "test")
+    batch = sampler.sample(state.ansatz, walkers, None, 1, "test", 0)
+    assert (batch.spins.sum(1) == 0).all()
+    assert (batch.acceptance or 0) > 0
