@@ -17,13 +17,14 @@ def row_name(field: str) -> str:
 
 
 def cells(scale: str) -> list[Cell]:
-    """NAQS and quantum Monte Carlo at every field."""
+    """NAQS and two runs of quantum Monte Carlo at every field."""
     del scale  # every scale has all rows
     made = []
     for field in FIELDS:
         physics = ("system.coupling=1.0", f"system.field={field}")
-        made += [shared.naqs_cell(row_name(field), physics), shared.qmc_cell(row_name(field), physics)]
-    return sorted(made, key=lambda cell: cell.method == "reference")
+        row = row_name(field)
+        made += [shared.naqs_cell(row, physics), shared.qmc_cell(row, physics), shared.check_cell(row, physics)]
+    return sorted(made, key=lambda cell: cell.stages == ("baseline",))
 
 
 def render(table: Table) -> Rendering:
@@ -118,6 +119,7 @@ def claims(table: Table) -> list[Claim]:
         ),
         shared.qmc_agrees(table, rows, "energy", "energies"),
         shared.qmc_agrees(table, rows, "absolute_magnetisation", "⟨|σz|⟩"),
+        shared.qmc_repeats(table, rows),
     ]
 
 

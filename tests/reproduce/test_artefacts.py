@@ -50,6 +50,7 @@ def test_every_cell_composes_at_every_scale(name: str, scale: str) -> None:
             "nf_nqs_annealed",
             "naqs_fig2",
             "naqs_fig3",
+            "naqs_check",
             *(f"pseudofermion_{name}" for name in ("small", "su3", "su3_small", "pure", "su3_pure")),
         )
         allowed = ("system.", "system=", "baseline=", *sizes, *SWEPT.get(name, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from pipeline.base.result import Curve, Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
 from reproduce.curves import MOST_HISTORY, MOST_POINTS, thinned
-from reproduce.naqs.shared import draw_errors
+from reproduce.naqs.shared import draw_errors, qmc_repeats
 from reproduce.naqs.table1 import MOST_MIXING, thermal
 from reproduce.plan import Found
 from reproduce.tables import CellRow, Finished, Table, _relative_error, _shown
@@ -56,6 +57,16 @@ def test_printed_and_computed_errors_are_against_our_monte_carlo() -> None:
     assert heights == pytest.approx([0.01, 0.05, 0.1])
     (bar,) = series[1].lines[2]
     assert bar.get_segments()[0][1][1] == pytest.approx(0.05 + (0.03**2 + 0.04**2) ** 0.5 / 2)
+
+
+def test_two_runs_of_quantum_monte_carlo_are_compared_in_combined_errors() -> None:
+    values = {"qmc": (-2.0, 0.003), "qmc-check": (-1.98, 0.004)}
+    rows = {m: CellRow("a", "r", m, "energy", "per site", ours=v, ours_sigma=s) for m, (v, s) in values.items()}
+    table: Any = SimpleNamespace(row=lambda name, method: rows.get(method) if name == "r" else None)
+    claim = qmc_repeats(table, ["r", "missing"])
+    assert (claim.seen, claim.evidence) == ("no", "r +4.0 σ")
+    rows["qmc-check"] = replace(rows["qmc-check"], ours=-1.99)
+    assert qmc_repeats(table, ["r"]).seen == "yes"
 
 
 def test_most_of_a_thermal_mixture() -> None:

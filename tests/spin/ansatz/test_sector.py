@@ -173,7 +173,7 @@ def test_training_in_a_sector(dtype: str, phase: bool) -> None:
     method = VariationalMonteCarlo(lattice(3, 4), train, INFER, "cpu")
     state = method.init(4)
     metrics = [method.step(state, k) for k in range(3)]
-    assert all(np.isfinite(m.get("energy", m.get("small_energy"))) for m in metrics)
+    assert all(np.isfinite(m["energy"] if "energy" in m else m["small_energy"]) for m in metrics)
     chains = replace(METROPOLIS, rule="exchange", global_flip=0.2, start="random")
     sampler = MetropolisSampler(chains, lattice(3, 4), "cpu", Chunks(None))
     walkers = sampler.start(1, "test")
