@@ -39,7 +39,6 @@ class PixelCNN(AutoregressiveWaveFunction):
     - ours: ReLU after every convolution but the last, before the branches are joined; the initial weights, whose last
       layer is smaller by ``output_scale``, so that the first state is almost uniform and of almost one phase. The
       authors' code also has residual blocks, 1×1 convolutions and weight normalisation, which the paper does not.
-
     - ours, if asked for with ``magnetisation``: conditionals confined to a sector of Σ σz.
 
     The lattice may be any rectangle, and the zero padding is the same for open and periodic Hamiltonians.
