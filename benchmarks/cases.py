@@ -9,7 +9,7 @@ from functools import partial
 from benchmarks import lattice, ours, peer
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
-from pipeline.spin.schema import ChainTFIM, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SquareTFIM
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ TOLERANCE = 1e-10
 
 def links_of(name: str, length: int, batch: int) -> tuple[Group, Tensor]:
     """The group of that name and random links in its fundamental representation, (batch, 2, L, L, N, N)."""
-    from pipeline.base import rng
+    from pipeline.base.numbers import rng
     from pipeline.gauge.group import SU3, U1
 
     groups: dict[str, Group] = {"u1": U1, "su3": SU3}
@@ -31,9 +31,9 @@ def links_of(name: str, length: int, batch: int) -> tuple[Group, Tensor]:
 
 def apply_dirac(name: str, length: int, batch: int, applications: int, compiled: bool) -> Work:
     """Ours, one field on each configuration; ``compiled``: by the loops for CPUs, or as on other devices."""
-    from pipeline.base import rng
-    from pipeline.gauge import hopping
-    from pipeline.gauge.dirac import WilsonDirac
+    from pipeline.base.numbers import rng
+    from pipeline.gauge.fermions import hopping
+    from pipeline.gauge.fermions.dirac import WilsonDirac
 
     group, matrices = links_of(name, length, batch)
     dirac = WilsonDirac(matrices, KAPPA)
@@ -56,8 +56,8 @@ def apply_rolled(name: str, length: int, batch: int, applications: int) -> Work:
     """Eq. 5 term by term, on fields (batch, L, L, 2, N)."""
     import torch
 
-    from pipeline.base import rng
-    from pipeline.gauge.dirac import WilsonDirac
+    from pipeline.base.numbers import rng
+    from pipeline.gauge.fermions.dirac import WilsonDirac
 
     group, matrices = links_of(name, length, batch)
     psi = WilsonDirac(matrices, KAPPA).noise(1, rng.torch_generator(1, "benchmark.field"))
@@ -110,10 +110,10 @@ def fermion_force(name: str, length: int, batch: int, method: str) -> Work:
 
 
 def _force(group: Group, length: int, batch: int, method: str) -> Callable[[], Tensor]:
-    from pipeline.base import rng
-    from pipeline.gauge.fermions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
-    from pipeline.gauge.monomials import hasenbusch
-    from pipeline.gauge.solver import ConjugateGradient
+    from pipeline.base.numbers import rng
+    from pipeline.gauge.fermions.actions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
+    from pipeline.gauge.fermions.monomials import hasenbusch
+    from pipeline.gauge.fermions.solver import ConjugateGradient
 
     generator = rng.torch_generator(1, "benchmark.force")
     cold = group.identity(batch, length)

@@ -6,8 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contract import Work
-from pipeline.spin.ansatz.schema import PixelCNNConfig
-from pipeline.spin.schema import ChainTFIM, MetropolisConfig, RBMConfig, SquareTFIM
+from pipeline.spin.ansatz.schema import PixelCNNConfig, RBMConfig
+from pipeline.spin.sampler.schema import MetropolisConfig
+from pipeline.spin.systems import ChainTFIM, SquareTFIM
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,7 @@ def square(length: int, field: float) -> SquareTFIM:
 
 def pixelcnn(length: int, depth: int, width: int, field: float) -> Any:
     """Without phases, initial weights as in ``conf/ansatz/pixelcnn.yaml``."""
-    from pipeline.spin.networks import build_ansatz
+    from pipeline.spin.ansatz.build import build_ansatz
 
     config = PixelCNNConfig(
         depth=depth, width=width, phase=False, spread=0.03, output_scale=0.1, symmetries=[], magnetisation=None
@@ -46,9 +47,9 @@ def local_energies(length: int, depth: int, width: int, samples: int, field: flo
 
     from pipeline.spin.chunks import Chunks
     from pipeline.spin.hamiltonian import Hamiltonian
-    from pipeline.spin.local_energy import local_energy
-    from pipeline.spin.networks import WaveFunction
     from pipeline.spin.terms import pauli_terms
+    from pipeline.spin.vmc.local_energy import local_energy
+    from pipeline.spin.wave_function import WaveFunction
 
     network = pixelcnn(length, depth, width, field)
     system, chunks = square(length, field), Chunks(None)
@@ -70,8 +71,8 @@ def local_energies(length: int, depth: int, width: int, samples: int, field: flo
 
 def metropolis(system: SquareTFIM | ChainTFIM, chains: int, draws: int, deviation: float) -> Work:
     """Single flips under an RBM with as many hidden units as spins; N proposals between draws."""
+    from pipeline.spin.ansatz.build import build_ansatz
     from pipeline.spin.chunks import Chunks
-    from pipeline.spin.networks import build_ansatz
     from pipeline.spin.sampler.metropolis import MetropolisSampler
 
     network: Any = build_ansatz(RBMConfig(alpha=1, deviation=deviation, parameters="real"), system, 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.contract import Case
 from benchmarks.measure import Row
-from pipeline.base.provenance import provenance
+from pipeline.base.store.provenance import provenance
 
 MIB = 2**20
 

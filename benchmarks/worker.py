@@ -10,7 +10,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.base.memory import PeakMemory
+from pipeline.base.run.memory import PeakMemory
 
 
 def serve(pipe: Connection, case: str, size: str, contender: int, threads: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import UserError, did_you_mean
-from pipeline.base.result import Curve
+from pipeline.base.numbers.result import Curve
 
 FOLDER = Path(__file__).resolve().parent
 DEFAULT_PAPER = "nf_nqs"

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.base.compose import parse_override
-from pipeline.base.console import guarded, say
+from pipeline.base.config.compose import parse_override
+from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import ConfigError, UserError, did_you_mean
-from pipeline.base.formatting import duration
-from pipeline.base.progress import make_progress
-from pipeline.base.schema import SCALES
+from pipeline.base.numbers.formatting import duration
+from pipeline.base.run.console import guarded, say
+from pipeline.base.run.progress import make_progress
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
 from reproduce.plan import (
     PERSONAL_KEYS,
@@ -173,7 +173,7 @@ def _incomplete(missing: Sequence[str]) -> str | None:
 
 def _default_jobs(tasks: Sequence[Task]) -> int:
     """One a core; one on a GPU, which a single run fills."""
-    from pipeline.base.device import cuda_driver_sees_a_gpu
+    from pipeline.base.run.device import cuda_driver_sees_a_gpu
 
     if any(t.run.device != "cpu" for t in tasks) and cuda_driver_sees_a_gpu():
         return 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pipeline.analysis.along_training import curves_along_training
-from pipeline.base.result import Curve
+from pipeline.base.numbers.result import Curve
 from reproduce.plan import Found
 
 MOST_POINTS = 20

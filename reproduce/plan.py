@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.compose import parse_override
+from pipeline.base.config.compose import parse_override
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
-from pipeline.base.provenance import source_digest
-from pipeline.base.schema import RunConfig
-from pipeline.base.store import Entry
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.provenance import source_digest
 from pipeline.stages.compose import baseline_name, compose_run
 from pipeline.stages.context import Context, baseline_key, infer_key, train_key
 from pipeline.stages.cuts import differences

@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.console import describe_crash
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import Interrupted, UserError
-from pipeline.base.progress import Progress
-from pipeline.base.schema import RunConfig
+from pipeline.base.run.console import describe_crash
+from pipeline.base.run.progress import Progress
 from reproduce.plan import Task
 
 GRACE_SECONDS = 20.0

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.checkpoint import write_json
-from pipeline.base.formatting import duration, memory
-from pipeline.base.store import sha256
+from pipeline.base.numbers.formatting import duration, memory
+from pipeline.base.store.files import sha256, write_json
 from pipeline.stages.cuts import holding
 from reproduce.artefact import FOLDER, Artefact, Rendering
 from reproduce.tables import CELL_FIELDS, CURVE_FIELDS, RUN_FIELDS, CellRow, Finished, Table, write_csv

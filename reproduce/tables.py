@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error, vs_reference
-from pipeline.base.result import Curve, Estimate, Result
+from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
 from reproduce.curves import snapshot_curves, thinned, training_curves

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.base.result import Curve
-from pipeline.base.store import Entry
+from pipeline.base.numbers.result import Curve
+from pipeline.base.store.entry import Entry
 
 SHOWN = ("energy", "variance")
 

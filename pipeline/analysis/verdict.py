@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pipeline.base.result import Estimate
+from pipeline.base.numbers.result import Estimate
 
 VsReference = Literal["agrees", "above", "below", "none", "BELOW-BOUND"]
 AGREEMENT_SIGMAS = 2.0

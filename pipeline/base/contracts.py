@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pipeline.base.result import Result
+from pipeline.base.numbers.result import Result
 
 Metrics = Mapping[str, float]
 """One line of ``metrics.jsonl``: plain floats, NaN or infinity in any of them stops the run."""

@@ -16,15 +16,30 @@ class ConfigError(UserError):
     """A configuration key or value that cannot be used.
 
     The message names the key, the value, what is allowed and, where one is close, what was probably meant.
+
+    Args:
+        key: seen from whoever complains: a node names its own fields, an empty key is the node itself. Who builds or
+            checks the tree puts the path in front (:meth:`below`), so that a message has the key as it was typed.
+        value: what was asked for; None where the key alone says it.
+        allowed: what would be possible.
+        hint: what was probably meant.
+        whole: the key is a path from the root already.
     """
 
-    def __init__(self, key: str, value: object, allowed: str, hint: str | None = None) -> None:
-        self.key, self.value, self.allowed, self.hint = key, value, allowed, hint
+    def __init__(self, key: str, value: object, allowed: str, hint: str | None = None, *, whole: bool = False) -> None:
+        self.key, self.value, self.allowed, self.hint, self.whole = key, value, allowed, hint, whole
         shown = "" if value is None else f"={value}"
         message = f"{key}{shown}: {allowed}"
         if hint:
             message += f" ({hint})"
         super().__init__(message)
+
+    def below(self, path: str) -> ConfigError:
+        """The same complaint, seen from the node that ``path`` leads down from."""
+        if self.whole or not path:
+            return self
+        key = f"{path}.{self.key}" if self.key else path
+        return ConfigError(key, self.value, self.allowed, self.hint)
 
 
 class NonFiniteError(UserError):

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pipeline.base.contracts import Cost, Exactness
-from pipeline.base.result import Estimate, Result
-from pipeline.gauge.schema import PureGauge, SU3PureGauge
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.gauge.systems import PureGauge, SU3PureGauge
 
 
 def _characters(beta: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

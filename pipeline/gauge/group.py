@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.gauge import su3, u1
-from pipeline.gauge.schema import GaugeSystem
+from pipeline.gauge.systems import GaugeSystem
 
 UNITARITY = 1e-8
 """Largest deviation of U†U from 1 that :meth:`Group.check` lets pass; rounding stays below 1e-12."""

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.gauge import hopping, u1
-from pipeline.gauge.determinants import normal_eigenvalues
-from pipeline.gauge.dirac import FermionMatrix, WilsonDirac, gamma_5
-from pipeline.gauge.even_odd import SchurComplement
+from pipeline.gauge import neighbours, u1
+from pipeline.gauge.fermions import hopping
+from pipeline.gauge.fermions.determinants import normal_eigenvalues
+from pipeline.gauge.fermions.dirac import FermionMatrix, WilsonDirac, gamma_5
+from pipeline.gauge.fermions.even_odd import SchurComplement
 from pipeline.gauge.group import group_of
-from pipeline.gauge.schema import GaugeSystem, TwoFlavours
+from pipeline.gauge.systems import GaugeSystem, TwoFlavours
 
 CHUNK_BYTES = 2**26
 """Dense matrices are made for so many configurations at a time that one of them takes this much."""
@@ -119,7 +120,7 @@ def _squares_even_odd(matrices: Tensor, kappa: float) -> Tensor:
     """
     length, colors = matrices.shape[2], matrices.shape[-1]
     schur = SchurComplement(matrices, kappa)
-    to_odd, _ = hopping.even_odd(length, matrices.device)
+    to_odd, _ = neighbours.even_odd(length, matrices.device)
     shape = (schur.batch, schur.dimension, schur.sites, 2, colors)
 
     def to_odd_sites(columns: Tensor, base: Tensor | None) -> Tensor:

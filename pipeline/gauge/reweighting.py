@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from omegaconf import MISSING
 
-from pipeline.base import checks, rng
+from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
-from pipeline.base.result import Estimate, Result
-from pipeline.base.statistics import effective_sample_size, weighted_mean
-from pipeline.gauge.schema import Schwinger
+from pipeline.base.numbers import rng
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.numbers.statistics import effective_sample_size, weighted_mean
+from pipeline.gauge.systems import Schwinger
 
 FEWEST_EFFECTIVE = 100.0
 """Fewer effective samples than this do not show how heavy the tail of the weights is."""
@@ -62,10 +63,10 @@ class Reweighting:
     seed: int = MISSING
 
     def __post_init__(self) -> None:
-        checks.at_least("baseline.reweighting.measurements", self.measurements, 1)
-        checks.at_least("baseline.reweighting.configurations", self.configurations, 2)
-        checks.at_least("baseline.reweighting.max_length", self.max_length, 2)
-        checks.at_least("baseline.reweighting.seed", self.seed, 0)
+        checks.at_least("measurements", self.measurements, 1)
+        checks.at_least("configurations", self.configurations, 2)
+        checks.at_least("max_length", self.max_length, 2)
+        checks.at_least("seed", self.seed, 0)
 
     def supports(self, system: Any) -> str | None:
         """None for a :class:`Schwinger` model that is small enough; otherwise why not."""
@@ -94,8 +95,8 @@ class Reweighting:
     def measure(self, state: ReweightingState, k: int) -> Record:
         """Batch ``k``: ``log_weight``, ``plaquette`` and ``topological_charge`` float64, (configurations,)."""
         from pipeline.gauge import pure_u1, u1
-        from pipeline.gauge.determinants import log_det
-        from pipeline.gauge.fermions import WilsonFermions
+        from pipeline.gauge.fermions.actions import WilsonFermions
+        from pipeline.gauge.fermions.determinants import log_det
         from pipeline.gauge.group import U1
 
         system = state.system

@@ -10,9 +10,12 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from pipeline.base import checks
+from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
 from pipeline.spin import lattice
+
+SITES_A_WORD = 62
+"""A basis state of this many spins fits one signed 64-bit word."""
 
 MOST_SITES = 4096
 """Nothing here treats more, and a slip of the keyboard should not fill the memory with bonds."""
@@ -38,6 +41,14 @@ class SpinSystem:
         raise NotImplementedError
 
 
+def must_be_spins(method: str, system: object) -> SpinSystem:
+    """``system`` as a spin system; ConfigError for ``method`` on anything else."""
+    if not isinstance(system, SpinSystem):
+        allowed = f"works on spin systems, not on {getattr(system, 'kind', system)}"
+        raise ConfigError("method", method, allowed, whole=True)
+    return system
+
+
 @dataclass
 class ChainTFIM(SpinSystem):
     """Periodic chain H = -V Σ_{0<d(i,j)<=L} σz_i σz_j - h Σ σx_i (NF+NQS paper, Eq. 14).
@@ -56,14 +67,14 @@ class ChainTFIM(SpinSystem):
     field: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["chain_tfim"])
-        checks.between("system.n_sites", self.n_sites, 2, MOST_SITES)
-        checks.finite("system.coupling", self.coupling)
-        checks.finite("system.field", self.field)
+        checks.one_of("kind", self.kind, ["chain_tfim"])
+        checks.between("n_sites", self.n_sites, 2, MOST_SITES)
+        checks.finite("coupling", self.coupling)
+        checks.finite("field", self.field)
         largest = self.n_sites // 2
         if not 1 <= self.range <= largest:
             raise ConfigError(
-                "system.range", self.range, f"must lie between 1 and n_sites/2 = {largest} on a ring of {self.n_sites}"
+                "range", self.range, f"must lie between 1 and n_sites/2 = {largest} on a ring of {self.n_sites}"
             )
 
     @property
@@ -103,14 +114,14 @@ class OpenChainTFIM(SpinSystem):
     field: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["open_chain_tfim"])
-        checks.between("system.n_sites", self.n_sites, 2, MOST_SITES)
-        checks.finite("system.coupling", self.coupling)
-        checks.finite("system.field", self.field)
+        checks.one_of("kind", self.kind, ["open_chain_tfim"])
+        checks.between("n_sites", self.n_sites, 2, MOST_SITES)
+        checks.finite("coupling", self.coupling)
+        checks.finite("field", self.field)
         largest = self.n_sites - 1
         if not 1 <= self.range <= largest:
             allowed = f"must lie between 1 and n_sites-1 = {largest} on an open chain of {self.n_sites}"
-            raise ConfigError("system.range", self.range, allowed)
+            raise ConfigError("range", self.range, allowed)
 
     @property
     def size(self) -> int:
@@ -142,13 +153,13 @@ class SquareTFIM(SpinSystem):
     field: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["square_tfim"])
+        checks.one_of("kind", self.kind, ["square_tfim"])
         low = 3 if self.periodic else 1
-        checks.at_least("system.length_x", self.length_x, low)
-        checks.at_least("system.length_y", self.length_y, low)
-        checks.between("system.length_x * system.length_y", self.size, 1, MOST_SITES)
-        checks.finite("system.coupling", self.coupling)
-        checks.finite("system.field", self.field)
+        checks.at_least("length_x", self.length_x, low)
+        checks.at_least("length_y", self.length_y, low)
+        checks.between("length_x * system.length_y", self.size, 1, MOST_SITES)
+        checks.finite("coupling", self.coupling)
+        checks.finite("field", self.field)
 
     @property
     def size(self) -> int:
@@ -200,11 +211,11 @@ class ChainHeisenberg(HeisenbergSystem):
     j2: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["chain_heisenberg"])
-        checks.finite("system.j1", self.j1)
-        checks.finite("system.j2", self.j2)
+        checks.one_of("kind", self.kind, ["chain_heisenberg"])
+        checks.finite("j1", self.j1)
+        checks.finite("j2", self.j2)
         low = (4 if self.j2 else 3) if self.periodic else 2
-        checks.between("system.n_sites", self.n_sites, low, MOST_SITES)
+        checks.between("n_sites", self.n_sites, low, MOST_SITES)
 
     @property
     def size(self) -> int:
@@ -242,13 +253,13 @@ class SquareHeisenberg(HeisenbergSystem):
     j2: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("system.kind", self.kind, ["square_heisenberg"])
+        checks.one_of("kind", self.kind, ["square_heisenberg"])
         low = 3 if self.periodic else 1
-        checks.at_least("system.length_x", self.length_x, low)
-        checks.at_least("system.length_y", self.length_y, low)
-        checks.between("system.length_x * system.length_y", self.size, 2, MOST_SITES)
-        checks.finite("system.j1", self.j1)
-        checks.finite("system.j2", self.j2)
+        checks.at_least("length_x", self.length_x, low)
+        checks.at_least("length_y", self.length_y, low)
+        checks.between("length_x * system.length_y", self.size, 2, MOST_SITES)
+        checks.finite("j1", self.j1)
+        checks.finite("j2", self.j2)
 
     @property
     def size(self) -> int:

@@ -34,3 +34,8 @@ def pauli_terms(system: SpinSystem) -> list[PauliTerm]:
     if isinstance(system, HeisenbergSystem):
         return [PauliTerm(j, 2 * axis, bond) for j, bond in system.coupled_bonds() for axis in "xyz"]
     raise TypeError(f"no Pauli terms for {type(system).__name__}")
+
+
+def flipped(term: PauliTerm) -> frozenset[int]:
+    """Sites that ``term`` flips."""
+    return frozenset(site for pauli, site in zip(term.paulis, term.sites, strict=True) if pauli != "z")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.base.checkpoint import save_tree, write_json
 from pipeline.base.contracts import DirectBaseline, EnsembleBaseline, MonteCarloBaseline
-from pipeline.base.formatting import duration
-from pipeline.base.loop import Loop, drop_checkpoints, load_all_records
-from pipeline.base.memory import PeakMemory
-from pipeline.base.result import Result
-from pipeline.base.store import ENSEMBLE, Entry, Work
+from pipeline.base.numbers.formatting import duration
+from pipeline.base.numbers.result import Result
+from pipeline.base.run.loop import Loop
+from pipeline.base.run.memory import PeakMemory
+from pipeline.base.store.commit import drop_checkpoints, load_all_records
+from pipeline.base.store.entry import ENSEMBLE, Entry
+from pipeline.base.store.files import save_tree, write_json
+from pipeline.base.store.store import Work
 from pipeline.stages.compose import baseline_name
 from pipeline.stages.context import Context, baseline_key, stage_nodes
 

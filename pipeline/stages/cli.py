@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.checkpoint import write_json
-from pipeline.base.compose import CONF, compose_config, groups, parse_override
-from pipeline.base.console import describe_crash, guarded, say
+from pipeline.base.config.compose import CONF, check_sweep, compose_config, groups, parse_override
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError, Interrupted, UserError
-from pipeline.base.progress import make_progress
-from pipeline.base.schema import RunConfig
-from pipeline.stages.compose import check_sweep, compose_run
+from pipeline.base.run.console import describe_crash, guarded, say
+from pipeline.base.run.progress import make_progress
+from pipeline.base.store.files import write_json
+from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences, holding
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.base.compose import compose_config, groups, known_keys, parse_override
+from pipeline.base.config.compose import compose_config, groups, parse_override
+from pipeline.base.config.messages import known_keys
 from pipeline.base.errors import UserError
 
 
@@ -33,7 +34,7 @@ def candidates(prefix: str, before: list[str]) -> list[str]:
 
 def _keys(before: list[str]) -> list[str]:
     """Keys of the configuration that the groups chosen so far compose; of the default one if they do not."""
-    from pipeline.stages.schema import register
+    from pipeline.stages.register import register
 
     register()
     try:

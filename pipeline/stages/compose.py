@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.base.compose import check_sweep, compose_config, typed
-from pipeline.base.device import check_device
+from pipeline.base.config import checks
+from pipeline.base.config.compose import check_sweep, compose_config, typed
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError
-from pipeline.base.schema import RunConfig
-from pipeline.spin.exact.auto import choose
-from pipeline.stages.schema import BaselineConfig, register
+from pipeline.base.run.device import check_device
+from pipeline.stages.choose import choose
+from pipeline.stages.register import BaselineConfig, register
 
 register()
 
@@ -30,9 +31,11 @@ def check(run: RunConfig) -> None:
     """Checks across nodes: method, sampler and baseline against the system, device against the machine."""
     check_device(run.device)
     if "train" in run.stages or "infer" in run.stages:
-        for part in (run.train.method, run.train.ansatz, run.train.sampler):
+        for name in ("method", "ansatz", "sampler"):
+            part = getattr(run.train, name)
             if hasattr(part, "check"):
-                part.check(run.system)
+                with checks.under(f"train.{name}"):
+                    part.check(run.system)
         run.train.method.check_parts(run)
     if "baseline" in run.stages:
         baseline_name(run)

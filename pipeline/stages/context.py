@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.keys import digest
-from pipeline.base.loop import LoopSettings
-from pipeline.base.progress import Progress, Silent
-from pipeline.base.provenance import ROOT
-from pipeline.base.schema import RunConfig
-from pipeline.base.store import Store
-from pipeline.base.tracking import Tracker
+from pipeline.base.config.nodes import RunConfig
+from pipeline.base.run.loop import LoopSettings
+from pipeline.base.run.progress import Progress, Silent
+from pipeline.base.run.tracking import Tracker
+from pipeline.base.store.keys import digest
+from pipeline.base.store.provenance import ROOT
+from pipeline.base.store.store import Store
 from pipeline.stages.compose import baseline_name
 
 
@@ -116,7 +116,7 @@ def baseline_key(run: RunConfig) -> str:
 
 def flat(nodes: dict[str, Any]) -> dict[str, Any]:
     """JSON-serialisable settings for the tracker."""
-    from pipeline.base.keys import plain
+    from pipeline.base.store.keys import plain
 
     settings: dict[str, Any] = plain(nodes)
     return settings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.base.keys import plain
-from pipeline.base.schema import RunConfig
+from pipeline.base.config.nodes import RunConfig
+from pipeline.base.store.keys import plain
 from pipeline.stages.compose import baseline_name
 
 HASHED = ("system", "train", "infer", "baseline")
@@ -16,7 +16,7 @@ def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
     """``key: paper → here`` for everything hashed that differs; parts that no stage of the run uses are left out."""
     sections = [s for s in HASHED if s == "system" or _used(s, here)]
     old, new = (_leaves({s: _explicit(run, s) for s in sections}) for run in (paper, here))
-    keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and not k.endswith(("_target_", "__version__"))]
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and not k.endswith((".name", "__version__"))]
     return tuple(f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in keys)
 
 
@@ -50,7 +50,7 @@ def _set(value: Any) -> Any:
     """``value`` without what its nodes leave open, as most of the settings of a phase are."""
     if isinstance(value, dict):
         kept = {name: _set(child) for name, child in value.items() if child is not None and child != {}}
-        return {name: child for name, child in kept.items() if name not in ("_target_", "__version__")}
+        return {name: child for name, child in kept.items() if name not in ("name", "__version__")}
     return [_set(child) for child in value] if isinstance(value, list | tuple) else value
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pipeline.analysis.along_training import curves_along_training
-from pipeline.base.checkpoint import write_json
 from pipeline.base.contracts import Method
-from pipeline.base.loop import Loop, drop_checkpoints, load_all_records
-from pipeline.base.result import Curve, Result
-from pipeline.base.store import Entry, Work
+from pipeline.base.numbers.result import Curve, Result
+from pipeline.base.run.loop import Loop
+from pipeline.base.store.commit import drop_checkpoints, load_all_records
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.files import write_json
+from pipeline.base.store.store import Work
 from pipeline.stages.context import Context, infer_key, stage_nodes, train_key
 from pipeline.stages.train import Trained, build_method
 

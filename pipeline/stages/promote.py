@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.base.console import guarded, say
 from pipeline.base.errors import UserError
-from pipeline.base.formatting import duration
-from pipeline.base.promoted import promote, promoted_path
-from pipeline.base.store import Entry, Store
+from pipeline.base.numbers.formatting import duration
+from pipeline.base.run.console import guarded, say
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.promoted import promote, promoted_path
+from pipeline.base.store.store import Store
 
 STAGES = ("baseline", "train")
 KEY_LENGTH = 16
@@ -65,10 +66,7 @@ def _describe(entry: Entry) -> str:
     """The method or baseline, and the system's own numbers."""
     nodes = entry.status["nodes"]
     system = {k: v for k, v in nodes["system"].items() if not k.startswith("_") and k != "kind"}
-    what = (
-        entry.status.get("kind")
-        or f"{nodes['train']['method']['_target_'].rsplit('.', 1)[-1]} {entry.status['steps']} steps"
-    )
+    what = entry.status.get("kind") or f"{nodes['train']['method']['name']} {entry.status['steps']} steps"
     return f"{what}, {nodes['system']['kind']} " + " ".join(f"{k}={v}" for k, v in system.items())
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error, vs_reference
-from pipeline.base.checkpoint import write_json
-from pipeline.base.formatting import duration, memory, relative, with_error
-from pipeline.base.result import Estimate
-from pipeline.base.store import Entry
+from pipeline.base.numbers.formatting import duration, memory, relative, with_error
+from pipeline.base.numbers.result import Estimate
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.files import write_json
 from pipeline.stages.context import Context, infer_key, train_key
 from pipeline.stages.run import RunOutput
 

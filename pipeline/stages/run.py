@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.base.result import Curve, Result
-from pipeline.base.store import Entry
+from pipeline.base.numbers.result import Curve, Result
+from pipeline.base.store.entry import Entry
 from pipeline.stages.baseline import baseline
 from pipeline.stages.context import Context
 from pipeline.stages.infer import along_training, infer

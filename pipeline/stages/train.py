@@ -7,10 +7,13 @@ import os
 import shutil
 from dataclasses import dataclass
 
+from pipeline.base.config.components import implementation
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import Method
-from pipeline.base.loop import Loop, commit, drop_checkpoints, reopen
-from pipeline.base.schema import RunConfig
-from pipeline.base.store import Entry, Work
+from pipeline.base.run.loop import Loop
+from pipeline.base.store.commit import commit, drop_checkpoints, reopen
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.store import Work
 from pipeline.stages.context import Context, stage_nodes, train_key
 
 
@@ -63,14 +66,13 @@ def find_trained(context: Context) -> Trained | None:
 
 
 def build_method(run: RunConfig) -> Method:
-    """The method that ``train.method._target_`` names, on the configured device."""
+    """The method that ``train.method`` names, on the configured device."""
     import torch
-    from hydra.utils import get_class
 
-    from pipeline.base.device import resolve_device
+    from pipeline.base.run.device import resolve_device
 
     torch.set_num_threads(run.threads)
-    method: Method = get_class(run.train.method._target_)(run.system, run.train, run.infer, resolve_device(run.device))
+    method: Method = implementation(run.train.method)(run.system, run.train, run.infer, resolve_device(run.device))
     return method
 
 
@@ -124,8 +126,8 @@ def _reached_before(context: Context, work: Work) -> int:
 
 def _keep_last_state(work: Work, state: object, step: int) -> None:
     """Keep the final state (a run stopped by its rule ends at no snapshot) and drop the checkpoint it equals."""
-    from pipeline.base.checkpoint import save_tree
-    from pipeline.base.store import sha256, state_name
+    from pipeline.base.store.entry import state_name
+    from pipeline.base.store.files import save_tree, sha256
 
     path = work.path / state_name(step)
     if not path.exists():

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.analysis.pca import PrincipalComponents, principal_components
 from pipeline.analysis.samples import kept_samples
-from pipeline.base.formatting import with_error
-from pipeline.base.result import Curve
-from pipeline.base.statistics import Mean, correlated_mean, independent_mean, split_r_hat
+from pipeline.base.numbers.formatting import with_error
+from pipeline.base.numbers.result import Curve
+from pipeline.base.numbers.statistics import Mean, correlated_mean, independent_mean, split_r_hat
 from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Finished, Table

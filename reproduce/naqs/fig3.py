@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from pipeline.base.formatting import duration, relative, with_error
-from pipeline.base.result import Curve, Estimate
+from pipeline.base.numbers.formatting import duration, relative, with_error
+from pipeline.base.numbers.result import Curve, Estimate
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error
-from pipeline.base.formatting import relative, with_error
+from pipeline.base.numbers.formatting import relative, with_error
 from reproduce.artefact import Cell, Claim, Column, yes_no
 from reproduce.tables import CellRow, Table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.base.formatting import with_error
+from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
 from reproduce.naqs import shared
 from reproduce.tables import Table

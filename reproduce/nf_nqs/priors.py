@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error
-from pipeline.base.formatting import relative
-from pipeline.base.result import Curve
+from pipeline.base.numbers.formatting import relative
+from pipeline.base.numbers.result import Curve
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
 from reproduce.nf_nqs import shared
 from reproduce.tables import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.base.formatting import relative, with_error
+from pipeline.base.numbers.formatting import relative, with_error
 from reproduce.artefact import Cell, Column
 from reproduce.tables import Table
 

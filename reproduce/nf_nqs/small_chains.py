@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.base.formatting import with_error
+from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Cell, Claim, Rendering, yes_no
 from reproduce.nf_nqs import claims as claims_on
 from reproduce.nf_nqs import shared

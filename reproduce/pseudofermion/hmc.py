@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.base.formatting import with_error
-from pipeline.base.result import Curve, Estimate
+from pipeline.base.numbers.formatting import with_error
+from pipeline.base.numbers.result import Curve, Estimate
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, yes_no
 from reproduce.tables import Finished, Table
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from pipeline.analysis.along_training import curves_along_training, seconds_at
-from pipeline.base.result import Estimate, Result
-from pipeline.base.store import Entry
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.store.entry import Entry
 
 
 def trained(folder: Path) -> Entry:

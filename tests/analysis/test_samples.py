@@ -7,7 +7,7 @@ import torch
 
 from pipeline.analysis.samples import kept_samples
 from pipeline.spin.sampler.contract import Batch
-from pipeline.spin.vmc_inference import record
+from pipeline.spin.vmc.inference import record
 
 
 def test_records_of_several_batches_unpack_to_the_draws_in_their_order() -> None:

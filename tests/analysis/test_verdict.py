@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.analysis.verdict import relative_error, vs_reference
-from pipeline.base.formatting import duration, memory, relative, with_error
-from pipeline.base.result import Estimate
+from pipeline.base.numbers.formatting import duration, memory, relative, with_error
+from pipeline.base.numbers.result import Estimate
 
 
 def energy(value: float, sigma: float | None = None, bound: Any = "variational") -> Estimate:

@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any
 
-from pipeline.gauge.hmc import HMC, FermionSettings
-from pipeline.gauge.hmc_state import HMCState
-from pipeline.gauge.schema import GaugeSystem
+from pipeline.gauge.hmc.method import HMC
+from pipeline.gauge.hmc.schema import FermionSettings
+from pipeline.gauge.hmc.state import HMCState
+from pipeline.gauge.systems import GaugeSystem
 
 SETTINGS = HMC(
     chains=16,

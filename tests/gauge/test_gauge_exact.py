@@ -11,7 +11,7 @@ from scipy import special
 from pipeline.base.contracts import DirectBaseline
 from pipeline.gauge import exact
 from pipeline.gauge.exact import CharacterExpansion
-from pipeline.gauge.schema import Schwinger, SU3PureGauge, U1PureGauge
+from pipeline.gauge.systems import Schwinger, SU3PureGauge, U1PureGauge
 
 
 def by_convolution(length: int, beta: float, points: int) -> tuple[float, float]:

@@ -7,11 +7,11 @@ import pytest
 import scipy.linalg
 import torch
 
-from pipeline.base import rng
+from pipeline.base.numbers import rng
 from pipeline.gauge import su3, u1
 from pipeline.gauge.action import SumOfActions, wilson_action
 from pipeline.gauge.group import SU3, U1, Group, group_of
-from pipeline.gauge.schema import U1PureGauge
+from pipeline.gauge.systems import U1PureGauge
 
 GROUPS = [pytest.param(U1, id="u1"), pytest.param(SU3, id="su3")]
 

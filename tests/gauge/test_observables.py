@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.base import rng
+from pipeline.base.numbers import rng
 from pipeline.gauge import observables
-from pipeline.gauge.dirac import WilsonDirac
-from pipeline.gauge.even_odd import SchurComplement
+from pipeline.gauge.fermions.dirac import WilsonDirac
+from pipeline.gauge.fermions.even_odd import SchurComplement
 from pipeline.gauge.group import SU3, U1, Group
 from pipeline.gauge.observables import (
     condition_number,
@@ -18,8 +18,8 @@ from pipeline.gauge.observables import (
     propagator_squares,
     pseudoscalar_correlator,
 )
-from pipeline.gauge.schema import Schwinger, SU3TwoD, U1PureGauge
 from pipeline.gauge.spectroscopy import effective_mass
+from pipeline.gauge.systems import Schwinger, SU3TwoD, U1PureGauge
 from tests.gauge import fermion_matrices
 
 KAPPA = 0.21

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.base import rng
 from pipeline.base.errors import ConfigError
+from pipeline.base.numbers import rng
 from pipeline.gauge import u1
 from pipeline.gauge.action import U1WilsonAction
-from pipeline.gauge.schema import U1PureGauge
+from pipeline.gauge.systems import U1PureGauge
 
 
 @pytest.fixture(params=[2, 3, 6])

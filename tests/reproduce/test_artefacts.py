@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import UserError
-from pipeline.base.result import Curve, Estimate, Result
-from pipeline.base.schema import SCALES
+from pipeline.base.numbers.result import Curve, Estimate, Result
 from reproduce import cli
 from reproduce.artefact import all_artefacts, load_artefact, papers
 from reproduce.plan import make_tasks
@@ -168,7 +168,7 @@ def _sabotage(folder: Path, fault: str) -> Path:
         "class Hook:\n"
         "    @staticmethod\n"
         "    def find_spec(name, path=None, target=None):\n"
-        "        if name != 'pipeline.spin.subspace_inference':\n"
+        "        if name != 'pipeline.spin.subspace.inference':\n"
         "            return None\n"
         "        sys.meta_path.remove(Hook)\n"
         "        spec = importlib.util.find_spec(name)\n"
@@ -291,7 +291,7 @@ def test_bug_below_an_exact_reference_is_the_first_line_and_a_failure(
 
 def _falsify(results: Path) -> None:
     """Rewrite an inference as if it had found an impossible energy, checksums included."""
-    from pipeline.base.store import checksum, sha256
+    from pipeline.base.store.files import checksum, sha256
 
     (path,) = results.glob("_store/infer/*/result.json")
     result = Result.from_json(json.loads(path.read_text()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.base.result import Estimate
+from pipeline.base.numbers.result import Estimate
 from reproduce.nf_nqs import claims
 from reproduce.published import Published
 from reproduce.tables import CellRow

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.base.keys import plain
-from pipeline.base.schema import SCALES
+from pipeline.base.config.nodes import SCALES
+from pipeline.base.store.keys import plain
 from pipeline.stages.context import baseline_key, train_key
 from pipeline.stages.run import execute
 from reproduce.artefact import load_artefact

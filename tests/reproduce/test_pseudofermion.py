@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pipeline.base.result import Estimate, Result
-from pipeline.base.store import Entry
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.store.entry import Entry
 from reproduce.artefact import load_artefact
 from reproduce.plan import Found, make_tasks
 from reproduce.pseudofermion import hmc

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.base.result import Curve, Estimate, Result
+from pipeline.base.numbers.result import Curve, Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
 from reproduce.curves import MOST_HISTORY, MOST_POINTS, thinned
 from reproduce.naqs.shared import draw_errors, qmc_repeats

@@ -7,17 +7,13 @@ from typing import Any
 
 import torch
 
-from pipeline.base.schema import TrainConfig
-from pipeline.spin.flow.realnvp import AffineCoupling
-from pipeline.spin.schema import (
-    AdamConfig,
-    ChainTFIM,
-    MLPConfig,
-    SpinSystem,
-    SubspaceFlowConfig,
-    SubspaceInferConfig,
-)
-from pipeline.spin.subspace_flow import SubspaceFlow, SubspaceFlowState
+from pipeline.base.config.nodes import TrainConfig
+from pipeline.base.config.phases import AdamConfig
+from pipeline.spin.ansatz.schema import MLPConfig
+from pipeline.spin.subspace.method import SubspaceFlow, SubspaceFlowState
+from pipeline.spin.subspace.realnvp import AffineCoupling
+from pipeline.spin.subspace.schema import SubspaceFlowConfig, SubspaceInferConfig
+from pipeline.spin.systems import ChainTFIM, SpinSystem
 from tests.spin import dense
 
 METHOD = SubspaceFlowConfig(

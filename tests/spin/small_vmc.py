@@ -9,21 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.base.schema import TrainConfig
-from pipeline.spin.networks import AutoregressiveWaveFunction, WaveFunction
-from pipeline.spin.schema import (
-    AdamConfig,
-    AnsatzConfig,
-    ChainTFIM,
-    DirectConfig,
-    ExhaustiveConfig,
-    MetropolisConfig,
-    RBMConfig,
-    SpinSystem,
-    VMCConfig,
-    VMCInferConfig,
-)
-from pipeline.spin.vmc import VariationalMonteCarlo
+from pipeline.base.config.nodes import TrainConfig
+from pipeline.base.config.phases import AdamConfig
+from pipeline.spin.ansatz.schema import AnsatzConfig, RBMConfig
+from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig, MetropolisConfig
+from pipeline.spin.systems import ChainTFIM, SpinSystem
+from pipeline.spin.vmc.method import VariationalMonteCarlo
+from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+from pipeline.spin.wave_function import AutoregressiveWaveFunction, WaveFunction
 from tests.spin import dense
 
 
@@ -34,7 +27,9 @@ class TinyConfig(AnsatzConfig):
     log_domain: ClassVar[bool] = True
     direct: ClassVar[bool] = True
 
-    _target_: str = "tests.spin.small_vmc.TinyAutoregressive"
+    implementation: ClassVar[str] = "tests.spin.small_vmc:TinyAutoregressive"
+
+    name: str = "tiny"
     phases: bool = False
     deviation: float = 0.5
 

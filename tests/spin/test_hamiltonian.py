@@ -9,7 +9,7 @@ import torch
 from pipeline.base.errors import ConfigError
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.lattice import chain_bonds, square_bonds
-from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from tests.spin import dense
 

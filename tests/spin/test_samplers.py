@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.rbm import RBM
+from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks
-from pipeline.spin.networks import WaveFunction, build_ansatz
-from pipeline.spin.sampler.contract import Batch, unique_spins
+from pipeline.spin.sampler.contract import Batch
 from pipeline.spin.sampler.direct import DirectSampler
 from pipeline.spin.sampler.metropolis import BLOCK, MetropolisSampler
-from pipeline.spin.schema import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg
+from pipeline.spin.wave_function import WaveFunction
 from tests.spin import dense
 from tests.spin.small_vmc import CHAIN, COMPLEX_RBM, DIRECT, METROPOLIS, TRAIN, TinyConfig, amplitudes
 

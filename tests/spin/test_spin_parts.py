@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.base.config.phases import AdamConfig
 from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.mlp import LAST_LAYER_SCALE, MLP
-from pipeline.spin.networks import build_ansatz, build_optimizer
-from pipeline.spin.schema import (
-    AdamConfig,
-    ChainTFIM,
-    MLPConfig,
-    RBMConfig,
-)
+from pipeline.spin.ansatz.schema import MLPConfig, RBMConfig
+from pipeline.spin.optimizers import build_optimizer
+from pipeline.spin.systems import ChainTFIM
 from tests.spin.small_flow import INFER, METHOD, TRAIN, build, same
 
 

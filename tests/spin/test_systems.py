@@ -7,20 +7,13 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
-from pipeline.base.keys import digest
+from pipeline.base.store.keys import digest
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.quspin import build
 from pipeline.spin.exact.sectors import Sector
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.lattice import chain_bonds, square_bonds, square_diagonals
-from pipeline.spin.schema import (
-    ChainHeisenberg,
-    ChainTFIM,
-    OpenChainTFIM,
-    SpinSystem,
-    SquareHeisenberg,
-    SquareTFIM,
-)
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import pauli_terms
 from pipeline.stages.compose import compose_run
 from tests.spin import dense

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import Interrupted
-from pipeline.base.store import Store
+from pipeline.base.store.store import Store
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.run import execute
@@ -60,7 +60,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stop_after(patch: pytest.MonkeyPatch, checkpoints: int) -> None:
-    from pipeline.base.loop import _Run
+    from pipeline.base.run.loop import _Run
 
     count, original = itertools.count(1), _Run.checkpoint
 
@@ -100,7 +100,7 @@ def test_random_damage_costs_time_and_no_number(
 
 def test_damaged_progress_of_every_bit_is_noticed_or_harmless(tmp_path: Path, partial: Path) -> None:
     """The commit point says how far a run is; one flipped digit in it would skip or repeat a step."""
-    from pipeline.base.loop import _read_progress
+    from pipeline.base.store.commit import read_progress
 
     (source,) = partial.glob("_store/train/*.partial/progress.json")
     truth = json.loads(source.read_text())
@@ -110,7 +110,7 @@ def test_damaged_progress_of_every_bit_is_noticed_or_harmless(tmp_path: Path, pa
         folder = tmp_path / str(number)
         shutil.copytree(source.parent, folder)
         damage(folder / "progress.json", "flip", dice)
-        found = _read_progress(folder, lambda _: None)
+        found = read_progress(folder, lambda _: None)
         assert found == truth or (found["state"] is None and not list(folder.iterdir()))
 
 
@@ -237,7 +237,7 @@ def children(pid: int) -> list[int]:
 def test_service_of_wandb_killed_in_the_middle(
     tmp_path: Path, whole: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.base.tracking import Tracker
+    from pipeline.base.run.tracking import Tracker
 
     killed: list[int] = []
     original = Tracker.log

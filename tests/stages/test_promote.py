@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from pipeline.base import promoted
-from pipeline.base.checkpoint import save_tree
-from pipeline.base.keys import digest
+from pipeline.base.store import promoted
+from pipeline.base.store.files import save_tree
+from pipeline.base.store.keys import digest
 from pipeline.stages import promote
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import Interrupted
-from pipeline.base.result import Result
+from pipeline.base.numbers.result import Result
 from pipeline.stages import cli
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
@@ -211,7 +211,7 @@ def test_probe_chains_with_phases_and_marshalls_rule_reach_the_energy_of_a_heise
 
 def test_report_of_a_run_with_a_rejected_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its metrics have no energy; everything that reads them goes on."""
-    from pipeline.spin.local_energy import local_energy
+    from pipeline.spin.vmc.local_energy import local_energy
 
     calls: list[int] = []
 
@@ -282,7 +282,7 @@ def test_command_line_prints_energy_reference_and_where_the_report_is(
 def test_energy_below_the_exact_one_is_a_bug_that_shows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.spin.subspace.Subspace.floor", lambda self: -1e6)
+    monkeypatch.setattr("pipeline.spin.subspace.closed.Subspace.floor", lambda self: -1e6)
     assert cli.main([*SMALL, f"results_dir={tmp_path}"]) == 1
     assert "BELOW-BOUND" in capsys.readouterr().out
 

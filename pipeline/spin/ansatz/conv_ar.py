@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pipeline.spin.ansatz.schema import ConvARConfig
 from pipeline.spin.ansatz.sequential import CausalLayer, SequentialWaveFunction, widths
-from pipeline.spin.schema import SpinSystem
+from pipeline.spin.systems import SpinSystem
 
 
 class CausalConvolution(CausalLayer):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.spin.ansatz.schema import DenseARConfig
 from pipeline.spin.ansatz.sequential import CausalLayer, SequentialWaveFunction, widths
-from pipeline.spin.schema import SpinSystem
+from pipeline.spin.systems import SpinSystem
 
 
 class MaskedDense(CausalLayer):

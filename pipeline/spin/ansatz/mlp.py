@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.spin.networks import dense_layers
-from pipeline.spin.schema import MLPConfig, SpinSystem
+from pipeline.spin.ansatz.layers import dense_layers
+from pipeline.spin.ansatz.schema import MLPConfig
+from pipeline.spin.systems import SpinSystem
 
 LAST_LAYER_SCALE = 0.3
 """Keeps the initial outputs in the linear part of the tanh."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.spin.ansatz.schema import MPSConfig
-from pipeline.spin.networks import WaveFunction
-from pipeline.spin.schema import SpinSystem
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import WaveFunction
 
 
 class MPS(WaveFunction):

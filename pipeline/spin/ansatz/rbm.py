@@ -7,8 +7,9 @@ import importlib.util
 import torch
 from torch import Tensor, nn
 
-from pipeline.spin.networks import WaveFunction
-from pipeline.spin.schema import RBMConfig, SpinSystem
+from pipeline.spin.ansatz.schema import RBMConfig
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import WaveFunction
 
 GATHERED_VALUES = 2**17
 """Weights that a walk gathers at once: less calls of one at a time, more falls out of a CPU's caches."""
@@ -49,7 +50,7 @@ class RBM(WaveFunction):
         return visible + (theta + nn.functional.softplus(-2.0 * theta)).sum(-1)
 
     def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`pipeline.spin.networks.WaveFunction.walk`; real parameters.
+        """See :meth:`pipeline.spin.wave_function.WaveFunction.walk`; real parameters.
 
         On a CPU that has numba one compiled loop does it, in double precision, unless weights are so large that
         exp(2θ) may overflow.

@@ -34,7 +34,7 @@ def walk(
     sites: NDArray[np.int64],
     thresholds: Array,
 ) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-    """The walk of :meth:`pipeline.spin.networks.WaveFunction.walk`, for weights that :func:`fits` allows.
+    """The walk of :meth:`pipeline.spin.wave_function.WaveFunction.walk`, for weights that :func:`fits` allows.
 
     Args:
         weight, bias, visible_bias: W (H, N), b (H,) and a (N,).

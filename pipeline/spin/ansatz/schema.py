@@ -7,15 +7,82 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from pipeline.base import checks
+from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
-from pipeline.spin.ansatz.group import check_names, symmetry_group
-from pipeline.spin.exact.symmetries import conserves_total_spin
-from pipeline.spin.schema import AnsatzConfig
+from pipeline.spin.symmetry.charges import conserves_total_spin
+from pipeline.spin.symmetry.groups import check_names, symmetry_group
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import pauli_terms
 
-KEY = "train.ansatz."
+
+@dataclass
+class AnsatzConfig:
+    """Base of all ansätze.
+
+    Attributes:
+        log_domain: log ψ is available, which ratios of amplitudes need.
+        direct: |ψ|² can be drawn from without a Markov chain.
+        any_size: the parameters do not depend on the number of sites.
+    """
+
+    log_domain: ClassVar[bool] = False
+    direct: ClassVar[bool] = False
+    any_size: ClassVar[bool] = False
+
+    def check(self, system: SpinSystem) -> None:
+        """Raise ConfigError when the ansatz cannot live on ``system``."""
+
+
+@dataclass
+class MLPConfig(AnsatzConfig):
+    """Dense real wave function.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        initialisation: ``torch`` (the library's default) or ``orthogonal`` (variance kept from layer to layer).
+    """
+
+    version: ClassVar[int] = 1
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.mlp:MLP"
+
+    name: str = "mlp"
+    hidden: list[int] = MISSING
+    initialisation: str = MISSING
+
+    def __post_init__(self) -> None:
+        _widths("hidden", self.hidden)
+        checks.one_of("initialisation", self.initialisation, ("torch", "orthogonal"))
+
+
+def _widths(key: str, widths: list[int]) -> None:
+    """Hidden widths: at least one layer, each at least one unit wide."""
+    if not widths or min(widths) < 1:
+        raise ConfigError(key, widths, "must be a non-empty list of positive widths")
+
+
+@dataclass
+class RBMConfig(AnsatzConfig):
+    """Restricted Boltzmann machine.
+
+    Attributes:
+        alpha: hidden units a spin.
+        deviation: standard deviation of the initial parameters.
+        parameters: ``real`` (positive amplitudes) or ``complex``.
+    """
+
+    version: ClassVar[int] = 3
+    log_domain: ClassVar[bool] = True
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.rbm:RBM"
+
+    name: str = "rbm"
+    alpha: int = MISSING
+    deviation: float = MISSING
+    parameters: str = MISSING
+
+    def __post_init__(self) -> None:
+        checks.at_least("alpha", self.alpha, 1)
+        checks.positive("deviation", self.deviation)
+        checks.one_of("parameters", self.parameters, ("real", "complex"))
 
 
 @dataclass
@@ -26,7 +93,7 @@ class AutoregressiveConfig(AnsatzConfig):
         phase: give every conditional a phase; without, ψ is real and positive, as stoquastic Hamiltonians allow.
         output_scale: factor on the initial weights of the last layer; small makes the first state almost uniform.
         symmetries: any of ``point_group``, ``translations`` and ``spin_flip``, over which the state is averaged (NAQS
-            paper, Appendix B.2; see :func:`pipeline.spin.ansatz.group.symmetry_group`).
+            paper, Appendix B.2; see :func:`pipeline.spin.symmetry.groups.symmetry_group`).
     """
 
     log_domain: ClassVar[bool] = True
@@ -37,23 +104,25 @@ class AutoregressiveConfig(AnsatzConfig):
     symmetries: list[str] = MISSING
 
     def __post_init__(self) -> None:
-        checks.positive(KEY + "output_scale", self.output_scale)
-        check_names(KEY + "symmetries", self.symmetries)
+        checks.positive("output_scale", self.output_scale)
+        check_names(self.symmetries)
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a spin system that has the symmetries."""
         if not isinstance(system, SpinSystem):
-            raise ConfigError("ansatz", type(self).__name__, "works on spin systems")
-        symmetry_group(KEY + "symmetries", system, self.symmetries)
+            raise ConfigError("", type(self).__name__, "works on spin systems")
+        symmetry_group(system, self.symmetries)
 
 
-def check_sector(key: str, system: SpinSystem, magnetisation: int) -> None:
-    """Raise ConfigError, naming ``key``, unless H is a sum of J_ij σ_i·σ_j and N spins can have this Σ σz."""
+def check_sector(system: SpinSystem, magnetisation: int) -> None:
+    """Raise ConfigError unless H is a sum of J_ij σ_i·σ_j and N spins can have this Σ σz."""
     if not conserves_total_spin(pauli_terms(system)):
-        raise ConfigError(key, magnetisation, "is for Hamiltonians of couplings σ·σ, which conserve Σ σz; use null")
+        raise ConfigError(
+            "magnetisation", magnetisation, "is for Hamiltonians of couplings σ·σ, which conserve Σ σz; use null"
+        )
     if abs(magnetisation) > system.size or (system.size - magnetisation) % 2:
         allowed = f"{system.size} spins have Σ σz = {-system.size}, {2 - system.size}, ..., {system.size}"
-        raise ConfigError(key, magnetisation, allowed)
+        raise ConfigError("magnetisation", magnetisation, allowed)
 
 
 @dataclass
@@ -69,8 +138,9 @@ class PixelCNNConfig(AutoregressiveConfig):
 
     version: ClassVar[int] = 1
     any_size: ClassVar[bool] = True
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.pixelcnn.network:PixelCNN"
 
-    _target_: str = "pipeline.spin.ansatz.pixelcnn.PixelCNN"
+    name: str = "pixelcnn"
     depth: int = MISSING
     width: int = MISSING
     spread: float = MISSING
@@ -78,18 +148,18 @@ class PixelCNNConfig(AutoregressiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.at_least(KEY + "depth", self.depth, 1)
-        checks.at_least(KEY + "width", self.width, 1)
-        checks.positive(KEY + "spread", self.spread)
+        checks.at_least("depth", self.depth, 1)
+        checks.at_least("width", self.width, 1)
+        checks.positive("spread", self.spread)
         if self.magnetisation and "spin_flip" in self.symmetries:
-            raise ConfigError(KEY + "magnetisation", self.magnetisation, "must be 0 where symmetries has spin_flip")
+            raise ConfigError("magnetisation", self.magnetisation, "must be 0 where symmetries has spin_flip")
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a rectangular lattice that has the symmetries."""
         if not isinstance(system, SquareTFIM | SquareHeisenberg):
-            raise ConfigError("ansatz", "pixelcnn", f"needs a square lattice, not {getattr(system, 'kind', system)}")
+            raise ConfigError("", "pixelcnn", f"needs a square lattice, not {getattr(system, 'kind', system)}")
         if self.magnetisation is not None:
-            check_sector(KEY + "magnetisation", system, self.magnetisation)
+            check_sector(system, self.magnetisation)
         super().check(system)
 
 
@@ -107,8 +177,8 @@ class SequentialConfig(AutoregressiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.at_least(KEY + "layers", self.layers, 1)
-        checks.at_least(KEY + "features", self.features, 1)
+        checks.at_least("layers", self.layers, 1)
+        checks.at_least("features", self.features, 1)
 
 
 @dataclass
@@ -116,8 +186,9 @@ class DenseARConfig(SequentialConfig):
     """Masked dense layers."""
 
     version: ClassVar[int] = 1
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.dense_ar:DenseAR"
 
-    _target_: str = "pipeline.spin.ansatz.dense_ar.DenseAR"
+    name: str = "dense_ar"
 
 
 @dataclass
@@ -125,14 +196,15 @@ class ConvARConfig(SequentialConfig):
     """Causal convolutions over ``kernel`` sites; null: ⌊N/2⌋."""
 
     version: ClassVar[int] = 1
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.conv_ar:ConvAR"
 
-    _target_: str = "pipeline.spin.ansatz.conv_ar.ConvAR"
+    name: str = "conv_ar"
     kernel: int | None = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kernel is not None:
-            checks.at_least(KEY + "kernel", self.kernel, 1)
+            checks.at_least("kernel", self.kernel, 1)
 
 
 @dataclass
@@ -142,16 +214,17 @@ class MPSConfig(AnsatzConfig):
     version: ClassVar[int] = 1
     log_domain: ClassVar[bool] = True
     direct: ClassVar[bool] = False
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.mps:MPS"
 
-    _target_: str = "pipeline.spin.ansatz.mps.MPS"
+    name: str = "mps"
     bond_dimension: int = MISSING
     deviation: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.at_least(KEY + "bond_dimension", self.bond_dimension, 1)
-        checks.positive(KEY + "deviation", self.deviation)
+        checks.at_least("bond_dimension", self.bond_dimension, 1)
+        checks.positive("deviation", self.deviation)
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a ring."""
         if not (isinstance(system, ChainTFIM) or (isinstance(system, ChainHeisenberg) and system.periodic)):
-            raise ConfigError("ansatz", "mps", "needs a ring: chain_tfim or a periodic chain_heisenberg")
+            raise ConfigError("", "mps", "needs a ring: chain_tfim or a periodic chain_heisenberg")

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from pipeline.spin.ansatz.conditionals import choose, normalise, number_of_outputs
 from pipeline.spin.ansatz.schema import SequentialConfig
-from pipeline.spin.networks import AutoregressiveWaveFunction
-from pipeline.spin.schema import SpinSystem
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import AutoregressiveWaveFunction
 
 
 class CausalLayer(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.spin.ansatz.group import Transformation
-from pipeline.spin.networks import DirectWaveFunction
+from pipeline.spin.symmetry.groups import Transformation
+from pipeline.spin.wave_function import DirectWaveFunction
 
 
 class Symmetrised(DirectWaveFunction):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.base.contracts import Cost, Exactness
-from pipeline.base.result import Estimate, Result
-from pipeline.spin.schema import ChainTFIM
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.spin.systems import ChainTFIM
 
 
 @dataclass

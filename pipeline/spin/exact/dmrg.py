@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 from omegaconf import MISSING
 
-from pipeline.base import checks
+from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.errors import ConfigError
-from pipeline.base.result import Curve, Estimate, Result
-from pipeline.spin.exact.symmetries import conserves_spin_flip, conserves_total_spin, is_stoquastic
+from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.spin.exact.unfrustrated import sublattices
-from pipeline.spin.schema import SpinSystem
+from pipeline.spin.symmetry.charges import conserves_spin_flip, conserves_total_spin
+from pipeline.spin.symmetry.stoquastic import is_stoquastic
+from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 
 ROTATED = {"x": ("Sigmaz", 1.0), "y": ("Sigmay", -1.0), "z": ("Sigmax", 1.0)}
@@ -69,12 +70,11 @@ class DMRG:
     def __post_init__(self) -> None:
         series = list(self.bond_dimensions)
         if len(series) < 2 or series[0] < 2 or any(b <= a for a, b in pairwise(series)):
-            key = "baseline.dmrg.bond_dimensions"
-            raise ConfigError(key, series, "must be an increasing series of at least two numbers >= 2")
-        checks.positive("baseline.dmrg.energy_tolerance", self.energy_tolerance)
-        checks.at_least("baseline.dmrg.max_sweeps", self.max_sweeps, 2)
-        checks.between("baseline.dmrg.svd_min", self.svd_min, 0.0, 1e-4)
-        checks.at_least("baseline.dmrg.max_sites", self.max_sites, 3)
+            raise ConfigError("bond_dimensions", series, "must be an increasing series of at least two numbers >= 2")
+        checks.positive("energy_tolerance", self.energy_tolerance)
+        checks.at_least("max_sweeps", self.max_sweeps, 2)
+        checks.between("svd_min", self.svd_min, 0.0, 1e-4)
+        checks.at_least("max_sites", self.max_sites, 3)
 
     def supports(self, system: Any) -> str | None:
         """None for 3 to ``max_sites`` spins with known Pauli strings; else the reason."""

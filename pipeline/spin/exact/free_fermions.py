@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipeline.base.contracts import Cost, Exactness
-from pipeline.base.result import Estimate, Result
-from pipeline.spin.schema import ChainTFIM
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.spin.systems import ChainTFIM
 
 
 @dataclass

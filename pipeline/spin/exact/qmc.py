@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
-from pipeline.base import checks, rng
+from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
-from pipeline.base.result import Estimate, Result
-from pipeline.base.statistics import correlated_mean, gelman_rubin, short_series, with_control_variates
+from pipeline.base.numbers import rng
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.numbers.statistics import correlated_mean, gelman_rubin, short_series, with_control_variates
 from pipeline.spin.exact.unfrustrated import Model, model_of
-from pipeline.spin.schema import SpinSystem
+from pipeline.spin.systems import SpinSystem
 
 if TYPE_CHECKING:
     from pipeline.spin.exact.worldlines import Worldlines
@@ -92,13 +93,13 @@ class QMC:
     seed: int = MISSING
 
     def __post_init__(self) -> None:
-        checks.positive("baseline.qmc.beta_per_length", self.beta_per_length)
-        checks.between("baseline.qmc.chains", self.chains, 2, 1024)
-        checks.at_least("baseline.qmc.warmup", self.warmup, 0)
-        checks.at_least("baseline.qmc.measurements", self.measurements, 2)
-        checks.at_least("baseline.qmc.sweeps", self.sweeps, 1)
-        checks.at_least("baseline.qmc.half_beta_sweeps", self.half_beta_sweeps, 1)
-        checks.at_least("baseline.qmc.seed", self.seed, 0)
+        checks.positive("beta_per_length", self.beta_per_length)
+        checks.between("chains", self.chains, 2, 1024)
+        checks.at_least("warmup", self.warmup, 0)
+        checks.at_least("measurements", self.measurements, 2)
+        checks.at_least("sweeps", self.sweeps, 1)
+        checks.at_least("half_beta_sweeps", self.half_beta_sweeps, 1)
+        checks.at_least("seed", self.seed, 0)
 
     def supports(self, system: Any) -> str | None:
         """None for unfrustrated Ising models in a field and Heisenberg antiferromagnets; else the reason."""

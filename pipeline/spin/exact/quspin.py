@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
-from pipeline.base import checks
+from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.errors import UserError
-from pipeline.base.formatting import duration, memory
-from pipeline.base.result import Bound, Estimate, Result
+from pipeline.base.numbers.formatting import duration, memory
+from pipeline.base.numbers.result import Bound, Estimate, Result
 from pipeline.spin.exact.lanczos import lowest
 from pipeline.spin.exact.sectors import Search, Sector, plan, spins_up, visited
-from pipeline.spin.exact.symmetries import flipped, is_real
 from pipeline.spin.lattice import Bond
-from pipeline.spin.schema import SpinSystem
-from pipeline.spin.terms import PauliTerm, pauli_terms
+from pipeline.spin.symmetry.charges import is_real
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.terms import PauliTerm, flipped, pauli_terms
 
 MOST_SITES = 64
 """Above, not even the number of basis states is worth a closer look."""
@@ -70,10 +70,10 @@ class QuSpinED:
     max_bytes: float = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("baseline.quspin.sector", self.sector, ["proven", "symmetric"])
-        checks.between("baseline.quspin.levels", self.levels, 1, 100)
-        checks.at_least("baseline.quspin.max_scanned", self.max_scanned, 1)
-        checks.at_least("baseline.quspin.max_bytes", self.max_bytes, 1)
+        checks.one_of("sector", self.sector, ["proven", "symmetric"])
+        checks.between("levels", self.levels, 1, 100)
+        checks.at_least("max_scanned", self.max_scanned, 1)
+        checks.at_least("max_bytes", self.max_bytes, 1)
 
     @property
     def exactness(self) -> Exactness:

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import comb, prod
 
-from pipeline.spin.exact.characters import Character, Group, Permutation, decompose, order
-from pipeline.spin.exact.symmetries import (
-    conserves_spin_flip,
-    conserves_total_spin,
-    is_real,
-    lattice_symmetries,
-    stoquastic_form,
-)
+from pipeline.spin.symmetry.characters import Character, Group, Permutation, decompose, order
+from pipeline.spin.symmetry.charges import conserves_spin_flip, conserves_total_spin, is_real
+from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm
 
@@ -89,9 +85,9 @@ def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int, symmetric:
 
     - H = Σ J σ·σ: only states with ⌊N/2⌋ spins up, where each multiplet counts once.
     - The ground state of a Hamiltonian with a stoquastic form: the even sector of all lattice symmetries and of the
-      spin flip (:mod:`pipeline.spin.exact.symmetries`).
+      spin flip (:mod:`pipeline.spin.symmetry.symmetries`).
     - Otherwise all sectors of the lattice symmetries, those with equal spectra once
-      (:mod:`pipeline.spin.exact.characters`), and both parities of the flip.
+      (:mod:`pipeline.spin.symmetry.characters`), and both parities of the flip.
 
     ``symmetric`` asks for the even sector alone, whether it is proven to hold the levels or not. By the min-max
     principle the k-th level of any sector is at least the k-th of H.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from pipeline.spin.networks import WaveFunction
+from pipeline.spin.bits import unique_spins
+from pipeline.spin.wave_function import WaveFunction
 
 SamplerState = dict[str, Any]
 """What a sampler carries from one batch to the next (chains); part of a method's state, hence of checkpoints."""
@@ -63,21 +63,3 @@ class Sampler(Protocol):
     ) -> Batch:
         """Batch ``k``; advances ``state`` in place. ``samples``: None for the sampler's own number."""
         ...
-
-
-def unique_spins(spins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distinct rows of (B, N) int8 spins ±1, the row of each input among them, and how often each occurs."""
-    words = pack(spins)
-    if words.shape[1] == 1:
-        found, order, counts = torch.unique(words[:, 0], return_inverse=True, return_counts=True)
-    else:
-        found, order, counts = torch.unique(words, dim=0, return_inverse=True, return_counts=True)
-    rows = torch.zeros(len(found), dtype=torch.int64, device=spins.device)
-    rows[order] = torch.arange(len(spins), device=spins.device)
-    return spins[rows], order, counts
-
-
-def pack(spins: Tensor) -> Tensor:
-    """(B, N) spins ±1 as (B, ⌈N/62⌉) int64 words, for comparisons."""
-    parts = (spins < 0).long().split(62, dim=1)
-    return torch.stack([(part << torch.arange(part.shape[1], device=spins.device)).sum(1) for part in parts], dim=1)

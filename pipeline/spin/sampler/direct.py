@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.base.rng import torch_generator
+from pipeline.base.numbers.rng import torch_generator
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.networks import DirectWaveFunction, WaveFunction
 from pipeline.spin.sampler.contract import Batch, SamplerState
-from pipeline.spin.schema import DirectConfig, SpinSystem
+from pipeline.spin.sampler.schema import DirectConfig
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
 
 
 class DirectSampler:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.spin.bits import decode
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.networks import WaveFunction
 from pipeline.spin.sampler.contract import Batch, SamplerState
-from pipeline.spin.schema import ExhaustiveConfig, SpinSystem
-from pipeline.spin.subspace import decode
+from pipeline.spin.sampler.schema import ExhaustiveConfig
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import WaveFunction
 
 
 class ExhaustiveSampler:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.base.rng import torch_generator
+from pipeline.base.numbers.rng import torch_generator
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.networks import WaveFunction
 from pipeline.spin.sampler.contract import Batch, SamplerState
-from pipeline.spin.schema import MetropolisConfig, SpinSystem
+from pipeline.spin.sampler.schema import MetropolisConfig
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import WaveFunction
 
 BLOCK = 256
 """Proposals whose random numbers are drawn together, and after which a walk by single flips starts afresh."""

@@ -9,8 +9,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from pipeline.spin.networks import AutoregressiveWaveFunction, DirectWaveFunction, WaveFunction, build_ansatz
+from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import AutoregressiveWaveFunction, DirectWaveFunction, WaveFunction
 
 
 def configurations(n_sites: int) -> Tensor:

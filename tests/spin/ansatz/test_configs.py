@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, MPSConfig, PixelCNNConfig
-from pipeline.spin.networks import build_ansatz
-from pipeline.spin.schema import SpinSystem
-from pipeline.spin.systems import ChainTFIM, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareTFIM
 from pipeline.stages.compose import compose_run
 from tests.spin import dense
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.schema import MPSConfig
-from pipeline.spin.networks import build_ansatz
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM
 from tests.spin.ansatz import common
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
-from pipeline.spin.ansatz import pixelcnn_flips
-from pipeline.spin.ansatz.pixelcnn_flips import Box, cone
+from pipeline.spin.ansatz.build import build_ansatz
+from pipeline.spin.ansatz.pixelcnn import flips as pixelcnn_flips
+from pipeline.spin.ansatz.pixelcnn.flips import Box, cone
 from pipeline.spin.ansatz.schema import PixelCNNConfig
-from pipeline.spin.networks import build_ansatz
 from pipeline.spin.systems import ChainTFIM, SquareHeisenberg, SquareTFIM
 from tests.spin.ansatz import common
 

@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.base.config.phases import PhaseConfig, SRConfig
 from pipeline.base.errors import ConfigError
-from pipeline.base.training import PhaseConfig, SRConfig
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.chunks import Chunks
-from pipeline.spin.derivatives import log_derivatives
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.local_energy import local_energy
-from pipeline.spin.networks import WaveFunction
 from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
 from pipeline.spin.sampler.metropolis import MetropolisSampler
-from pipeline.spin.schema import DirectConfig, ExhaustiveConfig, VMCInferConfig
+from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig
+from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.systems import SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import pauli_terms
-from pipeline.spin.vmc import VariationalMonteCarlo
+from pipeline.spin.vmc.local_energy import local_energy
+from pipeline.spin.vmc.method import VariationalMonteCarlo
+from pipeline.spin.vmc.schema import VMCInferConfig
+from pipeline.spin.wave_function import WaveFunction
 from tests.spin import dense
 from tests.spin.ansatz import common
 from tests.spin.small_vmc import METROPOLIS, TRAIN

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, SequentialConfig
 from pipeline.spin.ansatz.symmetrised import Symmetrised
-from pipeline.spin.networks import build_ansatz
 from pipeline.spin.systems import ChainTFIM
 from tests.spin.ansatz import common
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
-from pipeline.spin.ansatz.group import symmetry_group
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.ansatz.symmetrised import Symmetrised
+from pipeline.spin.symmetry.groups import symmetry_group
 from pipeline.spin.systems import (
     ChainHeisenberg,
     ChainTFIM,
@@ -44,7 +44,7 @@ RECTANGLE = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, fie
     ],
 )
 def test_groups(system: SpinSystem, names: list[str], order: int) -> None:
-    group = symmetry_group("key", system, names)
+    group = symmetry_group(system, names)
     assert group[0] == (tuple(range(system.size)), 1)
     assert len(set(group)) == len(group) == order
     bonds = {frozenset(bond) for bond in system.bonds()}
@@ -56,7 +56,7 @@ def test_groups(system: SpinSystem, names: list[str], order: int) -> None:
 
 def test_a_system_without_the_symmetry() -> None:
     with pytest.raises(ConfigError, match="translations"):
-        symmetry_group("key", SQUARE, ["translations"])
+        symmetry_group(SQUARE, ["translations"])
 
 
 @pytest.mark.parametrize("phase", [True, False])
@@ -70,7 +70,7 @@ def test_mixture(system: SquareTFIM, phase: bool) -> None:
     common.check_normalised(common.random_network(replace(CONFIG, phase=phase), system, torch.float32), n, 1e-5)
     spins = common.configurations(n)
     log_psi = network.log_amplitude(spins).detach()
-    group = symmetry_group("key", system, BOTH)
+    group = symmetry_group(system, BOTH)
     base = network.base.log_amplitude(spins).detach().numpy()
     images = [(s * spins.numpy()[:, list(p)] < 0) @ (1 << np.arange(n)) for p, s in group]
     probability = np.mean([np.exp(2 * base.real[image]) for image in images], 0)

@@ -5,12 +5,12 @@ from omegaconf import OmegaConf
 
 from pipeline.base.contracts import Baseline
 from pipeline.base.errors import UserError
-from pipeline.spin.exact.auto import choose
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.free_fermions import FreeFermions
 from pipeline.spin.exact.qmc import QMC
-from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.stages.choose import choose
 from tests.spin.exact.solvers import quspin
 
 CANDIDATES: dict[str, Baseline] = {

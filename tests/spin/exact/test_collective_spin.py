@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.spin.exact.collective_spin import CollectiveSpin
-from pipeline.spin.schema import ChainTFIM, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SquareTFIM
 from tests.spin.dense import lowest, ring
 
 

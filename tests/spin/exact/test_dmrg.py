@@ -9,7 +9,7 @@ from pipeline.base.errors import ConfigError
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG, Point, build_model, extrapolate, initial_states
 from pipeline.spin.exact.free_fermions import FreeFermions
-from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm
 from tests.spin.dense import heisenberg, ising, lowest, ring, square, square_heisenberg
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.base.contracts import DirectBaseline
 from pipeline.spin.exact.free_fermions import FreeFermions
-from pipeline.spin.schema import ChainTFIM, SquareTFIM
+from pipeline.spin.systems import ChainTFIM, SquareTFIM
 from tests.spin.dense import lowest, ring
 
 

@@ -12,22 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.base.checkpoint import load_tree, save_tree
 from pipeline.base.contracts import MonteCarloBaseline
 from pipeline.base.errors import ConfigError
-from pipeline.base.result import Result
-from pipeline.base.statistics import correlated_mean
+from pipeline.base.numbers.result import Result
+from pipeline.base.numbers.statistics import correlated_mean
+from pipeline.base.store.files import load_tree, save_tree
 from pipeline.spin.exact import worldlines
 from pipeline.spin.exact.qmc import QMC, QMCState
 from pipeline.spin.exact.unfrustrated import sublattices
-from pipeline.spin.schema import (
-    ChainHeisenberg,
-    ChainTFIM,
-    OpenChainTFIM,
-    SpinSystem,
-    SquareHeisenberg,
-    SquareTFIM,
-)
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from tests.spin import dense
 from tests.spin.exact.solvers import quspin
 

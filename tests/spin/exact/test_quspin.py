@@ -5,8 +5,10 @@ import pytest
 
 from pipeline.spin.exact.quspin import build
 from pipeline.spin.exact.sectors import Sector
-from pipeline.spin.exact.symmetries import conserves_spin_flip, is_stoquastic, lattice_symmetries
-from pipeline.spin.schema import ChainTFIM, SpinSystem, SquareTFIM
+from pipeline.spin.symmetry.charges import conserves_spin_flip
+from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.symmetry.stoquastic import is_stoquastic
+from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from tests.spin.dense import SIGMA_X, SIGMA_Z, ising, lowest, operator, ring, square
 from tests.spin.exact.solvers import quspin

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import ConfigError, UserError
-from pipeline.base.result import Result
-from pipeline.spin.exact.characters import Group, compose, decompose, inverse, order
+from pipeline.base.numbers.result import Result
 from pipeline.spin.exact.quspin import QuSpinED, absolute_magnetisation, build, mean_correlation, solve
 from pipeline.spin.exact.sectors import Sector, plan
-from pipeline.spin.exact.symmetries import lattice_symmetries
-from pipeline.spin.schema import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.spin.symmetry.characters import Group, compose, decompose, inverse, order
+from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from tests.spin import dense
 from tests.spin.exact.solvers import quspin

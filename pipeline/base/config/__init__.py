@@ -1,0 +1,1 @@
+"""Composing the configuration: typed nodes, checks, messages."""

@@ -1,0 +1,135 @@
+"""Typed nodes of the configuration that every method shares (torch-free).
+
+Values live in ``conf/``; a field here has no default unless leaving it out is meaningful.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from pipeline.base.config import checks
+from pipeline.base.config.phases import PhaseConfig, Schedule
+from pipeline.base.errors import ConfigError
+
+STAGES = ("train", "infer", "baseline", "report")
+SCALES = ("smoke", "laptop", "gpu", "paper")
+
+
+@dataclass
+class TrainConfig:
+    """What the train stage hashes, with ``system``; the number of steps and the snapshots stay out of the key.
+
+    Attributes:
+        method, ansatz, sampler, optimizer: component nodes, each typed by its group's schema; null where unused.
+        steps: most updates; training may stop earlier by the method's own rule.
+        snapshots: steps whose full state is kept, for inference along training.
+        seed: seed of initial parameters and of every step's randomness.
+        dtype: float32 or float64, of the networks.
+        phases: batch size, learning rate and optimizer along training; empty: constant. Their lengths need not add up
+            to ``steps``: training may end before the last phase, and after it the last settings stay.
+    """
+
+    method: Any = MISSING
+    ansatz: Any = None
+    sampler: Any = None
+    optimizer: Any = None
+    steps: int = MISSING
+    snapshots: list[int] = field(default_factory=list)
+    seed: int = MISSING
+    dtype: str = MISSING
+    phases: list[PhaseConfig] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        checks.at_least("steps", self.steps, 0)
+        checks.at_least("seed", self.seed, 0)
+        checks.one_of("dtype", self.dtype, ("float32", "float64"))
+        for step in self.snapshots:
+            if not 0 <= step <= self.steps:
+                raise ConfigError("snapshots", step, f"must lie between 0 and train.steps = {self.steps}")
+        if self.phases:
+            schedule = Schedule(self.optimizer, self.phases)
+            if self.steps > schedule.steps and schedule.final_lr == 0:
+                allowed = f"the phases end after {schedule.steps} steps with a learning rate of 0: more change nothing"
+                raise ConfigError("steps", self.steps, allowed)
+
+
+@dataclass
+class InferConfig:
+    """What the infer stage hashes, with the train key and the step; methods add their own amounts.
+
+    Attributes:
+        units: number of independent calls of ``measure`` (subspaces, batches, ensemble chunks).
+        seed: seed of the fresh samples.
+    """
+
+    units: int = MISSING
+    seed: int = MISSING
+
+    def __post_init__(self) -> None:
+        checks.at_least("units", self.units, 1)
+        checks.at_least("seed", self.seed, 0)
+
+
+@dataclass
+class TrackerConfig:
+    """Mirror of the metrics in Weights & Biases; never needed, never able to hurt a run.
+
+    Attributes:
+        mode: ``offline`` writes a local W&B run, ``online`` also syncs it, ``disabled`` does neither.
+        project: W&B project name.
+    """
+
+    mode: str = MISSING
+    project: str = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("mode", self.mode, ("offline", "online", "disabled"))
+
+
+@dataclass
+class RunConfig:
+    """One run: a seed of a method on a system, with its reference.
+
+    Attributes:
+        paper, scale: the chosen files of ``conf/paper`` and ``conf/budget``.
+        deviations: what the scale changes besides amounts; every report prints these sentences.
+        stages: which stages to run, a subset of train, infer, baseline, report.
+        device: auto, cpu or cuda.
+        threads: torch threads of a fresh run; a checkpoint's own thread count wins on resume.
+        checkpoint_seconds: wall-clock time between checkpoints.
+        time_limit_seconds: stop tidily (resumable) after this much time in one stage; null for no limit.
+        results_dir: where the store and the reports live.
+        progress: show progress.
+    """
+
+    paper: str = MISSING
+    scale: str = MISSING
+    deviations: list[str] = field(default_factory=list)
+    stages: list[str] = MISSING
+    device: str = MISSING
+    threads: int = MISSING
+    checkpoint_seconds: float = MISSING
+    time_limit_seconds: float | None = None
+    results_dir: str = MISSING
+    progress: bool = MISSING
+    system: Any = MISSING
+    train: TrainConfig = MISSING
+    infer: Any = MISSING
+    baseline: Any = MISSING
+    tracker: TrackerConfig = MISSING
+
+    def __post_init__(self) -> None:
+        for stage in self.stages:
+            checks.one_of("stages", stage, STAGES)
+        if not {"train", "infer", "baseline"} & set(self.stages):
+            raise ConfigError("stages", self.stages, "needs at least one of train, infer, baseline")
+        if not self.results_dir.strip() or not self.results_dir.isprintable():
+            raise ConfigError("results_dir", repr(self.results_dir), "must name a folder, in printable characters")
+        checks.one_of("device", self.device, ("auto", "cpu", "cuda"))
+        checks.at_least("threads", self.threads, 1)
+        checks.at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
+        if self.time_limit_seconds is not None:
+            checks.positive("time_limit_seconds", self.time_limit_seconds)

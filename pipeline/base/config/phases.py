@@ -1,0 +1,202 @@
+"""Optimizers and phases of a training (torch-free): which settings update ``k`` runs with."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from pipeline.base.config import checks
+from pipeline.base.errors import ConfigError
+
+
+@dataclass
+class AdamConfig:
+    """Adam with learning rate ``lr``; ``betas`` are the decay rates of its two moments."""
+
+    version: ClassVar[int] = 1
+
+    name: str = "adam"
+    lr: float = MISSING
+    betas: tuple[float, float] = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive("lr", self.lr)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError("betas", list(self.betas), "must be two numbers in [0, 1)")
+
+
+@dataclass
+class SGDConfig:
+    """Gradient descent with learning rate ``lr``: v <- momentum v + g, θ <- θ - lr v."""
+
+    version: ClassVar[int] = 1
+
+    name: str = "sgd"
+    lr: float = MISSING
+    momentum: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive("lr", self.lr)
+        if not 0 <= self.momentum < 1:
+            raise ConfigError("momentum", self.momentum, "must lie in [0, 1)")
+
+
+@dataclass
+class SRConfig:
+    """Stochastic reconfiguration: gradient descent in the geometry of the states, not of the parameters.
+
+    Attributes:
+        lr: τ, the step in imaginary time (in units of 1/(2 energy)).
+        shift: λ, added to the diagonal of XᵀX (samples weigh 1/M in it).
+        momentum: μ of SPRING: how much of the step before guides what the batch does not determine.
+        max_distance: longest step, as standard deviation of the change of log ψ over the batch; null: no limit.
+    """
+
+    version: ClassVar[int] = 1
+
+    name: str = "sr"
+    lr: float = MISSING
+    shift: float = MISSING
+    momentum: float = MISSING
+    max_distance: float | None = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive("lr", self.lr)
+        checks.positive("shift", self.shift)
+        if not 0 <= self.momentum < 1:
+            raise ConfigError("momentum", self.momentum, "must lie in [0, 1)")
+        if self.max_distance is not None:
+            checks.positive("max_distance", self.max_distance)
+
+
+OptimizerConfig = AdamConfig | SGDConfig | SRConfig
+
+
+@dataclass
+class PhaseConfig:
+    """A stretch of training with settings of its own; what is null stays as it was in the phase before.
+
+    Attributes:
+        steps: updates in this phase.
+        samples: samples a batch; null in the first phase: the sampler's own.
+        lr: learning rate at the start of the phase; null: that of the optimizer that the phase brings, else the one
+            with which the phase before ended.
+        lr_end: where a half cosine takes the learning rate by the end of the phase; null: constant.
+        adam, sgd, sr: another optimizer from here on, with fresh moments; at most one of them.
+        system: fields of the system that are different in this phase only: ``{length_x: 6, length_y: 6}``, for what a
+            network that fits any size learns on a small lattice is a good start on the large one; ``{field: 3.0}``, for
+            the state follows a Hamiltonian that changes little by little.
+    """
+
+    steps: int = MISSING
+    samples: int | None = None
+    lr: float | None = None
+    lr_end: float | None = None
+    adam: AdamConfig | None = None
+    sgd: SGDConfig | None = None
+    sr: SRConfig | None = None
+    system: dict[str, int | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks.at_least("steps", self.steps, 1)
+        if self.samples is not None:
+            checks.at_least("samples", self.samples, 1)
+        if self.lr is not None:
+            checks.positive("lr", self.lr)
+        if self.lr_end is not None:
+            checks.at_least("lr_end", self.lr_end, 0)
+        if len(self._optimizers) > 1:
+            raise ConfigError("", None, "a phase brings one of adam, sgd and sr")
+
+    @property
+    def optimizer(self) -> OptimizerConfig | None:
+        """The optimizer that this phase brings."""
+        return next(iter(self._optimizers), None)
+
+    @property
+    def _optimizers(self) -> list[OptimizerConfig]:
+        return [optimizer for optimizer in (self.adam, self.sgd, self.sr) if optimizer is not None]
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What one update runs with.
+
+    Attributes:
+        optimizer: index into ``Schedule.optimizers``.
+        lr: learning rate.
+        samples: samples a batch; None: the sampler's own.
+        system: index into ``Schedule.systems``.
+    """
+
+    optimizer: int
+    lr: float
+    samples: int | None
+    system: int = 0
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    first: int
+    steps: int
+    lr: float
+    lr_end: float
+    optimizer: int
+    samples: int | None
+    system: int
+
+
+class Schedule:
+    """Settings of every update as a pure function of its number; after the last phase its settings stay.
+
+    The number of updates, ``train.steps``, has no part in it: it may end the training inside a phase, and training can
+    go on beyond the last one.
+
+    Args:
+        optimizer: of the start, with a field ``lr``.
+        phases: in order; empty: the optimizer's settings throughout.
+
+    Attributes:
+        optimizers: of the start, and of each phase that brings one.
+        systems: changed fields of the system; none of them first.
+
+    Raises:
+        ConfigError: a phase whose learning rate would be zero from its start.
+    """
+
+    def __init__(self, optimizer: Any, phases: Sequence[PhaseConfig]) -> None:
+        self.optimizers: list[Any] = [optimizer]
+        self.systems: list[dict[str, int | float]] = [{}]
+        lr, samples, first = float(optimizer.lr), None, 0
+        self._stretches: list[_Stretch] = []
+        for number, phase in enumerate(phases):
+            if phase.optimizer is not None:
+                self.optimizers.append(phase.optimizer)
+                lr = phase.optimizer.lr
+            lr = lr if phase.lr is None else phase.lr
+            if lr == 0:
+                allowed = "needs a value, for the phase before ends with a learning rate of 0"
+                raise ConfigError(f"phases[{number}].lr", None, allowed)
+            lr_end = lr if phase.lr_end is None else phase.lr_end
+            samples = samples if phase.samples is None else phase.samples
+            if phase.system not in self.systems:
+                self.systems.append(dict(phase.system))
+            system = self.systems.index(phase.system)
+            self._stretches.append(_Stretch(first, phase.steps, lr, lr_end, len(self.optimizers) - 1, samples, system))
+            first, lr = first + phase.steps, lr_end
+        self._first = [stretch.first for stretch in self._stretches]
+        self.steps, self.final_lr = first, lr
+
+    def at(self, k: int) -> StepSettings:
+        """Settings of update ``k`` >= 0."""
+        if not self._stretches:
+            return StepSettings(0, self.final_lr, None, 0)
+        now = self._stretches[bisect.bisect_right(self._first, k) - 1]
+        done = min(1.0, (k - now.first) / now.steps)
+        lr = now.lr_end + (now.lr - now.lr_end) * 0.5 * (1.0 + math.cos(math.pi * done))
+        return StepSettings(now.optimizer, lr, now.samples, now.system)

@@ -1,0 +1,1 @@
+"""Results, statistics, random numbers, numbers as text."""

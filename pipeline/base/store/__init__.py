@@ -1,0 +1,1 @@
+"""The stage store: files, keys, entries, committed layers."""

@@ -1,0 +1,1 @@
+"""Wilson fermions: operators, solvers, monomials of the determinant, actions."""

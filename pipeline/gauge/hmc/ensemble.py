@@ -1,0 +1,167 @@
+"""From the records of hybrid Monte Carlo to estimates, curves and the ensemble that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.base.contracts import Record
+from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
+from pipeline.base.numbers.statistics import correlated_mean, jackknife, short_series
+from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded
+
+FEWEST_BLOCKS = 20
+"""Jackknife blocks: whole chains, or, of fewer chains, pieces of them."""
+
+SHOWN_CHAINS = 4
+"""Chains whose topological charge is kept as a curve."""
+
+SHOWN_POINTS = 500
+"""Most points of a history; longer ones are thinned."""
+
+ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_delta_h")
+"""Known after each trajectory, (chains, T) in a record of T trajectories; all else after the last of them."""
+
+KEPT = ("plaquette", "topological_charge", "correlator", "correlator_from_zero", "links")
+"""Of the configuration at the end of each measurement."""
+
+NO_MASS = f"No pseudoscalar mass: it takes L of at least {FEWEST_TIMES} and correlators that fluctuate."
+
+BOUNDS: Mapping[str, Bound] = {
+    "plaquette": "stochastic",
+    "topological_charge": "stochastic",
+    "topological_susceptibility": "stochastic",
+    "acceptance": "none",
+    "exp_minus_delta_h": "stochastic",
+    "condition_number": "none",
+    "condition_number_even_odd": "none",
+}
+"""Series that are averaged, in the order in which they are reported."""
+
+Series = dict[str, NDArray[Any]]
+
+
+def series_of(records: Sequence[Record]) -> Series:
+    """Each quantity as an array (chains, trajectories or measurements, ...)."""
+    series = {
+        name: np.concatenate([r[name] for r in records], axis=1)
+        if name in ALONG
+        else np.stack([r[name] for r in records], axis=1)
+        for name in records[0]
+        if name != "volume"
+    }
+    series["acceptance"] = series.pop("accepted").astype(float)
+    if "topological_charge" in series:
+        series["topological_susceptibility"] = series["topological_charge"] ** 2 / records[0]["volume"]
+    return series
+
+
+def summarise(records: Sequence[Record]) -> Result:
+    """Means over chains and trajectories, with errors from the integrated autocorrelation time, in trajectories.
+
+    Args:
+        records: see :meth:`pipeline.gauge.hmc.method.HMC.measure`.
+
+    Returns:
+        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium);
+        for U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
+        and means, medians and maxima of condition numbers, where measured. Curves of the history of the plaquette and
+        of the charge, the correlator and the effective mass. A note for each reason to distrust the errors.
+
+    Raises:
+        ValueError: fewer than two trajectories.
+    """
+    series = series_of(records)
+    estimates = [_mean(name, series[name], bound) for name, bound in BOUNDS.items() if name in series]
+    notes = short_series([e for e in estimates if e.bound == "stochastic"], series["plaquette"].shape[1])
+    for name in ("condition_number", "condition_number_even_odd"):
+        if name in series:
+            estimates += [_median(name, series[name]), Estimate(f"{name}_max", float(series[name].max()))]
+    curves = histories(series)
+    if "correlator" in series:
+        mass, *found = spectrum(series["correlator"])
+        curves += found
+        estimates += [mass] if mass else []
+        notes += [] if mass else [NO_MASS]
+    return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series)))
+
+
+def _mean(name: str, series: NDArray[Any], bound: Bound) -> Estimate:
+    mean = correlated_mean(series)
+    return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, "1", bound, mean.n, mean.tau)
+
+
+def _median(name: str, series: NDArray[Any]) -> Estimate:
+    """Median of all values; its error from the medians of blocks."""
+    medians = np.array([np.median(block) for block in _blocks(series)])
+    sigma = float(medians.std(ddof=1) / np.sqrt(len(medians)))
+    return Estimate(f"{name}_median", float(np.median(series)), sigma, "standard-error", n=series.size)
+
+
+def _blocks(series: NDArray[Any]) -> list[NDArray[Any]]:
+    """Chains, or pieces of chains of equal length, as nearly independent blocks; (chains, n, ...) -> [(m, ...)]."""
+    chains, n = series.shape[:2]
+    pieces = min(max(1, -(-FEWEST_BLOCKS // chains)), n)
+    length = n // pieces
+    return [series[c, n - length * (p + 1) : n - length * p] for c in range(chains) for p in range(pieces)]
+
+
+def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate | None, Curve, Curve]:
+    """Mass, correlator and effective mass with jackknife errors from (chains, measurements, T).
+
+    No mass where the lattice is too short for the fit, or where nothing moved so that there are no errors.
+    """
+    blocks = np.array([block.mean(axis=0) for block in _blocks(correlator)])
+    extent = correlator.shape[-1]
+    mean, sigma = jackknife(blocks, folded)
+    masses, mass_sigma = jackknife(blocks, effective_mass)
+    fitted = None
+    if extent >= FEWEST_TIMES and (sigma > 0.0).all():
+        mass, error = jackknife(blocks, lambda c: fitted_mass(c, sigma))
+        fitted = Estimate(
+            "pseudoscalar_mass", float(mass), float(error), "standard-error", bound="stochastic", n=len(blocks)
+        )
+    times = np.arange(extent // 2 + 1)
+    known = np.isfinite(masses) & np.isfinite(mass_sigma)
+    return (
+        fitted,
+        Curve.of("correlator", "time", "correlator", times, mean, sigma),
+        Curve.of("effective_mass", "time", "effective_mass", times[1:][known], masses[known], mass_sigma[known]),
+    )
+
+
+def histories(series: Series) -> list[Curve]:
+    """The plaquette, mean over chains, and the topological charge of the first chains, against trajectories."""
+    plaquette = series["plaquette"]
+    chains, n = plaquette.shape
+    shown = np.arange(0, n, -(-n // SHOWN_POINTS))
+    sigma = plaquette.std(axis=0, ddof=1)[shown] / np.sqrt(chains) if chains > 1 else ()
+    curves = [Curve.of("plaquette", "trajectory", "plaquette", shown + 1, plaquette.mean(axis=0)[shown], sigma)]
+    for chain, charge in enumerate(series.get("topological_charge", [])[:SHOWN_CHAINS]):
+        name = f"topological_charge_{chain}"
+        curves.append(Curve.of(name, "trajectory", "topological_charge", shown + 1, charge[shown]))
+    return curves
+
+
+def _warnings(series: Series) -> list[str]:
+    """What makes the numbers untrustworthy: a charge that never moves, trajectories that broke off."""
+    notes = []
+    charge, broken = series.get("topological_charge"), series["broken"]
+    if charge is not None and (charge == charge[:, :1]).all():
+        notes.append("The topological charge never changed: its sectors are frozen and its error means nothing.")
+    if broken.any():
+        notes.append(f"{broken.sum()} of {broken.size} trajectories met NaN or infinity and were rejected.")
+    return notes
+
+
+def kept(records: Sequence[Record]) -> Series:
+    """What is kept of the configuration at the end of each measurement, for comparison with other samplers.
+
+    Returns:
+        Those of ``KEPT`` that were measured, each of shape (chains, measurements, ...).
+    """
+    names = [name for name in KEPT if name in records[0]]
+    return {name: np.stack([r[name][:, -1] if name in ALONG else r[name] for r in records], axis=1) for name in names}

@@ -1,0 +1,44 @@
+"""From a configuration to an initialised ansatz."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.base.config.components import implementation
+from pipeline.spin.ansatz.symmetrised import Symmetrised
+from pipeline.spin.symmetry.groups import symmetry_group
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
+
+
+def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
+    """The ansatz that ``config`` names, initialised on the CPU from ``seed`` alone.
+
+    Where ``config.symmetries`` names any, it is averaged over them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = implementation(config)(config, system)
+    if getattr(config, "symmetries", None):
+        assert isinstance(network, DirectWaveFunction)
+        return Symmetrised(network, symmetry_group(system, config.symmetries))
+    return network
+
+
+def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction:
+    """``network``, built like ``owner`` for another number of sites, with the parameters of ``owner``.
+
+    Raises:
+        ValueError: their parameters do not have the same names and shapes.
+    """
+    theirs = dict(owner.named_parameters())
+    shapes = [{name: p.shape for name, p in module.named_parameters()} for module in (network, owner)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{type(owner).__name__}: the parameters depend on the number of sites")
+    for prefix, module in network.named_modules():
+        for name in module._parameters:
+            module._parameters[name] = theirs[f"{prefix}.{name}".lstrip(".")]
+    return network

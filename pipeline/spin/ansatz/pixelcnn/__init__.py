@@ -1,0 +1,1 @@
+"""PixelCNN, the NAQS paper's autoregressive state on rectangular lattices."""

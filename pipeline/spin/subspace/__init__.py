@@ -1,0 +1,1 @@
+"""NF+NQS: a flow proposes subspaces, a network gives them amplitudes."""

@@ -1,0 +1,118 @@
+"""Typed configuration of NF+NQS, its training and its inference (torch-free)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from pipeline.base.config import checks
+from pipeline.base.config.nodes import InferConfig, RunConfig
+from pipeline.base.config.phases import SRConfig
+from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.schema import MLPConfig, _widths
+from pipeline.spin.systems import SITES_A_WORD, must_be_spins
+
+
+@dataclass
+class SubspaceFlowConfig:
+    """NF+NQS: a normalising flow proposes subspaces, an NQS gives them amplitudes.
+
+    Attributes:
+        subspaces: |B|, independent subspaces an update.
+        draws: |S|, samples a subspace before duplicates are removed.
+        flow_layers, flow_hidden: number of coupling layers, widths of their hidden layers.
+        prior: ``bimodal`` (paper) or ``normal``; prior_width is the standard deviation of the two modes.
+        points: N_MC, smoothing points a region; region_centre and region_width are their mean and deviation.
+        regions: regions a subspace in the flow loss, drawn from p_θ (an unbiased estimate of Eq. 12); null: all.
+        gradient_clip: largest gradient norm of either network.
+        stop: ``unique`` (paper: all unique fractions below unique_threshold), ``floor`` (keep the state with the
+            lowest mean subspace floor; once the paper's rule has fired, stop after ``patience`` steps without a new
+            one) or ``never``.
+        chunk: largest number of flow or NQS evaluations held in memory at once; sums are split by it, so that the
+            last bits depend on it.
+    """
+
+    version: ClassVar[int] = 1
+    implementation: ClassVar[str] = "pipeline.spin.subspace.method:SubspaceFlow"
+
+    name: str = "subspace_flow"
+    subspaces: int = MISSING
+    draws: int = MISSING
+    flow_layers: int = MISSING
+    flow_hidden: list[int] = MISSING
+    prior: str = MISSING
+    prior_width: float = MISSING
+    points: int = MISSING
+    region_centre: float = MISSING
+    region_width: float = MISSING
+    regions: int | None = MISSING
+    gradient_clip: float = MISSING
+    stop: str = MISSING
+    unique_threshold: float = MISSING
+    patience: int = MISSING
+    chunk: int = MISSING
+
+    def __post_init__(self) -> None:
+        for name in ("subspaces", "draws", "flow_layers", "points", "patience", "chunk"):
+            checks.at_least(name, getattr(self, name), 1)
+        if self.regions is not None:
+            checks.at_least("regions", self.regions, 1)
+        for name in ("prior_width", "region_width", "gradient_clip"):
+            checks.positive(name, getattr(self, name))
+        checks.between("region_centre", self.region_centre, 0, 1)
+        checks.between("unique_threshold", self.unique_threshold, 0, 1)
+        checks.one_of("prior", self.prior, ("bimodal", "normal"))
+        checks.one_of("stop", self.stop, ("unique", "floor", "never"))
+        _widths("flow_hidden", self.flow_hidden)
+
+    def check(self, system: object) -> None:
+        """Raise ConfigError for anything but a spin system of 2..62 sites."""
+        spins = must_be_spins("subspace_flow", system)
+        if not 2 <= spins.size <= SITES_A_WORD:
+            allowed = f"method=subspace_flow packs a state into one word: 2 to {SITES_A_WORD} sites"
+            raise ConfigError("system", f"{spins.size} sites", allowed, whole=True)
+
+    def check_parts(self, run: RunConfig) -> None:
+        """Raise ConfigError for a sampler (the flow is the sampler) and for phases."""
+        sampler = run.train.sampler
+        if sampler is not None:
+            raise ConfigError(
+                "sampler", type(sampler).__name__, "method=subspace_flow samples by its flow; use sampler=none"
+            )
+        if run.train.phases:
+            raise ConfigError("train.phases", None, "method=subspace_flow has none: its settings are constant")
+        if isinstance(run.train.optimizer, SRConfig):
+            raise ConfigError("optimizer", "sr", "method=subspace_flow has no local energies for it; use adam or sgd")
+
+
+@dataclass
+class SubspaceInferConfig(InferConfig):
+    """Inference of NF+NQS: ``units`` fresh subspaces, each with a freshly initialised NQS trained in it.
+
+    Attributes:
+        draws: |S|, samples a subspace before duplicates are removed.
+        ansatz: the fresh NQS; null: the same architecture as in training.
+        iterations: Adam updates of the NQS.
+        lr: initial learning rate; multiplied by ``plateau_factor`` when the energy has not decreased for
+            ``plateau_patience`` updates.
+    """
+
+    version: ClassVar[int] = 1
+
+    draws: int = MISSING
+    ansatz: MLPConfig | None = None
+    iterations: int = MISSING
+    lr: float = MISSING
+    plateau_factor: float = MISSING
+    plateau_patience: int = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least("draws", self.draws, 1)
+        checks.at_least("iterations", self.iterations, 1)
+        checks.positive("lr", self.lr)
+        if not 0 < self.plateau_factor < 1:
+            raise ConfigError("plateau_factor", self.plateau_factor, "must lie between 0 and 1, ends excluded")
+        checks.at_least("plateau_patience", self.plateau_patience, 0)

@@ -1,0 +1,1 @@
+"""What Pauli strings prove: conserved charges, stoquastic form, permutations, characters. Torch-free."""

@@ -1,0 +1,164 @@
+"""Inference of VMC: what one batch says about a state, and what all batches say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.base.numbers.result import Bound, Estimate, Result, SigmaKind
+from pipeline.base.numbers.statistics import Mean, correlated_mean, independent_mean, split_r_hat
+from pipeline.spin.sampler.contract import Batch, Sampler
+from pipeline.spin.systems import SpinSystem
+
+UNITS = {"energy": "total", "variance": "total^2", "magnetisation": "total"}
+SHORTEST = 20
+"""Autocorrelation times that a chain must have for the window of its τ_int to be closed well before its end."""
+
+OBSERVABLES = ("magnetisation", "absolute_magnetisation", "nearest_correlation")
+
+
+class Observables:
+    """Whatever is diagonal in σz and reported for every system.
+
+    Args:
+        system: gives N and the nearest-neighbour pairs.
+        device: torch device name.
+    """
+
+    def __init__(self, system: SpinSystem, device: str) -> None:
+        self._n_sites = system.size
+        bonds = system.nearest_bonds()
+        self._neighbours = torch.zeros((system.size, system.size), dtype=torch.float64, device=device)
+        for i, j in bonds:
+            self._neighbours[i, j] = 1.0 / len(bonds)
+
+    def __call__(self, spins: Tensor) -> dict[str, Tensor]:
+        """Values of each configuration (B, N), (B,) float64 by name.
+
+        ``magnetisation`` Σ σz, ``absolute_magnetisation`` |Σ σz|/N, ``nearest_correlation`` the mean of σz_i σz_j over
+        all nearest-neighbour pairs (not for a single site).
+        """
+        s = spins.double()
+        total = s.sum(-1)
+        values = {"magnetisation": total, "absolute_magnetisation": total.abs() / self._n_sites}
+        if self._neighbours.any():
+            values["nearest_correlation"] = ((s @ self._neighbours) * s).sum(-1)
+        return values
+
+
+def record(batch: Batch, local: Tensor, observables: dict[str, Tensor], keep_samples: bool) -> dict[str, Any]:
+    """What is kept of one batch.
+
+    For each quantity its mean ``name`` and its mean squared deviation ``name_spread2`` over the batch; with Markov
+    chains its series ``name_series`` (chains, n) too; ``samples`` are the spins in the order of drawing, packed along
+    the last axis, (chains, n, ⌈N/8⌉) uint8 with bit 1 for spin -1 (``numpy.unpackbits(..., count=N)`` undoes it).
+    """
+    energy = (batch.weights * local).sum()
+    values = {"energy": local.real, "variance": (local - energy).abs().square(), **observables}
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        mean = (batch.weights * value).sum()
+        kept[name] = float(mean)
+        kept[f"{name}_spread2"] = float((batch.weights * (value - mean).square()).sum())
+    if batch.acceptance is not None and batch.order is not None:
+        kept["acceptance"] = batch.acceptance
+        for name, value in {"energy": local, **observables}.items():
+            kept[f"{name}_series"] = value[batch.order].cpu().numpy()
+    if keep_samples and batch.order is not None:
+        kept["samples"] = np.packbits((batch.spins[batch.order] < 0).cpu().numpy(), axis=-1)
+    return kept
+
+
+def summarise(records: Sequence[dict[str, Any]], sampler: Sampler, n_sites: int, samples: int) -> Result:
+    """Estimates over all batches.
+
+    Errors: none for exact weights, those of independent draws, or with the integrated autocorrelation time of the
+    chains. An energy from Markov chains is not called variational, for chains may not have reached all of |ψ|².
+
+    Args:
+        records: of :func:`record`, in order.
+        sampler: that drew them.
+        n_sites: N.
+        samples: draws a batch.
+    """
+    if sampler.chains is not None:
+        return _of_chains(records, n_sites)
+    names = [name for name in ("energy", "variance", *OBSERVABLES) if name in records[0]]
+    means = {name: _pooled(records, name, len(records) * samples, sampler.exact) for name in names}
+    # deviations from the mean of all batches, not from each batch's own
+    means["variance"] = _shifted(means["variance"], float(np.var([r["energy"] for r in records])))
+    kind: SigmaKind = "none" if sampler.exact else "standard-error"
+    notes = () if sampler.exact else (f"{len(records) * samples} independent samples, drawn directly from |ψ|².",)
+    return Result(_estimates(means, kind, "variational", n_sites), notes=notes)
+
+
+def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
+    """Chains go on from batch to batch: their series are joined.
+
+    R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in
+    the energy.
+    """
+    names = [name for name in OBSERVABLES if name in records[0]]
+    series = {name: np.concatenate([r[f"{name}_series"] for r in records], axis=1) for name in ("energy", *names)}
+    local = series["energy"]
+    series["energy"], series["variance"] = local.real, np.abs(local - local.mean()) ** 2
+    means = {name: _chain_mean(series[name]) for name in ("energy", "variance", *names)}
+    chains, length = local.shape
+    estimates = list(_estimates(means, "standard-error", "stochastic", n_sites))
+    estimates.append(Estimate("acceptance", float(np.mean([r["acceptance"] for r in records])), n=local.size))
+    tau = means["energy"].tau or 0.5
+    notes = [
+        f"{chains} chains of {length} samples; τ_int of the energy is {tau:.3g} samples: about "
+        f"{local.size / (2 * tau):.0f} independent ones.",
+    ]
+    if length >= 4:
+        for name, what in (("r_hat", "energy"), ("r_hat_magnetisation", "magnetisation")):
+            r_hat = split_r_hat(series[what])
+            if np.isfinite(r_hat):
+                estimates.append(Estimate(name, r_hat, n=chains))
+            else:
+                notes.append(f"The {what} of no chain changes, and they disagree: its R-hat is infinite.")
+    if length < SHORTEST * tau:
+        notes.append(f"Chains are only {length / tau:.3g} τ_int long: their errors are uncertain.")
+    extra = {"chain_magnetisation": series["magnetisation"].mean(axis=1).tolist()}
+    return Result(tuple(estimates), notes=tuple(notes), extra=extra)
+
+
+def _chain_mean(series: NDArray[np.float64]) -> Mean:
+    return correlated_mean(series) if series.shape[1] > 1 else independent_mean(series)
+
+
+def _pooled(records: Sequence[dict[str, Any]], name: str, draws: int, exact: bool) -> Mean:
+    """Mean over batches of equal size; deviations within batches and between them make its error."""
+    means = np.array([r[name] for r in records])
+    value = float(means.mean())
+    if exact:
+        return Mean(value, 0.0, None, len(records))
+    squared = float(np.mean([r[f"{name}_spread2"] for r in records])) + float(means.var())
+    sigma = float(np.sqrt(squared / (draws - 1))) if draws > 1 else None
+    spread = float(means.std(ddof=1)) if len(means) > 1 else None
+    return Mean(value, sigma, spread, draws)
+
+
+def _shifted(mean: Mean, by: float) -> Mean:
+    return Mean(mean.value + by, mean.sigma, mean.spread, mean.n, mean.tau)
+
+
+def _estimates(means: dict[str, Mean], kind: SigmaKind, bound: Bound, n_sites: int) -> tuple[Estimate, ...]:
+    """Estimates of all means, and the V-score N Var(H)/E² with the error of the variance."""
+    found = []
+    for name, mean in means.items():
+        limit: Bound = bound if name == "energy" else "none"
+        unit = UNITS.get(name, "1")
+        found.append(Estimate(name, mean.value, mean.sigma, kind, mean.spread, unit, limit, mean.n, mean.tau))
+    energy, variance = means["energy"], means["variance"]
+    if energy.value:
+        scale = n_sites / energy.value**2
+        sigma = None if variance.sigma is None else scale * variance.sigma
+        found.insert(2, Estimate("v_score", scale * variance.value, sigma, kind, n=variance.n))
+    return tuple(found)

@@ -1,0 +1,133 @@
+"""Typed configuration of variational Monte Carlo, its training and its inference (torch-free)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from pipeline.base.config import checks
+from pipeline.base.config.nodes import InferConfig, RunConfig
+from pipeline.base.errors import ConfigError
+from pipeline.spin.sampler.schema import SamplerConfig
+from pipeline.spin.symmetry.stoquastic import stoquastic_form
+from pipeline.spin.systems import must_be_spins
+from pipeline.spin.terms import pauli_terms
+
+
+@dataclass
+class VMCConfig:
+    """Variational Monte Carlo with the covariance gradient; sampler, ansatz and optimizer are its parts.
+
+    Attributes:
+        sign_rule: ``none``, or ``stoquastic``: H is conjugated by Π σz over some sites so that its off-diagonal
+            elements are <= 0 (Marshall's rule on a bipartite lattice) and its ground state positive; energies and
+            whatever is diagonal in σz stay what they are.
+        gradient_clip: largest norm of the gradient; null: no limit.
+        max_rejected: steps rejected in a row (NaN or infinity in them) that end the run.
+        memory_gib: working memory of one evaluation of the network; configurations are evaluated in chunks that keep
+            to it, which are halved where the machine does not have it. The last bits depend on it. Null: what suits
+            the caches of a CPU, or a part of a GPU's memory.
+    """
+
+    version: ClassVar[int] = 2
+    implementation: ClassVar[str] = "pipeline.spin.vmc.method:VariationalMonteCarlo"
+
+    name: str = "vmc"
+    sign_rule: str = MISSING
+    gradient_clip: float | None = MISSING
+    max_rejected: int = MISSING
+    memory_gib: float | None = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("sign_rule", self.sign_rule, ("none", "stoquastic"))
+        if self.gradient_clip is not None:
+            checks.positive("gradient_clip", self.gradient_clip)
+        checks.at_least("max_rejected", self.max_rejected, 1)
+        if self.memory_gib is not None:
+            checks.positive("memory_gib", self.memory_gib)
+
+    def check(self, system: object) -> None:
+        """Raise ConfigError for anything but a spin system, or where no sign rule is known."""
+        spins = must_be_spins("vmc", system)
+        if self.sign_rule == "stoquastic" and stoquastic_form(pauli_terms(spins)) is None:
+            allowed = "no rotation is known that makes this Hamiltonian stoquastic (frustrated couplings); use none"
+            raise ConfigError("sign_rule", self.sign_rule, allowed)
+
+    def check_parts(self, run: RunConfig) -> None:
+        """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""
+        ansatz, sampler = run.train.ansatz, run.train.sampler
+        if not isinstance(sampler, SamplerConfig):
+            raise ConfigError("sampler", "none", "method=vmc needs one, such as sampler=exhaustive")
+        if not ansatz.log_domain:
+            raise ConfigError(
+                "ansatz", type(ansatz).__name__, "does not give log ψ, which method=vmc needs; use ansatz=rbm"
+            )
+        with checks.under("train.sampler"):
+            sampler.check_ansatz(ansatz)
+        for number, phase in enumerate(run.train.phases):
+            if phase.samples is not None:
+                with checks.under(f"train.phases[{number}]"):
+                    sampler.check_samples(phase.samples)
+            if phase.system:
+                self._check_changed(run, f"train.phases[{number}].system", phase.system)
+        run.infer.check_parts(run)
+
+    def _check_changed(self, run: RunConfig, key: str, changes: dict[str, int | float]) -> None:
+        """Raise ConfigError when a phase cannot be trained on the system with ``changes``."""
+        known = {f.name: type(getattr(run.system, f.name)) for f in fields(run.system)}
+        known = {name: kind for name, kind in known.items() if kind in (int, float)}
+        for name, value in changes.items():
+            if name not in known:
+                raise ConfigError(f"{key}.{name}", value, f"must be one of {', '.join(known)}")
+            if known[name] is int and type(value) is not int:
+                raise ConfigError(f"{key}.{name}", value, "must be an integer")
+        with checks.under(key):
+            system = replace(run.system, **changes)
+        parts = {"train.method": self, "train.ansatz": run.train.ansatz, "train.sampler": run.train.sampler}
+        try:
+            for path, part in parts.items():
+                with checks.under(path):
+                    part.check(system)
+        except ConfigError as error:
+            raise ConfigError(key, changes, f"cannot be trained on: {error}") from error
+        if system.size != run.system.size and not run.train.ansatz.any_size:
+            raise ConfigError(key, changes, f"the parameters of {type(run.train.ansatz).__name__} fit one size only")
+
+
+@dataclass
+class VMCInferConfig(InferConfig):
+    """Inference of VMC: ``units`` fresh batches from a sampler.
+
+    Attributes:
+        samples: samples a batch; null: the sampler's own.
+        sampler: node of another sampler than that of the training (``infer_sampler=metropolis``); null: the same.
+        keep_samples: keep every sample in the records, packed into bits.
+    """
+
+    version: ClassVar[int] = 2
+
+    samples: int | None = MISSING
+    sampler: Any = None
+    keep_samples: bool = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples is not None:
+            checks.at_least("samples", self.samples, 1)
+        if self.sampler is not None and not isinstance(self.sampler, SamplerConfig):
+            raise ConfigError("sampler", self.sampler, "is chosen by its group", "as in infer_sampler=metropolis")
+
+    def check_parts(self, run: RunConfig) -> None:
+        """Raise ConfigError when the sampler of the inference fits neither the system nor the ansatz."""
+        sampler: SamplerConfig = self.sampler or run.train.sampler
+        if self.sampler is not None:
+            with checks.under("infer.sampler"):
+                sampler.check(run.system)
+                sampler.check_ansatz(run.train.ansatz)
+        if self.samples is not None:
+            with checks.under("infer"):
+                sampler.check_samples(self.samples)
+        if self.keep_samples and not sampler.draws:
+            raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")

@@ -1,0 +1,92 @@
+"""What samplers and methods know of an ansatz: log ψ, connected amplitudes and, where there are any, draws."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class WaveFunction(nn.Module):
+    """An ansatz that gives log ψ, real or complex; samplers and local energies need nothing else.
+
+    Attributes:
+        walks: whether it has a ``walk``, which must then be cheaper than evaluating every proposal.
+    """
+
+    walks = False
+
+    def forward(self, spins: Tensor) -> Tensor:
+        """Amplitudes ψ(x), unnormalised, for methods that want them as such; (B, N) → (B,)."""
+        return self.log_amplitude(spins).exp()
+
+    def log_amplitude(self, spins: Tensor) -> Tensor:
+        """log ψ(x), (B, N) spins ±1 → (B,); complex where the ansatz has phases."""
+        raise NotImplementedError
+
+    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """log ψ of every configuration with the sites of every mask flipped: (B, N), (K, N) bool → (B, K).
+
+        An ansatz that can reuse what it computed for ``spins`` overrides this.
+
+        Args:
+            spins: configurations ±1.
+            masks: sites to flip.
+            wanted: (B, K) bool, True where the value is needed; what the others come back as has no meaning. None: all.
+        """
+        if wanted is None:
+            flipped = torch.where(masks, -spins[:, None, :], spins[:, None, :])
+            return self.log_amplitude(flipped.flatten(0, 1)).reshape(len(spins), len(masks))
+        rows, groups = torch.nonzero(wanted, as_tuple=True)
+        values = self.log_amplitude(torch.where(masks[groups], -spins[rows], spins[rows]))
+        return values.new_zeros(wanted.shape).index_put((rows, groups), values)
+
+    def present(self, spins: Tensor) -> Tensor | None:
+        """Which of ``spins`` (B, N) the ansatz is defined on, (B,) bool; None: on all. Elsewhere ψ = 0, always."""
+        del spins
+        return None
+
+    def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """Metropolis proposals of single flips, one after the other; for an ansatz with ``walks``.
+
+        Args:
+            spins: where the chains start, (C, N) int8.
+            sites: (S, C) int64, what is flipped in each of S proposals.
+            thresholds: (S, C) float64; a proposal x → x' is accepted if log|ψ(x')/ψ(x)| is larger.
+
+        Returns:
+            Where the chains end, (C, N) int8, and which proposals were accepted, (S, C) bool.
+        """
+        raise NotImplementedError
+
+
+class DirectWaveFunction(WaveFunction):
+    """A normalised ansatz, Σ|ψ|² = 1, whose |ψ|² can be drawn from without a Markov chain.
+
+    Attributes:
+        n_uniforms: random numbers that one configuration takes (N, or more with symmetrisation).
+    """
+
+    n_uniforms: int
+
+    def draw(self, uniforms: Tensor) -> Tensor:
+        """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, n_uniforms) float64."""
+        raise NotImplementedError
+
+
+class AutoregressiveWaveFunction(DirectWaveFunction):
+    """ψ(s) = Π_i ψ_i(s_i | s_<i) with Σ_s |ψ_i(s | ·)|² = 1 (NAQS paper, Eqs. 2 and 3).
+
+    Attributes:
+        order: sites in the order of the product; a permutation of range(N).
+    """
+
+    order: tuple[int, ...]
+
+    def conditionals(self, spins: Tensor) -> Tensor:
+        """log ψ_i(s | s_<i) for s = +1 (index 0) and s = -1 (index 1): (B, N) → (B, N, 2), by site, real or complex."""
+        raise NotImplementedError
+
+    def log_amplitude(self, spins: Tensor) -> Tensor:
+        """log ψ(x) = Σ_i log ψ_i(s_i | s_<i), (B, N) spins ±1 → (B,)."""
+        chosen = (spins < 0).long()[..., None]
+        return self.conditionals(spins).gather(-1, chosen).squeeze(-1).sum(-1)

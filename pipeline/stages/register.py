@@ -1,0 +1,96 @@
+"""Registers every typed node under the name that ``conf/`` uses (torch-free).
+
+A new component adds its dataclass on its own floor and one line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from pipeline.base.config import checks
+from pipeline.base.config.nodes import RunConfig
+from pipeline.base.config.phases import AdamConfig, SGDConfig, SRConfig
+from pipeline.base.contracts import Baseline
+from pipeline.gauge import systems as gauge
+from pipeline.gauge.exact import CharacterExpansion
+from pipeline.gauge.hmc.method import HMC
+from pipeline.gauge.reweighting import Reweighting
+from pipeline.spin import systems as spin
+from pipeline.spin.ansatz import schema as ansatz
+from pipeline.spin.exact.collective_spin import CollectiveSpin
+from pipeline.spin.exact.dmrg import DMRG
+from pipeline.spin.exact.free_fermions import FreeFermions
+from pipeline.spin.exact.qmc import QMC
+from pipeline.spin.exact.quspin import QuSpinED
+from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig, MetropolisConfig
+from pipeline.spin.subspace.schema import SubspaceFlowConfig, SubspaceInferConfig
+from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+
+
+@dataclass
+class BaselineConfig:
+    """All baselines with their settings, and which one to use (``auto``: the cheapest of the most exact)."""
+
+    use: str = MISSING
+    free_fermions: FreeFermions = MISSING
+    collective_spin: CollectiveSpin = MISSING
+    quspin: QuSpinED = MISSING
+    dmrg: DMRG = MISSING
+    qmc: QMC = MISSING
+    character_expansion: CharacterExpansion = MISSING
+    reweighting: Reweighting = MISSING
+    hmc: HMC = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("use", self.use, ("auto", "none", *BASELINES))
+
+    def candidates(self) -> dict[str, Baseline]:
+        """Every baseline by name."""
+        return {name: getattr(self, name) for name in BASELINES}
+
+
+BASELINES = tuple(f.name for f in fields(BaselineConfig) if f.name != "use")
+
+SYSTEMS: dict[str, type] = {
+    "chain_tfim": spin.ChainTFIM,
+    "open_chain_tfim": spin.OpenChainTFIM,
+    "square_tfim": spin.SquareTFIM,
+    "chain_heisenberg": spin.ChainHeisenberg,
+    "square_heisenberg": spin.SquareHeisenberg,
+    "u1_pure_gauge": gauge.U1PureGauge,
+    "su3_pure_gauge": gauge.SU3PureGauge,
+    "schwinger": gauge.Schwinger,
+    "su3_2d": gauge.SU3TwoD,
+}
+COMPONENTS: dict[str, dict[str, type]] = {
+    "system": SYSTEMS,
+    "method": {"subspace_flow": SubspaceFlowConfig, "vmc": VMCConfig},
+    "inference": {"subspace_flow": SubspaceInferConfig, "vmc": VMCInferConfig},
+    "ansatz": {
+        "mlp": ansatz.MLPConfig,
+        "rbm": ansatz.RBMConfig,
+        "pixelcnn": ansatz.PixelCNNConfig,
+        "dense_ar": ansatz.DenseARConfig,
+        "conv_ar": ansatz.ConvARConfig,
+        "mps": ansatz.MPSConfig,
+    },
+    "sampler": {
+        "direct": DirectConfig,
+        "exhaustive": ExhaustiveConfig,
+        "metropolis": MetropolisConfig,
+    },
+    "optimizer": {"adam": AdamConfig, "sgd": SGDConfig, "sr": SRConfig},
+    "baseline": {"all": BaselineConfig},
+}
+
+
+def register() -> None:
+    """Put the schemas into Hydra's ConfigStore: the root as ``run_schema``, parts under ``schema/<group>``."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunConfig)
+    for group, nodes in COMPONENTS.items():
+        for name, node in nodes.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
