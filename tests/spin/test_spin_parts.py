@@ -81,7 +81,7 @@ def test_parts_are_built_from_the_seed_alone() -> None:
     ],
 )
 def test_refused_methods(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="train.method." + next(iter(changes))):
+    with pytest.raises(ConfigError, match="^" + next(iter(changes))):
         replace(METHOD, **changes)
 
 
@@ -89,7 +89,7 @@ def test_refused_methods(changes: dict[str, Any]) -> None:
     "changes", [{"draws": 0}, {"iterations": 0}, {"lr": 0.0}, {"plateau_factor": 1.5}, {"plateau_patience": -1}]
 )
 def test_refused_inference(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="infer." + next(iter(changes))):
+    with pytest.raises(ConfigError, match="^" + next(iter(changes))):
         replace(INFER, **changes)
 
 

@@ -48,7 +48,8 @@ BAD = [
     (["a=[1,"], r"is not of the form key=value"),
     (["train.ansatz.hidden=[]"], r"train\.ansatz\.hidden=\[\]: must be a non-empty list"),
     (["train.optimizer.betas=[2,3]"], r"train\.optimizer\.betas=\[2\.0, 3\.0\]: must be two numbers in \[0, 1\)"),
-    (["train.ansatz._target_=foo.Bar"], r"train\.ansatz\._target_=foo\.Bar: is chosen by its group"),
+    (["train.ansatz.name=rbm"], r"train\.ansatz\.name=rbm: is chosen by its group"),
+    (["train.ansatz._target_=foo.Bar"], r"train\.ansatz\._target_: no such key"),
     (["train.sampler=foo"], r"train\.sampler=foo: is chosen by its group"),
     (["results_dir=${nope}"], r"results_dir=\$\{nope\}: must be a plain value"),
     (["system.n_sites=${oc.env:HOME}"], r"system\.n_sites=.*: must be a plain value"),
@@ -90,7 +91,7 @@ def test_cuda_asked_for_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sampler_and_method_that_do_not_fit_the_system() -> None:
-    with pytest.raises(ConfigError, match=r"train\.sampler=exhaustive: would enumerate 2\^25 states"):
+    with pytest.raises(ConfigError, match=r"sampler=exhaustive: would enumerate 2\^25 states"):
         compose_run(["method=vmc", "system=square_tfim", "system.length_x=5", "system.length_y=5"])
     with pytest.raises(ConfigError, match="packs a state into one word: 2 to 62 sites"):
         compose_run(["system.n_sites=64", "system.range=32"])
@@ -268,8 +269,8 @@ CHAINS = ["method=vmc", "sampler=metropolis", "system=square_heisenberg"]
         (["train.sampler.burn_in=-1"], r"sampler\.burn_in=-1: must be at least 0"),
         (["train.sampler.global_flip=1.0"], r"sampler\.global_flip=1\.0: must lie in \[0, 1\)"),
         (["train.sampler.chains=0"], r"sampler\.chains=0: must be at least 1"),
-        (["infer_sampler=direct"], r"infer\.sampler=direct: RBMConfig cannot be drawn from directly"),
-        (["infer_sampler=exhaustive", "system.length_x=5"], r"infer\.sampler=exhaustive: would enumerate 2\^20"),
+        (["infer_sampler=direct"], r"infer_sampler=direct: RBMConfig cannot be drawn from directly"),
+        (["infer_sampler=exhaustive", "system.length_x=5"], r"infer_sampler=exhaustive: would enumerate 2\^20"),
         (["infer_sampler=exhaustive", "infer.samples=10"], r"infer\.samples=10: sampler=exhaustive takes every"),
         (["infer_sampler=exhaustive", "infer.keep_samples=true"], r"infer\.keep_samples=True: .* no samples to keep"),
         (["infer.sampler=metropolis"], r"infer\.sampler=metropolis: is chosen by its group \(as in infer_sampler="),

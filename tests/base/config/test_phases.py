@@ -81,7 +81,7 @@ def test_refused_phases(changes: dict[str, Any], key: str) -> None:
 
 
 def test_learning_rate_of_zero() -> None:
-    with pytest.raises(ConfigError, match=r"train\.phases\[1\]\.lr: needs a value"):
+    with pytest.raises(ConfigError, match=r"^phases\[1\]\.lr: needs a value"):
         Schedule(ADAM, [PhaseConfig(5, lr_end=0.0), PhaseConfig(5)])
     Schedule(ADAM, [PhaseConfig(5, lr_end=0.0), PhaseConfig(5, sgd=SGD)])
 
@@ -91,7 +91,7 @@ def test_learning_rate_of_zero() -> None:
 
     train(3)
     train(5)
-    with pytest.raises(ConfigError, match=r"train\.steps=6: the phases end after 5 steps .* rate of 0"):
+    with pytest.raises(ConfigError, match=r"^steps=6: the phases end after 5 steps .* rate of 0"):
         train(6)
 
 
@@ -120,14 +120,14 @@ def test_phases_on_the_command_line_and_in_files() -> None:
     [
         ("[{step:3}]", r"train\.phases\[0\]\.step: no such key \(did you mean 'steps'\?\)"),
         ("[{steps:1},{steps:a}]", r"train\.phases\[1\]\.steps=a: must be an integer"),
-        ("[{steps:1,adam:{_target_:os.abort}}]", r"train\.phases\[0\]\.adam\._target_=os\.abort: is chosen by"),
+        ("[{steps:1,adam:{name:sr}}]", r"train\.phases\[0\]\.adam\.name=sr: is chosen by"),
         ("[{steps:" + "9" * 30 + "}]", r"train\.phases\[0\]\.steps=9+: must fit 64 bits"),
         ("[3]", r"train\.phases\[0\]=3: must be a group of keys"),
         ("[{}]", r"train\.phases\[0\]\.steps: needs a value"),
         ("[{steps:1,sgd:{lr:1}}]", r"train\.phases\[0\]\.sgd\.momentum: needs a value"),
         ("3", r"train\.phases=3: must be a list"),
         ("[{steps:1,samples:130}]", r"train\.phases\[0\]\.samples=130: must be a multiple of the 100 chains"),
-        ("[{steps:1,lr:0}]", r"train\.phases\.lr=0\.0: must be a positive number"),
+        ("[{steps:1,lr:0}]", r"train\.phases\[0\]\.lr=0\.0: must be a positive number"),
     ],
 )
 def test_refused_on_the_command_line(phases: str, message: str) -> None:

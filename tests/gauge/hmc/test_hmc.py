@@ -299,7 +299,7 @@ def test_larger_lattices_cost_more(system: GaugeSystem, determinant: str) -> Non
 def test_a_bad_setting_names_its_key(field: str, value: Any) -> None:
     with pytest.raises(ConfigError) as refusal:
         small(**{field: value})
-    assert refusal.value.key == f"baseline.hmc.{field}"
+    assert refusal.value.key == field
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_bad_setting_names_its_key(field: str, value: Any) -> None:
 def test_a_bad_fermion_setting_names_its_key(field: str, value: Any) -> None:
     with pytest.raises(ConfigError) as refusal:
         small(fermions={"determinant": "pseudofermions", field: value})
-    assert refusal.value.key == f"baseline.hmc.fermions.{field}"
+    assert refusal.value.key == field
 
 
 def test_hasenbusch_is_for_pseudofermions() -> None:

@@ -174,9 +174,9 @@ def test_refuses() -> None:
     assert "max_sites=16" in (baseline.supports(chain(40, 3)) or "")
     assert "at least 3 sites" in (baseline.supports(chain(2)) or "")
     assert baseline.supports(chain(16, 3)) is None
-    with pytest.raises(ConfigError, match=r"baseline\.dmrg\.bond_dimensions"):
+    with pytest.raises(ConfigError, match=r"^bond_dimensions"):
         DMRG([16, 8], 1e-8, 10, 1e-10, 16)
-    with pytest.raises(ConfigError, match=r"baseline\.dmrg\.energy_tolerance"):
+    with pytest.raises(ConfigError, match=r"^energy_tolerance"):
         DMRG([8, 16], 0.0, 10, 1e-10, 16)
 
 
