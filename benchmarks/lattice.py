@@ -22,9 +22,9 @@ TOLERANCE = 1e-10
 def links_of(name: str, length: int, batch: int) -> tuple[Group, Tensor]:
     """The group of that name and random links in its fundamental representation, (batch, 2, L, L, N, N)."""
     from pipeline.base.numbers import rng
-    from pipeline.gauge.group import SU3, U1
+    from pipeline.gauge import su3, u1
 
-    groups: dict[str, Group] = {"u1": U1, "su3": SU3}
+    groups: dict[str, Group] = {"u1": u1, "su3": su3}
     group = groups[name]
     return group, group.matrices(group.random_links(batch, length, rng.torch_generator(1, "benchmark.links")))
 
@@ -101,9 +101,9 @@ def fermion_force(name: str, length: int, batch: int, method: str) -> Work:
         length, batch: of the lattice and its configurations.
         method: ``exact determinant`` or a key of ``SHIFTS``.
     """
-    from pipeline.gauge.group import SU3, U1
+    from pipeline.gauge import su3, u1
 
-    group: Group = SU3 if name == "su3" else U1
+    group: Group = su3 if name == "su3" else u1
     # Compilation is no part of the memory of a force.
     _force(group, 2, 1, method)()
     return Work(_force(group, length, batch, method), None, None)

@@ -13,6 +13,7 @@ from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.store.files import sha256, write_json
 from pipeline.stages.cuts import holding
 from reproduce.artefact import FOLDER, Artefact, Rendering
+from reproduce.sources import code_digest
 from reproduce.tables import CELL_FIELDS, CURVE_FIELDS, RUN_FIELDS, CellRow, Finished, Table, write_csv
 
 MANIFEST = "manifest.json"
@@ -25,13 +26,8 @@ def inputs_digest(artefact: Artefact, scale: str, finished: Sequence[Finished]) 
         total.update(f"{done.task.id} {done.task.command} {done.failure} {done.task.cuts}".encode())
         for entry in done.found.entries:
             total.update(json.dumps([entry.name, entry.status["files"], entry.seconds]).encode())
-    sources = [FOLDER / artefact.paper / "published.csv", *FOLDER.rglob("*.py")]
-    sources += [*(FOLDER.parent / "pipeline" / "analysis").glob("*.py")]
-    sources += [
-        FOLDER.parent / "pipeline" / "base" / name for name in ("formatting.py", "plotting.py", "statistics.py")
-    ]
-    for path in sorted(sources):
-        total.update(path.read_bytes())
+    total.update((FOLDER / artefact.paper / "published.csv").read_bytes())
+    total.update(code_digest(f"reproduce.{artefact.paper}.{artefact.name}", "reproduce.report").encode())
     return total.hexdigest()[:16]
 
 

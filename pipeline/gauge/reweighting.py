@@ -97,12 +97,11 @@ class Reweighting:
         from pipeline.gauge import pure_u1, u1
         from pipeline.gauge.fermions.actions import WilsonFermions
         from pipeline.gauge.fermions.determinants import log_det
-        from pipeline.gauge.group import U1
 
         system = state.system
         generator = rng.numpy_generator(self.seed, "baseline.reweighting", k)
         links = pure_u1.draw_links(self.configurations, system.length, system.beta, generator)
-        fermions = WilsonFermions(U1, system.kappa, even_odd=system.length % 2 == 0)
+        fermions = WilsonFermions(u1, system.kappa, even_odd=system.length % 2 == 0)
         return {
             "log_weight": system.n_flavours * log_det(fermions.matrix(links))[1].numpy(),
             "plaquette": u1.mean_plaquette(links).numpy(),

@@ -3,6 +3,8 @@
 Links are matrices, complex128, shape (batch, 2, L, L, 3, 3): axis 1 is the direction μ, axes 2 and 3 are the periodic
 coordinates x_0 and x_1; U_μ(x) leads from x to x + μ. Algebra elements H = Σ_a ω_a T_a are given by their eight real
 coefficients ω in the last axis, T_a = λ_a/2 with the Gell-Mann matrices λ_a, so that Tr T_a T_b = δ_ab/2.
+
+The module is a :class:`pipeline.gauge.group.Group`; momenta have eight coefficients a link.
 """
 
 from __future__ import annotations
@@ -13,6 +15,15 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+
+name: str = "su3"
+"""As in the system's ``group``."""
+
+n_colors: int = 3
+"""N, dimension of the fundamental representation."""
+
+UNITARITY = 1e-8
+"""Largest deviation of U†U from 1 that :func:`check` lets pass; rounding stays below 1e-12."""
 
 PROJECTION_STEPS = 60
 """Newton-Schulz steps allowed: a singular value of 1e-8 grows by 3/2 a step and still gets there."""
@@ -178,3 +189,67 @@ def gauge_transform(links: Tensor, omega: Tensor) -> Tensor:
     """U_μ(x) -> Ω(x) U_μ(x) Ω†(x+μ) (Eq. 6); ``omega`` (batch, L, L, 3, 3)."""
     ahead = torch.stack([omega.roll(-1, dims=1), omega.roll(-1, dims=2)], dim=1)
     return omega.unsqueeze(1) @ links @ ahead.mH
+
+
+def random_links(batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """Haar-random ("hot") links, (batch, 2, length, length, 3, 3), complex128, on the generator's device."""
+    return random_matrices((batch, 2, length, length), generator)
+
+
+def identity(batch: int, length: int) -> Tensor:
+    """Trivial ("cold") links on the CPU: unit matrices."""
+    return torch.eye(3, dtype=torch.complex128).repeat(batch, 2, length, length, 1, 1)
+
+
+def matrices(links: Tensor) -> Tensor:
+    """The links themselves."""
+    return links
+
+
+def random_momenta(links: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent normal coefficients of unit variance, (batch, 2, L, L, 8), float64."""
+    return torch.randn((*links.shape[:4], 8), dtype=torch.float64, device=links.device, generator=generator)
+
+
+def drift(links: Tensor, momenta: Tensor, time: float) -> Tensor:
+    """Free motion U -> exp(i time Σ_a π_a T_a) U, by the closed-form exponential."""
+    return exponential(algebra(time * momenta)) @ links
+
+
+def reproject(links: Tensor) -> Tensor:
+    """The same fields, projected on SU(3)."""
+    return project(links)
+
+
+def force_from_gradient(links: Tensor, gradient: Tensor) -> Tensor:
+    """F_a = Im Tr(T_a U G†) from the gradient with respect to the links, (batch, 2, L, L, 8)."""
+    return traces_with_generators(links @ gradient.mH)
+
+
+def random_gauge(batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """A Haar-random gauge transformation, (batch, length, length, 3, 3), complex128."""
+    return random_matrices((batch, length, length), generator)
+
+
+def gauge_matrices(gauge: Tensor) -> Tensor:
+    """The transformation itself."""
+    return gauge
+
+
+def check(links: Tensor) -> None:
+    """Refuse what is no configuration: unitarity and determinant, both within ``UNITARITY``.
+
+    Raises:
+        ValueError: wrong shape or dtype, NaN or infinity, or a link that is not in the group.
+    """
+    check_shape(links)
+    if links.dtype != torch.complex128:
+        raise ValueError(f"SU(3) links must be matrices of dtype complex128, not {links.dtype}")
+    unit = torch.eye(3, dtype=links.dtype, device=links.device)
+    unitarity = (links @ links.mH - unit).abs().max().item()
+    # NaN compares false, and must not pass.
+    if not unitarity <= UNITARITY:
+        raise ValueError(f"SU(3) links must be unitary: U†U is off 1 by {unitarity:.1e}")
+    phase = (determinant(links) - 1.0).abs().max().item()
+    if not phase <= UNITARITY:
+        raise ValueError(f"SU(3) links must have determinant 1: one is off by {phase:.1e}")

@@ -3,6 +3,9 @@
 Links are angles θ in radians, float64, shape (batch, 2, L, L): axis 1 is the direction μ, axes 2 and 3 are the
 coordinates x_0 and x_1, both periodic; U_μ(x) = exp(iθ_μ(x)) leads from x to x + μ. Every function acts on each
 configuration of the batch alone.
+
+The module is a :class:`pipeline.gauge.group.Group` with T = 1: momenta and gauge transformations have one real number
+each.
 """
 
 from __future__ import annotations
@@ -12,12 +15,33 @@ import math
 import torch
 from torch import Tensor
 
+name: str = "u1"
+"""As in the system's ``group``."""
+
+n_colors: int = 1
+"""N, dimension of the fundamental representation."""
+
 
 def random_links(batch: int, length: int, generator: torch.Generator) -> Tensor:
     """Haar-random ("hot") links in [-π, π), shape (batch, 2, length, length), float64, on the generator's device."""
     shape = (batch, 2, length, length)
     uniform = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
     return (2.0 * uniform - 1.0) * math.pi
+
+
+def identity(batch: int, length: int) -> Tensor:
+    """Trivial ("cold") links on the CPU: zero angles."""
+    return torch.zeros(batch, 2, length, length, dtype=torch.float64)
+
+
+def matrices(links: Tensor) -> Tensor:
+    """exp(iθ) as 1 × 1 matrices; (...) float64 -> (..., 1, 1) complex128; differentiable."""
+    return torch.polar(torch.ones_like(links), links)[..., None, None]
+
+
+def random_momenta(links: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent normal numbers of unit variance, in the shape of the links."""
+    return torch.randn(links.shape, dtype=links.dtype, device=links.device, generator=generator)
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -88,3 +112,38 @@ def gauge_transform(links: Tensor, alpha: Tensor) -> Tensor:
 def drift(links: Tensor, momenta: Tensor, time: float) -> Tensor:
     """Free motion U -> exp(i time π) U under the kinetic energy Σ π²/2; shapes as ``links``, not wrapped."""
     return links + time * momenta
+
+
+def reproject(links: Tensor) -> Tensor:
+    """The same links with angles in [-π, π)."""
+    return wrap(links)
+
+
+def force_from_gradient(links: Tensor, gradient: Tensor) -> Tensor:
+    """-∂S/∂θ = Im(U G*) from the gradient with respect to :func:`matrices`; in the shape of the links."""
+    unit, g = matrices(links)[..., 0, 0], gradient[..., 0, 0]
+    return unit.imag * g.real - unit.real * g.imag
+
+
+def random_gauge(batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """Angles α in [-π, π), (batch, length, length), for :func:`gauge_transform`."""
+    uniform = torch.rand((batch, length, length), dtype=torch.float64, generator=generator, device=generator.device)
+    return (2.0 * uniform - 1.0) * math.pi
+
+
+def gauge_matrices(gauge: Tensor) -> Tensor:
+    """exp(iα) as 1 × 1 matrices, (batch, L, L, 1, 1), complex128."""
+    return matrices(gauge)
+
+
+def check(links: Tensor) -> None:
+    """Refuse what is no configuration; any finite angle is an element of the group.
+
+    Raises:
+        ValueError: wrong shape or dtype, NaN or infinity.
+    """
+    check_shape(links)
+    if links.dtype != torch.float64:
+        raise ValueError(f"U(1) links must be angles of dtype float64, not {links.dtype}")
+    if not links.isfinite().all():
+        raise ValueError("U(1) links must be finite angles")

@@ -139,7 +139,7 @@ def test_baseline_of_su3() -> None:
     assert (plaquette.bound, plaquette.sigma) == ("exact", 0.0)
 
 
-@pytest.mark.parametrize("module", ["schema", "exact", "hmc", "reweighting", "ensemble"])
+@pytest.mark.parametrize("module", ["systems", "exact", "hmc.method", "hmc.schema", "reweighting", "hmc.ensemble"])
 def test_import_without_torch(module: str) -> None:
     code = f"import sys, pipeline.gauge.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

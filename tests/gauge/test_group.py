@@ -10,10 +10,10 @@ import torch
 from pipeline.base.numbers import rng
 from pipeline.gauge import su3, u1
 from pipeline.gauge.action import SumOfActions, wilson_action
-from pipeline.gauge.group import SU3, U1, Group, group_of
+from pipeline.gauge.group import Group, group_of
 from pipeline.gauge.systems import U1PureGauge
 
-GROUPS = [pytest.param(U1, id="u1"), pytest.param(SU3, id="su3")]
+GROUPS = [pytest.param(u1, id="u1"), pytest.param(su3, id="su3")]
 
 
 def generator(purpose: str) -> torch.Generator:
@@ -76,12 +76,12 @@ def test_projection_is_the_polar_factor() -> None:
 
 
 def test_projection_mends_rounding_and_nothing_else() -> None:
-    links = SU3.random_links(2, 4, generator("test.links"))
+    links = su3.random_links(2, 4, generator("test.links"))
     noise = torch.randn(links.shape, dtype=torch.complex128, generator=generator("test.noise"))
-    mended = SU3.reproject(links + 1e-9 * noise)
+    mended = su3.reproject(links + 1e-9 * noise)
     assert 1e-10 < (mended - links).abs().max() < 1e-8
     assert (mended @ mended.mH - torch.eye(3)).abs().max() < 4e-15
-    torch.testing.assert_close(SU3.reproject(links), links, atol=1e-14, rtol=0)
+    torch.testing.assert_close(su3.reproject(links), links, atol=1e-14, rtol=0)
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
@@ -98,7 +98,7 @@ def test_haar_moments_of_su3() -> None:
     The variances follow from ⟨|Tr U|⁶⟩ = 6, ⟨|Tr U|⁸⟩ = 23 and ⟨(Tr U)⁶⟩ = 5.
     """
     u = su3.random_matrices((200_000,), generator("test.haar"))
-    SU3.check(u[:36].reshape(2, 2, 3, 3, 3, 3))
+    su3.check(u[:36].reshape(2, 2, 3, 3, 3, 3))
     trace = torch.einsum("nii->n", u)
     for moment, exact, variance in [
         (trace.real, 0.0, 0.5),
@@ -126,7 +126,7 @@ def test_momenta_are_normal_and_drift_is_a_one_parameter_group(group: Group) -> 
 @pytest.mark.parametrize("group", GROUPS)
 def test_reprojection_keeps_the_matrices(group: Group) -> None:
     links = group.random_links(3, 4, generator("test.links"))
-    if group is U1:
+    if group is u1:
         links = links + 7.0
     again = group.reproject(links)
     group.check(again)
@@ -137,8 +137,8 @@ def test_reprojection_keeps_the_matrices(group: Group) -> None:
 def test_wilson_loops_against_a_walk(extent_0: int, extent_1: int) -> None:
     """Link by link around the rectangle, with x + μ taken modulo L."""
     length = 4
-    links = SU3.random_links(2, length, generator("test.links"))
-    angles = U1.random_links(2, length, generator("test.links"))
+    links = su3.random_links(2, length, generator("test.links"))
+    angles = u1.random_links(2, length, generator("test.links"))
     walk = [0] * extent_0 + [1] * extent_1
     for x in [(0, 0), (3, 2)]:
         position, product, angle = list(x), torch.eye(3, dtype=torch.complex128), torch.zeros(2, dtype=torch.float64)
@@ -180,7 +180,7 @@ def test_wilson_action_of_a_cold_and_of_a_twisted_lattice(group: Group) -> None:
     # One link turned by exp(iω T_a) closes two plaquettes with Re Tr/N = cos ω, or (1 + 2 cos(ω/2))/3 for T_1.
     momenta = torch.zeros_like(group.random_momenta(cold, generator("test.momenta")))
     momenta.view(2, 2, 3, 3, -1)[:, 1, 2, 0, 0] = 1.0
-    turned = math.cos(0.8) if group is U1 else (1 + 2 * math.cos(0.4)) / 3
+    turned = math.cos(0.8) if group is u1 else (1 + 2 * math.cos(0.4)) / 3
     expected = -2.5 * (7 + 2 * turned)
     assert action.value(group.drift(cold, momenta, 0.8))[1].item() == pytest.approx(expected, abs=1e-13)
 
@@ -210,10 +210,10 @@ def test_wilson_force_and_force_from_gradient(group: Group) -> None:
 
 
 def test_sum_of_actions() -> None:
-    links = U1.random_links(2, 3, generator("test.links"))
-    both = SumOfActions((wilson_action(U1, 1.0), wilson_action(U1, 0.5)))
-    torch.testing.assert_close(both.value(links), wilson_action(U1, 1.5).value(links))
-    torch.testing.assert_close(both.force(links), wilson_action(U1, 1.5).force(links))
+    links = u1.random_links(2, 3, generator("test.links"))
+    both = SumOfActions((wilson_action(u1, 1.0), wilson_action(u1, 0.5)))
+    torch.testing.assert_close(both.value(links), wilson_action(u1, 1.5).value(links))
+    torch.testing.assert_close(both.force(links), wilson_action(u1, 1.5).force(links))
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -224,7 +224,7 @@ def test_bad_links_are_refused(group: Group) -> None:
         with pytest.raises(ValueError, match="links must have shape"):
             group.check(bad)
     with pytest.raises(ValueError, match="dtype"):
-        group.check(good.to(torch.float32 if group is U1 else torch.complex64))
+        group.check(good.to(torch.float32 if group is u1 else torch.complex64))
     broken = good.clone()
     broken[1, 0, 2, 3] = math.nan
     with pytest.raises(ValueError, match="must be"):
@@ -232,20 +232,20 @@ def test_bad_links_are_refused(group: Group) -> None:
 
 
 def test_links_outside_su3_are_refused() -> None:
-    links = SU3.random_links(2, 4, generator("test.links"))
+    links = su3.random_links(2, 4, generator("test.links"))
     scaled = links.clone()
     scaled[1, 0, 2, 3] *= 1.0 + 1e-6
     with pytest.raises(ValueError, match="must be unitary"):
-        SU3.check(scaled)
+        su3.check(scaled)
     phase = links.clone()
     phase[1, 0, 2, 3] *= np.exp(1e-6j)
     with pytest.raises(ValueError, match="determinant 1"):
-        SU3.check(phase)
+        su3.check(phase)
 
 
 def test_group_of_a_system() -> None:
     system = U1PureGauge(length=4, beta=1.0)
-    assert group_of(system) is U1
+    assert group_of(system) is u1
 
     class Unknown(U1PureGauge):
         group = "e8"

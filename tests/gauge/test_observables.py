@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from pipeline.base.numbers import rng
-from pipeline.gauge import observables
+from pipeline.gauge import observables, su3, u1
 from pipeline.gauge.fermions.dirac import WilsonDirac
 from pipeline.gauge.fermions.even_odd import SchurComplement
-from pipeline.gauge.group import SU3, U1, Group
+from pipeline.gauge.group import Group
 from pipeline.gauge.observables import (
     condition_number,
     fermion_observables,
@@ -39,7 +39,7 @@ def traces(propagator: np.ndarray, length: int, colors: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("length", [3, 4])
-@pytest.mark.parametrize("group", [U1, SU3], ids=["u1", "su3"])
+@pytest.mark.parametrize("group", [u1, su3], ids=["u1", "su3"])
 def test_correlator_is_the_wick_contraction(group: Group, length: int) -> None:
     links = hot(group, length)
     matrices = group.matrices(links)
@@ -55,7 +55,7 @@ def test_correlator_is_the_wick_contraction(group: Group, length: int) -> None:
         np.testing.assert_allclose(result[b], expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("group", [U1, SU3], ids=["u1", "su3"])
+@pytest.mark.parametrize("group", [u1, su3], ids=["u1", "su3"])
 def test_correlator_is_gauge_invariant_and_does_not_depend_on_chunks(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +69,7 @@ def test_correlator_is_gauge_invariant_and_does_not_depend_on_chunks(
 
 def test_free_mesons_weigh_two_free_fermions() -> None:
     """Two fermions at rest: at p_1 = 0 each has the energy log(1 + am_0), with am_0 = 1/2κ - 2."""
-    matrices = U1.matrices(torch.zeros(1, 2, 32, 32, dtype=torch.float64))
+    matrices = u1.matrices(torch.zeros(1, 2, 32, 32, dtype=torch.float64))
     masses = effective_mass(pseudoscalar_correlator(matrices, 0.2)[0].numpy())
     lightest = 2.0 * math.log(1.0 + 0.5 / 0.2 - 2.0)
     # Pairs with opposite momenta ±2π/32 and more lie close above: the approach is slow.
@@ -77,7 +77,7 @@ def test_free_mesons_weigh_two_free_fermions() -> None:
     assert lightest < masses[11] < 1.15 * lightest
 
 
-@pytest.mark.parametrize("group", [U1, SU3], ids=["u1", "su3"])
+@pytest.mark.parametrize("group", [u1, su3], ids=["u1", "su3"])
 def test_condition_numbers(group: Group) -> None:
     matrices = group.matrices(hot(group, 2, 3))
     full, even_odd = (condition_number(kind, matrices, KAPPA) for kind in (WilsonDirac, SchurComplement))
@@ -91,16 +91,16 @@ def test_condition_numbers(group: Group) -> None:
 
 
 def test_what_is_observed() -> None:
-    assert set(gauge_observables(hot(U1, 4), U1PureGauge(length=4, beta=2.0))) == {"plaquette", "topological_charge"}
-    assert set(gauge_observables(hot(SU3, 2), SU3TwoD(length=2, beta=6.0, kappa=KAPPA))) == {"plaquette"}
+    assert set(gauge_observables(hot(u1, 4), U1PureGauge(length=4, beta=2.0))) == {"plaquette", "topological_charge"}
+    assert set(gauge_observables(hot(su3, 2), SU3TwoD(length=2, beta=6.0, kappa=KAPPA))) == {"plaquette"}
     everything = {"correlator": True, "condition_numbers": True}
-    assert fermion_observables(hot(U1, 4), U1PureGauge(length=4, beta=2.0), **everything) == {}
-    full = fermion_observables(hot(U1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **everything)
+    assert fermion_observables(hot(u1, 4), U1PureGauge(length=4, beta=2.0), **everything) == {}
+    full = fermion_observables(hot(u1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **everything)
     conditions = ("condition_number", "condition_number_even_odd")
     assert set(full) == {"correlator", "correlator_from_zero", *conditions}
     assert {name: full[name].shape for name in conditions} == dict.fromkeys(conditions, (2,))
-    odd = fermion_observables(hot(U1, 3), Schwinger(length=3, beta=2.0, kappa=KAPPA), **everything)
+    odd = fermion_observables(hot(u1, 3), Schwinger(length=3, beta=2.0, kappa=KAPPA), **everything)
     assert set(odd) == {"correlator", "correlator_from_zero", "condition_number"}
     system = SU3TwoD(length=2, beta=6.0, kappa=KAPPA)
-    only = fermion_observables(hot(SU3, 2), system, correlator=True, condition_numbers=False)
+    only = fermion_observables(hot(su3, 2), system, correlator=True, condition_numbers=False)
     assert set(only) == {"correlator", "correlator_from_zero"}

@@ -8,15 +8,16 @@ import torch
 
 from pipeline.base.errors import UserError
 from pipeline.base.numbers import rng
+from pipeline.gauge import su3, u1
 from pipeline.gauge.action import Action, RefreshedAction, SumOfActions, wilson_action
 from pipeline.gauge.fermions.actions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
 from pipeline.gauge.fermions.determinants import log_det, normal_eigenvalues
 from pipeline.gauge.fermions.dirac import FermionMatrix
 from pipeline.gauge.fermions.monomials import Monomial, condition_numbers, hasenbusch
 from pipeline.gauge.fermions.solver import ConjugateGradient, DenseSolver, NotConverged, Solver, solve_dirac
-from pipeline.gauge.group import SU3, U1, Group
+from pipeline.gauge.group import Group
 
-GROUPS = [pytest.param(U1, id="u1"), pytest.param(SU3, id="su3")]
+GROUPS = [pytest.param(u1, id="u1"), pytest.param(su3, id="su3")]
 EVEN_ODD = [pytest.param(False, id="D"), pytest.param(True, id="schur")]
 KAPPA = 0.265
 CG = ConjugateGradient(tolerance=1e-14, max_iterations=2000)
@@ -88,7 +89,7 @@ def test_solutions(group: Group, even_odd: bool, solver: Solver) -> None:
 
 @KINDS
 def test_conjugate_gradients_stop_at_the_relative_residual(kind: type[ConjugateGradient]) -> None:
-    matrix = matrix_on(U1, 8, False)
+    matrix = matrix_on(u1, 8, False)
     # Systems whose right-hand sides differ by many orders have to meet the same relative condition.
     b = matrix.noise(3, generator("test.b")) * torch.tensor([1.0, 1e-6, 1e9]).view(3, 1, 1, 1)
     for tolerance in (1e-3, 1e-9):
@@ -101,7 +102,7 @@ def test_conjugate_gradients_stop_at_the_relative_residual(kind: type[ConjugateG
 @KINDS
 def test_converged_systems_are_frozen(kind: type[ConjugateGradient]) -> None:
     """A system gives the same solution alone and beside one that takes far longer."""
-    alone = WilsonFermions(U1, 0.1, False).matrix_of(U1.matrices(smooth(U1, 8, 1)))
+    alone = WilsonFermions(u1, 0.1, False).matrix_of(u1.matrices(smooth(u1, 8, 1)))
     b = alone.noise(1, generator("test.b"))
     zero = torch.zeros_like(b)
     solver = kind(1e-4, 500)
@@ -114,7 +115,7 @@ def test_converged_systems_are_frozen(kind: type[ConjugateGradient]) -> None:
 
 @KINDS
 def test_not_converging_says_what_may_be_wrong(kind: type[ConjugateGradient]) -> None:
-    matrix = matrix_on(U1, 8, False)
+    matrix = matrix_on(u1, 8, False)
     with pytest.raises(
         NotConverged, match=r"2 of 2 systems .* after 5 iterations .* κ=0.265 may be beyond its critical"
     ):
@@ -124,7 +125,7 @@ def test_not_converging_says_what_may_be_wrong(kind: type[ConjugateGradient]) ->
 
 @pytest.mark.parametrize("even_odd", EVEN_ODD)
 def test_fields_of_a_wrong_shape_are_refused(even_odd: bool) -> None:
-    matrix = matrix_on(SU3, 4, even_odd)
+    matrix = matrix_on(su3, 4, even_odd)
     good = matrix.noise(1, generator("test.b"))
     for bad in (good[:1], good[:, :, 1:], good[..., :2], good[:, 0], good[:, :, :, :1]):
         for act in (matrix.apply, matrix.dagger, lambda field: CG.solve(matrix, 0.0, field)):
@@ -134,9 +135,9 @@ def test_fields_of_a_wrong_shape_are_refused(even_odd: bool) -> None:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_nan_fails_in_its_configuration_only(solver: Solver) -> None:
-    links = smooth(U1, 4)
+    links = smooth(u1, 4)
     links[1, 0, 2, 2] = math.nan
-    matrix = WilsonFermions(U1, KAPPA, True).matrix(links)
+    matrix = WilsonFermions(u1, KAPPA, True).matrix(links)
     x = solver.solve(matrix, 0.0, matrix.noise(1, generator("test.b")))
     assert x[0].isfinite().all()
     assert x[1].isnan().all()
@@ -182,7 +183,7 @@ def test_pseudofermions_have_the_covariance_of_their_form(
 
 
 def test_noise_has_unit_variance() -> None:
-    eta = matrix_on(SU3, 4, False).noise(500, generator("test.eta"))
+    eta = matrix_on(su3, 4, False).noise(500, generator("test.eta"))
     assert eta.abs().square().mean().item() == pytest.approx(1.0, abs=5 / math.sqrt(eta.numel()))
     assert eta.real.var().item() == pytest.approx(0.5, abs=5 / math.sqrt(eta.numel()))
 
@@ -191,8 +192,8 @@ def test_noise_has_unit_variance() -> None:
 @pytest.mark.parametrize("monomial", hasenbusch(SHIFTS), ids=str)
 def test_gradients_of_the_action_pass_through_no_solver(monomial: Monomial, solver: Solver) -> None:
     """With respect to links and fields, against torch's differentiation of the dense quadratic form."""
-    angles = smooth(U1, 4).requires_grad_()
-    fermions = WilsonFermions(U1, KAPPA, True)
+    angles = smooth(u1, 4).requires_grad_()
+    fermions = WilsonFermions(u1, KAPPA, True)
     phi = fermions.matrix(angles).noise(2, generator("test.phi")).requires_grad_()
     matrix = fermions.matrix(angles)
     ours = torch.autograd.grad(monomial.action(matrix, phi, solver).sum(), (angles, phi))
@@ -216,7 +217,7 @@ def actions(group: Group, even_odd: bool) -> dict[str, Action]:
 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("even_odd", EVEN_ODD)
-@pytest.mark.parametrize("name", actions(U1, False))
+@pytest.mark.parametrize("name", actions(u1, False))
 @pytest.mark.parametrize("length", [2, 4])
 def test_forces_against_finite_differences(group: Group, even_odd: bool, name: str, length: int) -> None:
     """Each component on the smallest lattice, random directions on a larger one; central differences of order 4."""
@@ -266,7 +267,7 @@ def test_exact_action_with_and_without_even_odd(group: Group) -> None:
 
 
 def test_condition_numbers() -> None:
-    matrix, monomials = matrix_on(U1, 4, True), hasenbusch(SHIFTS)
+    matrix, monomials = matrix_on(u1, 4, True), hasenbusch(SHIFTS)
     found = condition_numbers(matrix, monomials)
     expected = torch.stack([torch.linalg.cond(form(matrix, each)) for each in monomials])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
@@ -282,15 +283,15 @@ def test_bad_shifts_are_refused(shifts: tuple[float, ...]) -> None:
 
 
 def test_pseudofermions_have_to_be_drawn_first() -> None:
-    links = smooth(U1, 4)
-    action = actions(U1, True)["hasenbusch"]
+    links = smooth(u1, 4)
+    action = actions(u1, True)["hasenbusch"]
     for each in (action.value, action.force):
         with pytest.raises(RuntimeError, match="refreshed before"):
             each(links)
 
 
 def test_refreshing_a_sum_refreshes_its_pseudofermions() -> None:
-    links, action = smooth(U1, 4), actions(U1, True)["with gauge"]
+    links, action = smooth(u1, 4), actions(u1, True)["with gauge"]
     assert isinstance(action, SumOfActions)
     action.refresh(links, generator("test.phi"))
     first = action.value(links)
@@ -301,8 +302,8 @@ def test_refreshing_a_sum_refreshes_its_pseudofermions() -> None:
 
 
 def test_nan_links_give_a_nan_action_in_their_configuration() -> None:
-    links = smooth(U1, 4)
-    for name, action in actions(U1, True).items():
+    links = smooth(u1, 4)
+    for name, action in actions(u1, True).items():
         if isinstance(action, RefreshedAction):
             action.refresh(links, generator("test.phi"))
         broken = links.clone()

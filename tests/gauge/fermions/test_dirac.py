@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from pipeline.base.numbers import rng
-from pipeline.gauge import neighbours
+from pipeline.gauge import neighbours, su3, u1
 from pipeline.gauge.fermions import hopping
 from pipeline.gauge.fermions.determinants import log_det, normal_eigenvalues
 from pipeline.gauge.fermions.dirac import FermionMatrix, WilsonDirac, gamma_5
 from pipeline.gauge.fermions.even_odd import SchurComplement
-from pipeline.gauge.group import SU3, U1, Group
+from pipeline.gauge.group import Group
 from tests.gauge import fermion_matrices
 
-GROUPS = [pytest.param(U1, id="u1"), pytest.param(SU3, id="su3")]
+GROUPS = [pytest.param(u1, id="u1"), pytest.param(su3, id="su3")]
 MATRICES = [pytest.param(WilsonDirac, id="D"), pytest.param(SchurComplement, id="schur")]
 KAPPA = 0.265
 
@@ -108,7 +108,7 @@ def test_plane_waves_of_the_free_operator(length: int) -> None:
 
     Tells the directions and their boundary conditions apart, which no spectrum does.
     """
-    dirac = WilsonDirac(U1.matrices(U1.identity(1, length)), KAPPA)
+    dirac = WilsonDirac(u1.matrices(u1.identity(1, length)), KAPPA)
     x = torch.arange(length, dtype=torch.float64)
     chi = torch.tensor([0.3 - 0.5j, 0.7 + 0.2j], dtype=torch.complex128)
     for n_0 in range(length):
@@ -161,7 +161,7 @@ def test_determinants(group: Group, kappa: float) -> None:
 def test_determinants_of_equilibrium_sized_links_at_paper_parameters() -> None:
     """L = 16 and κ = 0.265, where a wrong order of sites would not go unnoticed on a smooth field."""
     links = 0.7 * torch.randn(2, 2, 16, 16, dtype=torch.float64, generator=generator("test.links"))
-    dirac, schur = (kind(U1.matrices(links), KAPPA) for kind in (WilsonDirac, SchurComplement))
+    dirac, schur = (kind(u1.matrices(links), KAPPA) for kind in (WilsonDirac, SchurComplement))
     torch.testing.assert_close(log_det(dirac)[1], log_det(schur)[1], atol=1e-10, rtol=0)
 
 
@@ -202,11 +202,11 @@ def test_without_numba_the_plain_operations_take_over(monkeypatch: pytest.Monkey
 
 def test_even_odd_needs_an_even_length() -> None:
     with pytest.raises(ValueError, match="even lattice length, not 3"):
-        SchurComplement(U1.matrices(U1.identity(1, 3)), KAPPA)
+        SchurComplement(u1.matrices(u1.identity(1, 3)), KAPPA)
 
 
 def test_nan_stays_in_its_configuration() -> None:
-    links = hot(SU3, 4)
+    links = hot(su3, 4)
     links[0, 0, 0, 0] = math.nan
     for kind in (WilsonDirac, SchurComplement):
         matrix = kind(links, KAPPA)

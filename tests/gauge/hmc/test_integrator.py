@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pipeline.base.numbers import rng
+from pipeline.gauge import u1
 from pipeline.gauge.action import Action, U1WilsonAction
-from pipeline.gauge.group import U1, Group, group_of
+from pipeline.gauge.group import Group, group_of
 from pipeline.gauge.hmc import integrator, theory
 from pipeline.gauge.hmc.integrator import OMELYAN_LAMBDA, SCHEMES
 from pipeline.gauge.systems import GaugeSystem, Schwinger, SU3PureGauge, SU3TwoD, U1PureGauge
@@ -79,11 +80,11 @@ def test_the_minimum_norm_integrator_is_worth_its_second_force() -> None:
     """ΔH of λ = 0.193 is well below that of leapfrog (λ = 1/4) with as many forces; λ = 0.15 would give half of it."""
     system = U1PureGauge(length=4, beta=2.0)
     links = warmed(small(chains=64, warmup=40), system).links
-    momenta = U1.random_momenta(links, rng.torch_generator(5, "test.momenta"))
+    momenta = u1.random_momenta(links, rng.torch_generator(5, "test.momenta"))
     action = U1WilsonAction(2.0)
 
     def violation(scheme: str, steps: int) -> float:
-        end, momenta_end = integrator.integrate(links, momenta, action, U1, SCHEMES[scheme], 1.0 / steps, steps)
+        end, momenta_end = integrator.integrate(links, momenta, action, u1, SCHEMES[scheme], 1.0 / steps, steps)
         kinetic = integrator.kinetic_energy(momenta_end) - integrator.kinetic_energy(momenta)
         return (kinetic + action.value(end) - action.value(links)).square().mean().sqrt().item()
 
@@ -93,8 +94,8 @@ def test_the_minimum_norm_integrator_is_worth_its_second_force() -> None:
 
 def test_one_step_is_the_product_of_its_factors() -> None:
     """e^{λεV} e^{εT/2} e^{(1-2λ)εV} e^{εT/2} e^{λεV}, and e^{εV/2} e^{εT} e^{εV/2}."""
-    links = U1.random_links(3, 4, rng.torch_generator(5, "test.links"))
-    momenta = U1.random_momenta(links, rng.torch_generator(5, "test.momenta"))
+    links = u1.random_links(3, 4, rng.torch_generator(5, "test.links"))
+    momenta = u1.random_momenta(links, rng.torch_generator(5, "test.momenta"))
     action, e = U1WilsonAction(2.0), 0.2
     for name, kicks in (
         ("leapfrog", (0.5, 0.5)),
@@ -106,7 +107,7 @@ def test_one_step_is_the_product_of_its_factors() -> None:
             for kick in kicks[1:]:
                 q = q + e / (len(kicks) - 1) * p
                 p = p + kick * e * action.force(q)
-        end, momenta_end = integrator.integrate(links, momenta, action, U1, SCHEMES[name], e, 2)
+        end, momenta_end = integrator.integrate(links, momenta, action, u1, SCHEMES[name], e, 2)
         torch.testing.assert_close(end, q, atol=1e-12, rtol=0)
         torch.testing.assert_close(momenta_end, p, atol=1e-12, rtol=0)
 
