@@ -123,7 +123,7 @@ class Artefact:
 
     Attributes:
         paper, name, title: ``nf_nqs``, ``table1`` and what the report is headed with.
-        cells: of a scale.
+        cells: what it consists of, the same at every scale.
         render: from a :class:`reproduce.tables.Table` of those cells.
         literature: methods whose numbers the paper takes from elsewhere and that are not computed here.
     """
@@ -131,7 +131,7 @@ class Artefact:
     paper: str
     name: str
     title: str
-    cells: Callable[[str], list[Cell]]
+    cells: Callable[[], list[Cell]]
     render: Callable[[Any], Rendering]
     literature: tuple[str, ...] = ()
 

@@ -88,9 +88,9 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
         ConfigError: a cell does not compose.
         UserError: ``only`` names no cell, or a user override is a group that cells choose.
     """
-    cells = [c for c in artefact.cells(scale) if not only or any(_matches(c.id, o, artefact.id) for o in only)]
+    cells = [c for c in artefact.cells() if not only or any(_matches(c.id, o, artefact.id) for o in only)]
     if not cells:
-        known = ", ".join(c.id for c in artefact.cells(scale))
+        known = ", ".join(c.id for c in artefact.cells())
         raise UserError(f"--only {' '.join(only)}: no such cell; have {known}")
     several = [c.id for c in cells if c.ranks != 1]
     if several:

@@ -68,9 +68,8 @@ class Chain:
         return float(np.mean(np.sign(self.magnetisations) == -(self.start or 0)))
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """One state, sampled in three ways; the Monte Carlo of Table I beside it."""
-    del scale
     made = [Cell(ROW, "direct", PHYSICS, _columns("direct"), settings=SETTINGS)]
     for start in STARTS:
         name = f"mcmc-{start}"

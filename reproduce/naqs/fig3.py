@@ -60,9 +60,8 @@ class Course:
         return None
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """One training a sampler, all inferred by direct sampling; the slowest first."""
-    del scale
     samplers: dict[str, tuple[str, ...]] = {
         f"mcmc-k{k}": ("sampler=metropolis", f"train.sampler.chains={CHAINS}", f"train.sampler.thinning={k}")
         for k in THINNINGS

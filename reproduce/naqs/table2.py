@@ -11,9 +11,8 @@ PHYSICS = ("system=square_heisenberg", "system.length_x=10", "system.length_y=10
 METHODS = {"peps": "PEPS", "naqs": "NAQS", "qmc": "QMC"}
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """NAQS and two runs of quantum Monte Carlo; the PEPS energy is from the literature."""
-    del scale
     made = (shared.naqs_cell, shared.qmc_cell, shared.check_cell)
     return [cell(ROW, PHYSICS, "spin-1/2") for cell in made]
 

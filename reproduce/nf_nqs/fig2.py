@@ -21,9 +21,8 @@ REGIMES: dict[str, Callable[[int], int]] = {
 }
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """Every scale has all points."""
-    del scale
     return small_chains.all_cells(POINTS)
 
 

@@ -12,9 +12,8 @@ POINTS = tuple(Point(n, n // 2, strength, strength) for n in SIZES for strength 
 """Section IV.A: V = 0.1, 0.5 and 1."""
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """Every scale has all points."""
-    del scale
     return small_chains.all_cells(POINTS)
 
 

@@ -38,9 +38,8 @@ class Course:
         return min(range(len(self.errors)), key=lambda step: self.errors[step])
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """One training a prior and seed, the same budget for both."""
-    del scale
     made = [
         Cell(ROW, prior, (*PHYSICS, f"train.method.prior={prior}", *WATCH), (), SEEDS, stages=("train",))
         for prior in PRIORS

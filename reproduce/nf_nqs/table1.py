@@ -18,9 +18,8 @@ def row_name(n: int, length: int) -> str:
     return f"N{n}-L{length}"
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """All methods and a reference for each row; large systems first, so that no worker is left with a long last run."""
-    del scale  # every scale has all rows
     made = []
     for n, length in sorted(ROWS, reverse=True):
         physics = (f"system.n_sites={n}", f"system.range={length}", "system.coupling=1.0")

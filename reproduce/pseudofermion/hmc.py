@@ -47,9 +47,8 @@ FLOW_CONDITION_NUMBERS = {"condition_number": 960.0, "condition_number_even_odd"
 """Section IV.A.2, of ensembles that flows drew; compared here with those of HMC."""
 
 
-def cells(scale: str) -> list[Cell]:
+def cells() -> list[Cell]:
     """Long runs first: with pseudofermions on every lattice, with exact determinants too where these are small."""
-    del scale
     made = []
     for row in reversed(ENSEMBLES):
         made.append(_cell(row, "hmc"))

@@ -89,7 +89,7 @@ def _check_cells(name: str, folder: Path) -> None:
     printed = [n for n in published(name.split("/")[0]) if n.artefact == name]
     assert {(n.cell, n.method, n.quantity) for n in printed} <= {(c["cell"], c["method"], c["quantity"]) for c in cells}
     assert not [c for c in cells if c["vs_paper"] == "failed" or c["vs_reference"] == "BELOW-BOUND"]
-    made = load_artefact(name).cells("smoke")
+    made = load_artefact(name).cells()
     references = {column.method for cell in made if cell.method == "reference" for column in cell.columns}
     for cell in cells:
         if cell["quantity"] == "energy" and cell["method"] not in references and cell["ours"]:

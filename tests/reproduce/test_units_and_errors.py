@@ -36,7 +36,7 @@ def test_total_energies_become_what_the_paper_prints() -> None:
 
 def test_a_column_in_another_unit_than_the_printed_number_is_refused() -> None:
     cell = Cell("10x10", "naqs", (), (Column("naqs", "energy", "energy", "per site", "pauli"),))
-    artefact = Artefact("naqs", "table2", "", lambda scale: [cell], lambda table: Rendering((), ()))
+    artefact = Artefact("naqs", "table2", "", lambda: [cell], lambda table: Rendering((), ()))
     task: Any = SimpleNamespace(cell=cell, cuts=(), seed=0)
     with pytest.raises(ValueError, match="printed per site, spin-1/2, shown as"):
         Table(artefact, "smoke", [Finished(task, Found(None, None, None, None, ()), "not run")])
