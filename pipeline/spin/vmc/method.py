@@ -22,16 +22,15 @@ from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.spin.ansatz.build import build_ansatz, share_parameters
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.optimizers import Optimizer, build_optimizer
+from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Sampler, SamplerState
-from pipeline.spin.sr.derivatives import log_derivatives
-from pipeline.spin.sr.optimizer import StochasticReconfiguration
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+from pipeline.spin.vmc.update import update
 from pipeline.spin.wave_function import WaveFunction
 
 log = logging.getLogger(__name__)
@@ -154,14 +153,14 @@ class VariationalMonteCarlo:
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        update = self._update(state.optimizer, ansatz, batch, local, parts.chunks)
-        if not all(math.isfinite(value) for value in update.values()):
+        change = update(state.optimizer, ansatz, batch, local, parts.chunks, self.config.gradient_clip)
+        if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "gradient")
         state.rejected_in_a_row = 0
         # energies of another system get names of their own, or curves along training would jump
         prefix = "small_" if settings.system else ""
         metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
-        metrics |= update | {"lr": settings.lr, "rejected_steps": state.rejected}
+        metrics |= change | {"lr": settings.lr, "rejected_steps": state.rejected}
         return metrics | _chain_metrics(batch, local)
 
     def converged(self, state: VMCState) -> str | None:
@@ -200,47 +199,6 @@ class VariationalMonteCarlo:
         ansatz = ansatz.to(self.device, self.dtype)
         assert isinstance(ansatz, WaveFunction)
         return ansatz
-
-    def _update(
-        self, optimizer: Optimizer, ansatz: WaveFunction, batch: Batch, local: Tensor, chunks: Chunks
-    ) -> dict[str, float]:
-        """Change the parameters; not at all where what it returns is not finite: how large a change it was."""
-        if isinstance(optimizer, StochasticReconfiguration):
-            derivatives = log_derivatives(ansatz, batch.spins, chunks)
-            return {"distance": optimizer.step(derivatives, batch.weights, local)}
-        energy = (batch.weights * local).sum()
-        norm = self._set_gradients(ansatz, batch, 2.0 * batch.weights * (local - energy), chunks)
-        if norm.isfinite():
-            optimizer.step()
-        return {"gradient_norm": float(norm)}
-
-    def _set_gradients(self, ansatz: WaveFunction, batch: Batch, slope: Tensor, chunks: Chunks) -> Tensor:
-        """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
-
-        slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
-        """
-        parameters = [p for p in ansatz.parameters() if p.requires_grad]
-        total = [torch.zeros_like(p) for p in parameters]
-
-        def body(begin: int, size: int) -> int:
-            end = min(begin + size, len(batch.spins))
-            log_psi = ansatz.log_amplitude(batch.spins[begin:end])
-            part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
-            # added up only when the whole chunk is there: memory may run out half-way through a backward pass
-            gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
-            for sum_so_far, gradient in zip(total, gradients, strict=True):
-                if gradient is not None:
-                    sum_so_far += gradient
-            return end
-
-        def probe() -> Tensor:
-            return ansatz.log_amplitude(batch.spins[:1].expand(2, -1))
-
-        chunks.run("gradients", len(batch.spins), body, probe, 2, gradients=True)
-        for parameter, gradient in zip(parameters, total, strict=True):
-            parameter.grad = gradient
-        limit = self.config.gradient_clip
-        return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
 
     def _reject(self, state: VMCState, k: int, what: str) -> dict[str, float]:
         state.rejected += 1
