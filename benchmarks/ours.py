@@ -74,6 +74,7 @@ def metropolis(system: SquareTFIM | ChainTFIM, chains: int, draws: int, deviatio
     from pipeline.spin.ansatz.build import build_ansatz
     from pipeline.spin.chunks import Chunks
     from pipeline.spin.sampler.metropolis import MetropolisSampler
+    from pipeline.spin.space import space_of
 
     network: Any = build_ansatz(RBMConfig(alpha=1, deviation=deviation, parameters="real"), system, 1)
     config = MetropolisConfig(
@@ -86,7 +87,7 @@ def metropolis(system: SquareTFIM | ChainTFIM, chains: int, draws: int, deviatio
         burn_in=0,
         start="random",
     )
-    sampler = MetropolisSampler(config, system, "cpu", Chunks(None))
+    sampler = MetropolisSampler(config, space_of(system), "cpu", Chunks(None))
     state, batches = sampler.start(1, "benchmark"), itertools.count()
     return Work(
         lambda: sampler.sample(network, state, None, 1, "benchmark", next(batches)),

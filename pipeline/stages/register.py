@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
+from pipeline.base.config.components import load
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.config.phases import AdamConfig, SGDConfig, SRConfig
 from pipeline.base.contracts import Baseline
@@ -76,6 +77,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "dense_ar": ansatz.DenseARConfig,
         "conv_ar": ansatz.ConvARConfig,
         "mps": ansatz.MPSConfig,
+        "jastrow": load("pipeline.spin.ansatz.jastrow_config:JastrowConfig"),
     },
     "sampler": {
         "direct": DirectConfig,

@@ -14,6 +14,7 @@ def test_records_of_several_batches_unpack_to_the_draws_in_their_order() -> None
     draws = torch.from_numpy(np.random.default_rng(0).choice([-1, 1], size=(2, 3, 7, 11)).astype(np.int8))
     records = []
     for batch_draws in draws:
-        batch = Batch.of_draws(batch_draws, 0.5)
-        records.append(record(batch, torch.zeros(len(batch.spins), dtype=torch.complex128), {}, keep_samples=True))
+        batch = Batch.of_draws(batch_draws)
+        local = torch.zeros(len(batch.spins), dtype=torch.complex128)
+        records.append(record(batch, local, {}, "chains", keep_samples=True))
     np.testing.assert_array_equal(kept_samples(records, 11), torch.cat([draws[0], draws[1]], dim=1).numpy())

@@ -73,7 +73,7 @@ TRAIN = TrainConfig(
     seed=3,
     dtype="float64",
 )
-INFER = VMCInferConfig(units=1, seed=5, samples=None, keep_samples=False)
+INFER = VMCInferConfig(units=1, seed=5, samples=None, chains="fresh", keep_samples=False)
 COMPLEX_RBM = RBMConfig(alpha=2, deviation=0.3, parameters="complex")
 DIRECT = DirectConfig(samples=500)
 METROPOLIS = MetropolisConfig(

@@ -16,6 +16,7 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.sampler.contract import Batch
 from pipeline.spin.sampler.direct import DirectSampler
 from pipeline.spin.sampler.metropolis import BLOCK, MetropolisSampler
+from pipeline.spin.space import space_of
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareHeisenberg
 from pipeline.spin.wave_function import WaveFunction
 from tests.spin import dense
@@ -63,7 +64,7 @@ def deviation(found: np.ndarray, expected: np.ndarray, draws: float) -> float:
 @pytest.mark.parametrize("phases", [False, True])
 def test_direct_draws_follow_the_probabilities(phases: bool) -> None:
     ansatz = ansatz_of(replace(TINY, phases=phases), CHAIN)
-    sampler = DirectSampler(DIRECT, CHAIN, "cpu", Chunks(0.1))
+    sampler = DirectSampler(DIRECT, space_of(CHAIN), "cpu", Chunks(0.1))
     batches = draw(sampler, ansatz, 40)
     assert deviation(frequencies(batches, 5), probabilities(ansatz, CHAIN), 40 * 500) < 2.0
     other = probabilities(ansatz_of(TINY, CHAIN, 2), CHAIN)
@@ -80,9 +81,9 @@ def test_direct_draws_follow_the_probabilities(phases: bool) -> None:
 def test_single_flips_follow_the_probabilities(config: Any, global_flip: float) -> None:
     ansatz = ansatz_of(config, CHAIN)
     chains = replace(METROPOLIS, samples=2000, chains=200, thinning=30, global_flip=global_flip)
-    batches = draw(MetropolisSampler(chains, CHAIN, "cpu", Chunks(0.1)), ansatz, 10)
+    batches = draw(MetropolisSampler(chains, space_of(CHAIN), "cpu", Chunks(0.1)), ansatz, 10)
     assert deviation(frequencies(batches, 5), probabilities(ansatz, CHAIN), 20_000) < 2.0
-    assert all(0.1 < (b.acceptance or 0) < 0.99 for b in batches)
+    assert all(0.1 < b.metrics["acceptance"] < 0.99 for b in batches)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -138,11 +139,11 @@ def test_walks_are_restarted_and_leave_tensors_that_can_be_trained_on(
     ansatz = ansatz_of(TRAIN.ansatz, CHAIN).to(dtype)
     assert ansatz.walks
     assert not ansatz_of(COMPLEX_RBM, CHAIN).walks
-    sampler = MetropolisSampler(replace(METROPOLIS, thinning=2 * BLOCK + 3), CHAIN, "cpu", Chunks(0.1))
+    sampler = MetropolisSampler(replace(METROPOLIS, thinning=2 * BLOCK + 3), space_of(CHAIN), "cpu", Chunks(0.1))
     state = sampler.start(4, "test")
     batch = sampler.sample(ansatz, state, None, 4, "test", 0)
-    assert not state["spins"].is_inference()
-    assert 0.3 < (batch.acceptance or 0) < 1
+    assert not state.spins.is_inference()
+    assert 0.3 < batch.metrics["acceptance"] < 1
     ansatz.log_amplitude(batch.spins).sum().backward()
 
 
@@ -156,15 +157,15 @@ def test_exchanges_follow_the_probabilities_within_the_sector(
     chains = replace(
         METROPOLIS, rule="exchange", pairs=pairs, samples=2000, chains=200, thinning=20, global_flip=global_flip
     )
-    batches = draw(MetropolisSampler(chains, system, "cpu", Chunks(0.1)), ansatz, 10)
+    batches = draw(MetropolisSampler(chains, space_of(system), "cpu", Chunks(0.1)), ansatz, 10)
     assert all((batch.spins.sum(1) == 0).all() for batch in batches)
     assert deviation(frequencies(batches, 6), probabilities(ansatz, system, 0), 20_000) < 2.2
 
 
 def test_odd_numbers_of_spins_start_with_one_more_up() -> None:
     ring = ChainHeisenberg(n_sites=7, periodic=True, j1=1.0, j2=0.0)
-    sampler = MetropolisSampler(replace(METROPOLIS, rule="exchange"), ring, "cpu", Chunks(0.1))
-    starts = sampler.start(1, "test")["spins"]
+    sampler = MetropolisSampler(replace(METROPOLIS, rule="exchange"), space_of(ring), "cpu", Chunks(0.1))
+    starts = sampler.start(1, "test").spins
     assert (starts.sum(1) == 1).all()
     assert len(torch.unique(starts, dim=0)) > 5
 
@@ -178,10 +179,10 @@ def test_chains_from_one_orientation_stay_there_where_flipping_is_costly(start: 
         for parameter in ansatz.parameters():
             parameter.zero_()
         ansatz.dense.weight[0] = 2.5  # log ψ = log 2cosh(2.5 Σ s): both orientations, nothing in between
-    stuck = MetropolisSampler(replace(METROPOLIS, start=start), ring, "cpu", Chunks(0.1))
+    stuck = MetropolisSampler(replace(METROPOLIS, start=start), space_of(ring), "cpu", Chunks(0.1))
     (batch,) = draw(stuck, ansatz, 1)
     assert (batch.weights * batch.spins.sum(1)).sum() == pytest.approx(8.0 * sign, abs=0.5)
-    free = MetropolisSampler(replace(METROPOLIS, start=start, global_flip=0.2), ring, "cpu", Chunks(0.1))
+    free = MetropolisSampler(replace(METROPOLIS, start=start, global_flip=0.2), space_of(ring), "cpu", Chunks(0.1))
     (batch,) = draw(free, ansatz, 1)
     assert abs((batch.weights * batch.spins.sum(1)).sum()) < 2.0
 
@@ -191,7 +192,7 @@ def test_chains_leave_where_the_amplitude_vanishes() -> None:
         def log_amplitude(self, spins: torch.Tensor) -> torch.Tensor:
             return torch.where(spins.sum(1) == 5, -torch.inf, 0.0).double()
 
-    sampler = MetropolisSampler(replace(METROPOLIS, start="up"), CHAIN, "cpu", Chunks(0.1))
+    sampler = MetropolisSampler(replace(METROPOLIS, start="up"), space_of(CHAIN), "cpu", Chunks(0.1))
     (batch,) = draw(sampler, Excluding(), 1)
     assert not (batch.spins.sum(1) == 5).any()
     assert len(batch.spins) > 20
@@ -202,14 +203,14 @@ def test_amplitudes_that_are_not_numbers_are_never_accepted() -> None:
         def log_amplitude(self, spins: torch.Tensor) -> torch.Tensor:
             return torch.where(spins[:, 0] == 1, torch.nan, 0.0).double()
 
-    sampler = MetropolisSampler(replace(METROPOLIS, start="down"), CHAIN, "cpu", Chunks(0.1))
+    sampler = MetropolisSampler(replace(METROPOLIS, start="down"), space_of(CHAIN), "cpu", Chunks(0.1))
     (batch,) = draw(sampler, Broken(), 1)
     assert (batch.spins[:, 0] == -1).all()
 
 
 def test_duplicates_are_merged_with_their_counts() -> None:
     draws = torch.tensor([[1, 1, -1], [-1, 1, 1], [1, 1, -1], [1, 1, -1]], dtype=torch.int8)
-    batch = Batch.of_draws(draws.reshape(2, 2, 3), 0.5)
+    batch = Batch.of_draws(draws.reshape(2, 2, 3), {"acceptance": 0.5})
     assert len(batch.spins) == 2
     assert batch.order is not None
     assert torch.equal(batch.spins[batch.order], draws.reshape(2, 2, 3))
@@ -232,8 +233,8 @@ def test_distinct_configurations_of_any_length(n_sites: int) -> None:
 @pytest.mark.parametrize(
     ("sampler", "config"),
     [
-        (DirectSampler(DIRECT, CHAIN, "cpu", Chunks(0.1)), TINY),
-        (MetropolisSampler(METROPOLIS, CHAIN, "cpu", Chunks(0.1)), TRAIN.ansatz),
+        (DirectSampler(DIRECT, space_of(CHAIN), "cpu", Chunks(0.1)), TINY),
+        (MetropolisSampler(METROPOLIS, space_of(CHAIN), "cpu", Chunks(0.1)), TRAIN.ansatz),
     ],
     ids=["direct", "metropolis"],
 )
@@ -254,7 +255,7 @@ def test_thinning_reduces_correlations() -> None:
     correlation = []
     for thinning in (1, 4, 40):
         chains = replace(METROPOLIS, thinning=thinning, samples=20_000, chains=100)
-        (batch,) = draw(MetropolisSampler(chains, CHAIN, "cpu", Chunks(0.1)), ansatz, 1)
+        (batch,) = draw(MetropolisSampler(chains, space_of(CHAIN), "cpu", Chunks(0.1)), ansatz, 1)
         assert batch.order is not None
         x = batch.spins[batch.order].double()[..., 0].numpy()
         x = x - x.mean()

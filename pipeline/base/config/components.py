@@ -6,6 +6,12 @@ import importlib
 from typing import Any
 
 
+def load(name: str) -> Any:
+    """What ``module:Class`` names, imported only now."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def implementation(node: Any) -> Any:
     """The class that implements a part, imported only now.
 
@@ -13,5 +19,4 @@ def implementation(node: Any) -> Any:
         node: a configuration dataclass with ``implementation = "module:Class"``, a class attribute: keys of results
             hold the part's ``name`` and ``version``, never where its code lives, so that files may move.
     """
-    module, _, name = type(node).implementation.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return load(type(node).implementation)

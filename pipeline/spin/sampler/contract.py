@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor
 
+from pipeline.base.contracts import State
 from pipeline.spin.bits import unique_spins
 from pipeline.spin.wave_function import WaveFunction
 
-SamplerState = dict[str, Any]
-"""What a sampler carries from one batch to the next (chains); part of a method's state, hence of checkpoints."""
+Errors = Literal["exact", "independent", "chains", "weighted"]
+"""What kind of statistical errors draws have: none, for weights are |ψ|² itself; those of independent draws from |ψ|²;
+those of Markov chains; those of independent draws from another distribution, with weights."""
 
 
 @dataclass(frozen=True)
@@ -20,46 +24,64 @@ class Batch:
 
     Attributes:
         spins: distinct configurations, (B, N) int8 of ±1: what is drawn several times is evaluated once.
-        weights: (B,) float64, sum 1: exact |ψ|², or the fraction of draws.
+        weights: (B,) float64, sum 1: exact |ψ|², the fraction of draws, or this times the importance weight.
         order: (chains, n) int64, the row of ``spins`` of every draw in the order of drawing, one chain a row (a single
             row for independent draws); None where nothing was drawn.
-        acceptance: fraction of proposals that were accepted; None without proposals.
+        log_weights: (B,) float64, log of the importance weight |ψ|²/q of a single draw of each row, up to a constant
+            that is the same for all batches from one ψ; None where draws are from |ψ|².
+        metrics: what the sampler says of this batch (``acceptance``, ...), logged as it comes.
     """
 
     spins: Tensor
     weights: Tensor
     order: Tensor | None = None
-    acceptance: float | None = None
+    log_weights: Tensor | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of_draws(draws: Tensor, acceptance: float | None = None) -> Batch:
-        """From (chains, n, N) int8 draws."""
+    def of_draws(draws: Tensor, metrics: Mapping[str, float] | None = None) -> Batch:
+        """From (chains, n, N) int8 draws of |ψ|²."""
         flat = draws.flatten(0, 1)
         spins, order, counts = unique_spins(flat)
-        return Batch(spins, counts.double() / len(flat), order.reshape(draws.shape[:2]), acceptance)
+        weights = counts.double() / len(flat)
+        return Batch(spins, weights, order.reshape(draws.shape[:2]), metrics=metrics or {})
+
+    @staticmethod
+    def of_weighted_draws(draws: Tensor, log_weights: Tensor, metrics: Mapping[str, float] | None = None) -> Batch:
+        """From (n, N) int8 independent draws and their log|ψ|²/q, (n,): the same for equal draws."""
+        spins, order, counts = unique_spins(draws)
+        by_row = log_weights.new_zeros(len(spins), dtype=torch.float64).index_put((order,), log_weights.double())
+        weights = torch.softmax(by_row + counts.double().log(), dim=0)
+        return Batch(spins, weights, order[None], by_row, metrics or {})
 
 
 class Sampler(Protocol):
-    """Draws from |ψ|², or enumerates it.
+    """Draws from |ψ|², or from another distribution with weights, or enumerates it.
 
-    Constructed with (config, system, device, chunks). All randomness of batch ``k`` comes from generators seeded by
+    Constructed with (config, space, device, chunks). All randomness of batch ``k`` comes from generators seeded by
     (seed, purpose, k), and whatever else a batch depends on is in ``state``: a run killed anywhere goes on with
     identical numbers.
 
     Attributes:
-        exact: weights are |ψ|² itself; there is no statistical error.
-        chains: number of Markov chains; None: draws are independent (or there are none).
+        errors: how estimates from its batches are to be treated.
     """
 
-    exact: bool
-    chains: int | None
+    errors: Errors
 
-    def start(self, seed: int, purpose: str) -> SamplerState:
-        """State before the first batch."""
+    def start(self, seed: int, purpose: str) -> State:
+        """State before the first batch (chains; a proposal and its optimizer); part of every checkpoint."""
         ...
 
-    def sample(
-        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
-    ) -> Batch:
+    def sample(self, ansatz: WaveFunction, state: Any, samples: int | None, seed: int, purpose: str, k: int) -> Batch:
         """Batch ``k``; advances ``state`` in place. ``samples``: None for the sampler's own number."""
         ...
+
+
+class NoState:
+    """Of samplers that remember nothing from one batch to the next."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, tree: dict[str, Any]) -> None:
+        del tree

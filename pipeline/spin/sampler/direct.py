@@ -6,9 +6,9 @@ import torch
 
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.sampler.contract import Batch, SamplerState
+from pipeline.spin.sampler.contract import Batch, Errors, NoState
 from pipeline.spin.sampler.schema import DirectConfig
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.space import Space
 from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
 
 
@@ -17,25 +17,24 @@ class DirectSampler:
 
     Args:
         config: samples a batch.
-        system: any spin system.
+        space: any; the ansatz knows its sites.
         device: torch device name; random numbers are drawn there.
         chunks: keeps evaluations within memory.
     """
 
-    exact = False
-    chains = None
+    errors: Errors = "independent"
 
-    def __init__(self, config: DirectConfig, system: SpinSystem, device: str, chunks: Chunks) -> None:
-        del system
+    def __init__(self, config: DirectConfig, space: Space, device: str, chunks: Chunks) -> None:
+        del space
         self._samples, self._device, self._chunks = config.samples, device, chunks
 
-    def start(self, seed: int, purpose: str) -> SamplerState:
+    def start(self, seed: int, purpose: str) -> NoState:
         """Independent draws remember nothing."""
         del seed, purpose
-        return {}
+        return NoState()
 
     def sample(
-        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
+        self, ansatz: WaveFunction, state: NoState, samples: int | None, seed: int, purpose: str, k: int
     ) -> Batch:
         """``samples`` independent draws, equal ones merged.
 

@@ -6,9 +6,9 @@ import torch
 
 from pipeline.spin.bits import decode
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.sampler.contract import Batch, SamplerState
+from pipeline.spin.sampler.contract import Batch, Errors, NoState
 from pipeline.spin.sampler.schema import ExhaustiveConfig
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.space import Space
 from pipeline.spin.wave_function import WaveFunction
 
 
@@ -17,26 +17,25 @@ class ExhaustiveSampler:
 
     Args:
         config: limits the number of sites.
-        system: gives the number of spins N.
+        space: gives the number of spins.
         device: torch device name.
         chunks: keeps evaluations within memory.
     """
 
-    exact = True
-    chains = None
+    errors: Errors = "exact"
 
-    def __init__(self, config: ExhaustiveConfig, system: SpinSystem, device: str, chunks: Chunks) -> None:
+    def __init__(self, config: ExhaustiveConfig, space: Space, device: str, chunks: Chunks) -> None:
         del config
         self._chunks = chunks
-        self.spins = decode(torch.arange(2**system.size, device=device), system.size)
+        self.spins = decode(torch.arange(2**space.size, device=device), space.size)
 
-    def start(self, seed: int, purpose: str) -> SamplerState:
+    def start(self, seed: int, purpose: str) -> NoState:
         """Nothing changes from batch to batch."""
         del seed, purpose
-        return {}
+        return NoState()
 
     def sample(
-        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
+        self, ansatz: WaveFunction, state: NoState, samples: int | None, seed: int, purpose: str, k: int
     ) -> Batch:
         """All configurations of the ansatz and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness."""
         del state, samples, seed, purpose, k

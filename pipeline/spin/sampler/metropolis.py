@@ -2,76 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.sampler.contract import Batch, SamplerState
+from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.sampler.schema import MetropolisConfig
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.space import Space
 from pipeline.spin.wave_function import WaveFunction
 
 BLOCK = 256
 """Proposals whose random numbers are drawn together, and after which a walk by single flips starts afresh."""
 
 
+class ChainState:
+    """Where the chains are.
+
+    Args:
+        spins: (chains, N) int8.
+
+    Attributes:
+        burned_in: whether they have made the proposals before their first sample.
+    """
+
+    def __init__(self, spins: Tensor) -> None:
+        self.spins, self.burned_in = spins, False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"spins": self.spins, "burned_in": self.burned_in}
+
+    def load_state_dict(self, tree: dict[str, Any]) -> None:
+        self.spins, self.burned_in = tree["spins"].to(self.spins.device), tree["burned_in"]
+
+
 class MetropolisSampler:
     """Markov chains with stationary distribution |ψ|² (see :class:`pipeline.spin.sampler.contract.Sampler`).
 
-    The state holds ``spins`` (chains, N) int8 and ``burned_in``. Chains go on from batch to batch: after an update of
+    Chains go on from batch to batch: after an update of
     the parameters they start from where the old ones had brought them.
 
     Args:
         config: chains, rule and amounts.
-        system: gives the sites, and the neighbours that may be exchanged.
+        space: gives the sites, the sector where exchanges begin and the neighbours that may be exchanged.
         device: torch device name; random numbers are drawn there.
         chunks: keeps evaluations within memory.
     """
 
-    exact = False
+    errors: Errors = "chains"
 
-    def __init__(self, config: MetropolisConfig, system: SpinSystem, device: str, chunks: Chunks) -> None:
-        self.config, self._device, self._chunks = config, device, chunks
-        self.chains, self._n_sites = config.chains, system.size
+    def __init__(self, config: MetropolisConfig, space: Space, device: str, chunks: Chunks) -> None:
+        self.config, self._space, self._device, self._chunks = config, space, device, chunks
         if config.rule == "local":
-            self._rule: _LocalFlip | _NeighbourExchange | _AnyExchange = _LocalFlip(system.size)
+            self._rule: _LocalFlip | _NeighbourExchange | _AnyExchange = _LocalFlip(space.size)
         elif config.pairs == "neighbours":
-            self._rule = _NeighbourExchange(system.size, system.nearest_bonds(), device)
+            self._rule = _NeighbourExchange(space, device)
         else:
-            self._rule = _AnyExchange()
+            self._rule = _AnyExchange(space, device)
 
-    def start(self, seed: int, purpose: str) -> SamplerState:
+    def start(self, seed: int, purpose: str) -> ChainState:
         """Chains that have not moved yet."""
-        c, shape = self.config, (self.config.chains, self._n_sites)
+        c, space, shape = self.config, self._space, (self.config.chains, self._space.size)
         if c.start != "random":
-            spins = torch.full(shape, 1 if c.start == "up" else -1, dtype=torch.int8, device=self._device)
-            return {"spins": spins, "burned_in": False}
+            return ChainState(torch.full(shape, 1 if c.start == "up" else -1, dtype=torch.int8, device=self._device))
         generator = torch_generator(seed, f"start of {purpose}", 0, self._device)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=self._device)
-        ranks = uniforms.argsort(1).argsort(1)
-        up = ranks < (self._n_sites + 1) // 2 if c.rule == "exchange" else uniforms < 0.5
-        return {"spins": torch.where(up, 1, -1).to(torch.int8), "burned_in": False}
+        up = uniforms < 0.5
+        if c.rule == "exchange":
+            assert space.magnetisation is not None, "the configuration was checked"
+            ranks = uniforms.view(c.chains, space.copies, space.sites).argsort(2).argsort(2)
+            up = (ranks < (space.sites + space.magnetisation) // 2).view(shape)
+        return ChainState(torch.where(up, 1, -1).to(torch.int8))
 
     def sample(
-        self, ansatz: WaveFunction, state: SamplerState, samples: int | None, seed: int, purpose: str, k: int
+        self, ansatz: WaveFunction, state: ChainState, samples: int | None, seed: int, purpose: str, k: int
     ) -> Batch:
         """``samples`` draws from all chains together, ``thinning`` proposals apart, equal ones merged."""
         c = self.config
         generator = torch_generator(seed, purpose, k, self._device)
-        chains = _Chains(self, ansatz, state["spins"].to(self._device), generator)
-        if not state["burned_in"]:
+        chains = _Chains(self, ansatz, state.spins, generator)
+        if not state.burned_in:
             chains.advance(c.burn_in)
         chains.accepted.zero_()
-        draws, thinning = [], c.thinning or self._n_sites
+        draws, thinning = [], c.thinning or self._space.size
         for _ in range((samples or c.samples) // c.chains):
             chains.advance(thinning)
             draws.append(chains.spins)
-        state["spins"], state["burned_in"] = chains.spins, True
+        state.spins, state.burned_in = chains.spins, True
         proposals = len(draws) * thinning * c.chains
-        return Batch.of_draws(torch.stack(draws, dim=1), float(chains.accepted) / proposals)
+        return Batch.of_draws(torch.stack(draws, dim=1), {"acceptance": float(chains.accepted) / proposals})
 
     def log_weight(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
         """log|ψ|², (C, N) → (C,) float64."""
@@ -154,8 +175,8 @@ class _NeighbourExchange:
     q(x|x')/q(x'|x) = n(x)/n(x'): choosing among antiparallel pairs alone wastes no evaluation on parallel ones.
     """
 
-    def __init__(self, n_sites: int, bonds: Sequence[tuple[int, int]], device: str) -> None:
-        self._bonds = torch.tensor(bonds, device=device)
+    def __init__(self, space: Space, device: str) -> None:
+        self._bonds = torch.tensor(space.exchange_pairs, device=device)
 
     def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         del second
@@ -170,10 +191,15 @@ class _NeighbourExchange:
 
 
 class _AnyExchange:
-    """Swaps an up spin and a down spin, any two with the same probability."""
+    """Swaps an up spin and a down spin of the same copy, any two with the same probability."""
+
+    def __init__(self, space: Space, device: str) -> None:
+        self._copy = torch.arange(space.size, device=device) // space.sites
 
     def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        pair = torch.stack([_choose(spins > 0, first), _choose(spins < 0, second)], dim=1)
+        up = _choose(spins > 0, first)
+        together = self._copy == self._copy[up][:, None]
+        pair = torch.stack([up, _choose((spins < 0) & together, second)], dim=1)
         return spins.scatter(1, pair, -spins.gather(1, pair)), torch.zeros_like(first)
 
 

@@ -9,8 +9,8 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
+from pipeline.spin.space import space_of
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import pauli_terms
 
 if TYPE_CHECKING:
     from pipeline.spin.ansatz.schema import AnsatzConfig
@@ -123,7 +123,7 @@ class MetropolisConfig(SamplerConfig):
     def check(self, system: SpinSystem) -> None:
         if self.rule != "exchange":
             return
-        if not _conserves_magnetisation(system):
+        if space_of(system).magnetisation is None:
             allowed = "swaps keep Σ σz, which this Hamiltonian does not conserve; use rule=local"
             raise ConfigError("rule", "exchange", allowed)
         if self.start != "random":
@@ -149,9 +149,3 @@ class MetropolisConfig(SamplerConfig):
     def check_samples(self, samples: int) -> None:
         if samples % self.chains:
             raise ConfigError("samples", samples, f"must be a multiple of the {self.chains} chains")
-
-
-def _conserves_magnetisation(system: SpinSystem) -> bool:
-    from pipeline.spin.symmetry.charges import conserves_total_spin
-
-    return conserves_total_spin(pauli_terms(system))

@@ -1,4 +1,4 @@
-"""Stochastic reconfiguration in the space of samples (ViT paper, Eqs. 5-11), with momentum (SPRING)."""
+"""Stochastic reconfiguration through an operator (ViT paper, Eqs. 3-11), with momentum (SPRING)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.spin.sr.operator import LogDerivatives
+from pipeline.spin.sr.solve import solve
+
 
 class StochasticReconfiguration:
-    """δθ = -τ (S + λ)^{-1} ∇E, S the quantum geometric tensor, through a linear system as large as the batch.
+    """δθ = -τ (S + λ)^{-1} ∇E, S = X Xᵀ the quantum geometric tensor and ∇E = -X f.
 
-    With M samples of weights w, X = [Re, Im] of sqrt(w) (O - ⟨O⟩), one column a sample, and f = -2 [Re, Im] of
-    sqrt(w) (E_loc - E): S = X Xᵀ, ∇E = -X f, and (X Xᵀ + λ)^{-1} X f = X (XᵀX + λ)^{-1} f.
+    X is an operator (:class:`pipeline.spin.sr.operator.LogDerivatives`): nothing here needs it as a matrix.
 
     With μ > 0 the step before, d', is the guess for this one (Goldshlager, Abrahamsen, Lin, J. Comput. Phys. 516,
     113351 (2024), "SPRING"): d minimises |Xᵀd - f|² + λ |d - μ d'|², so that what a few samples cannot tell apart is
     remembered from the batches before.
 
     Args:
-        parameters: real; in the order of the derivatives' columns.
+        parameters: real; in the order of the rows of X.
         lr: τ.
         shift: λ > 0.
         momentum: 0 <= μ < 1.
@@ -44,40 +46,32 @@ class StochasticReconfiguration:
         self.shift, self.momentum, self.max_distance = shift, momentum, max_distance
         self._previous: Tensor | None = None
 
-    def direction(self, derivatives: Tensor, weights: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(self, operator: LogDerivatives, target: Tensor) -> tuple[Tensor, Tensor]:
         """δθ/τ, and the change of log ψ over the batch that it makes.
 
         Args:
-            derivatives: O, (M, P), real or complex.
-            weights: w, (M,), sum 1.
-            local: E_loc, (M,), real or complex.
+            operator: X, (P, R).
+            target: f, (R,) float64 (:func:`pipeline.spin.sr.operator.forces`).
 
         Returns:
             (P,) float64, and sqrt(Σ w |δ log ψ - ⟨δ log ψ⟩|²)/τ, a scalar; NaN where any argument is not finite.
         """
-        root = weights.double().sqrt()
-        rows = (derivatives - (weights.to(derivatives.dtype)[:, None] * derivatives).sum(0)) * root[:, None]
-        energies = -2.0 * root * (local - (weights * local).sum())
-        if derivatives.is_complex():
-            rows, target = torch.cat([rows.real, rows.imag]).double(), torch.cat([energies.real, energies.imag])
-        else:
-            rows, target = rows.double(), energies.real
-        target = target.double()
-        if self._previous is not None and self.momentum:
-            target = target - self.momentum * (rows @ self._previous)
-        change = rows.T @ _solve(rows @ rows.T, self.shift, target)
-        if self._previous is not None and self.momentum:
-            change = change + self.momentum * self._previous
-        return change, (rows @ change).norm()
+        previous = self._previous if self.momentum else None
+        if previous is not None:
+            target = target - self.momentum * operator.push(previous)
+        change = solve(operator, target, self.shift)
+        if previous is not None:
+            change = change + self.momentum * previous
+        return change, operator.push(change).norm()
 
     @torch.no_grad()
-    def step(self, derivatives: Tensor, weights: Tensor, local: Tensor) -> float:
+    def step(self, operator: LogDerivatives, target: Tensor) -> float:
         """One update of the parameters; none, and nothing remembered, where it would not be finite.
 
         Returns:
             The Fubini-Study distance of the step; NaN or infinity where none was made.
         """
-        change, speed = self.direction(derivatives, weights, local)
+        change, speed = self.direction(operator, target)
         if not (change.isfinite().all() and speed.isfinite()):
             return float("nan")
         tau = self.param_groups[0]["lr"]
@@ -94,19 +88,3 @@ class StochasticReconfiguration:
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
         self._previous = tree["previous"]
-
-
-def _solve(gram: Tensor, shift: float, target: Tensor) -> Tensor:
-    """(gram + shift)^{-1} target for a positive semidefinite matrix; NaN where it is not finite.
-
-    Without what rounding makes of its null space, where the shift is too small to cover it.
-    """
-    if not gram.isfinite().all():
-        return torch.full_like(target, float("nan"))
-    rounding = len(gram) * torch.finfo(gram.dtype).eps * float(gram.diagonal().max())
-    factor, failed = torch.linalg.cholesky_ex(gram + shift * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
-    if shift > rounding and not failed:
-        return torch.cholesky_solve(target[:, None], factor)[:, 0]
-    values, vectors = torch.linalg.eigh(gram)
-    inverse = torch.where(values > rounding, 1.0 / (values + shift), 0.0)
-    return vectors @ (inverse * (vectors.T @ target))

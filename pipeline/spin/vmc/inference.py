@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.numbers.result import Bound, Estimate, Result, SigmaKind
-from pipeline.base.numbers.statistics import Mean, correlated_mean, independent_mean, split_r_hat
-from pipeline.spin.sampler.contract import Batch, Sampler
+from pipeline.base.numbers.statistics import (
+    Mean,
+    correlated_mean,
+    effective_sample_size,
+    independent_mean,
+    jackknife,
+    split_r_hat,
+)
+from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.systems import SpinSystem
 
 UNITS = {"energy": "total", "variance": "total^2", "magnetisation": "total"}
@@ -51,12 +58,16 @@ class Observables:
         return values
 
 
-def record(batch: Batch, local: Tensor, observables: dict[str, Tensor], keep_samples: bool) -> dict[str, Any]:
+def record(
+    batch: Batch, local: Tensor, observables: dict[str, Tensor], errors: Errors, keep_samples: bool
+) -> dict[str, Any]:
     """What is kept of one batch.
 
-    For each quantity its mean ``name`` and its mean squared deviation ``name_spread2`` over the batch; with Markov
-    chains its series ``name_series`` (chains, n) too; ``samples`` are the spins in the order of drawing, packed along
-    the last axis, (chains, n, ⌈N/8⌉) uint8 with bit 1 for spin -1 (``numpy.unpackbits(..., count=N)`` undoes it).
+    For each quantity its mean ``name`` and its mean squared deviation ``name_spread2`` over the batch, and what the
+    sampler says of it; with Markov chains also the series ``name_series`` (chains, n); with importance weights the
+    ``ess`` (a fraction of the draws), the log of the mean weight ``log_weight`` and ``square``, the mean of |E_loc|².
+    ``samples`` are the spins in the order of drawing, packed along the last axis, (chains, n, ⌈N/8⌉) uint8 with bit 1
+    for spin -1 (``numpy.unpackbits(..., count=N)`` undoes it).
     """
     energy = (batch.weights * local).sum()
     values = {"energy": local.real, "variance": (local - energy).abs().square(), **observables}
@@ -65,8 +76,13 @@ def record(batch: Batch, local: Tensor, observables: dict[str, Tensor], keep_sam
         mean = (batch.weights * value).sum()
         kept[name] = float(mean)
         kept[f"{name}_spread2"] = float((batch.weights * (value - mean).square()).sum())
-    if batch.acceptance is not None and batch.order is not None:
-        kept["acceptance"] = batch.acceptance
+    kept |= batch.metrics
+    if batch.log_weights is not None and batch.order is not None:
+        of_draws = batch.log_weights[batch.order].cpu().numpy().ravel()
+        kept["ess"] = effective_sample_size(of_draws)
+        kept["log_weight"] = float(np.logaddexp.reduce(of_draws)) - float(np.log(of_draws.size))
+        kept["square"] = float((batch.weights * local.abs().square()).sum())
+    if errors == "chains" and batch.order is not None:
         for name, value in {"energy": local, **observables}.items():
             kept[f"{name}_series"] = value[batch.order].cpu().numpy()
     if keep_samples and batch.order is not None:
@@ -74,26 +90,30 @@ def record(batch: Batch, local: Tensor, observables: dict[str, Tensor], keep_sam
     return kept
 
 
-def summarise(records: Sequence[dict[str, Any]], sampler: Sampler, n_sites: int, samples: int) -> Result:
+def summarise(records: Sequence[dict[str, Any]], errors: Errors, n_sites: int, samples: int) -> Result:
     """Estimates over all batches.
 
-    Errors: none for exact weights, those of independent draws, or with the integrated autocorrelation time of the
-    chains. An energy from Markov chains is not called variational, for chains may not have reached all of |ψ|².
+    Errors: none for exact weights, those of independent draws, with the integrated autocorrelation time of the chains,
+    or from batch to batch where draws have weights. An energy from Markov chains or from weights is not called
+    variational, for they may not have reached all of |ψ|².
 
     Args:
         records: of :func:`record`, in order.
-        sampler: that drew them.
+        errors: of the sampler that drew them.
         n_sites: N.
         samples: draws a batch.
     """
-    if sampler.chains is not None:
+    if errors == "chains":
         return _of_chains(records, n_sites)
+    if errors == "weighted":
+        return _of_weights(records, n_sites, samples)
+    exact = errors == "exact"
     names = [name for name in ("energy", "variance", *OBSERVABLES) if name in records[0]]
-    means = {name: _pooled(records, name, len(records) * samples, sampler.exact) for name in names}
+    means = {name: _pooled(records, name, len(records) * samples, exact) for name in names}
     # deviations from the mean of all batches, not from each batch's own
     means["variance"] = _shifted(means["variance"], float(np.var([r["energy"] for r in records])))
-    kind: SigmaKind = "none" if sampler.exact else "standard-error"
-    notes = () if sampler.exact else (f"{len(records) * samples} independent samples, drawn directly from |ψ|².",)
+    kind: SigmaKind = "none" if exact else "standard-error"
+    notes = () if exact else (f"{len(records) * samples} independent samples, drawn directly from |ψ|².",)
     return Result(_estimates(means, kind, "variational", n_sites), notes=notes)
 
 
@@ -127,6 +147,43 @@ def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
         notes.append(f"Chains are only {length / tau:.3g} τ_int long: their errors are uncertain.")
     extra = {"chain_magnetisation": series["magnetisation"].mean(axis=1).tolist()}
     return Result(tuple(estimates), notes=tuple(notes), extra=extra)
+
+
+def _of_weights(records: Sequence[dict[str, Any]], n_sites: int, samples: int) -> Result:
+    """Ratios Σ_b W_b ⟨O⟩_b / Σ_b W_b of batches b with mean weights W_b, with errors by the jackknife over batches.
+
+    The normalisation of |ψ|² over the proposal is not known: numerator and denominator are estimated from the same
+    draws, and the bias of their ratio, of order 1/draws, is far below its error.
+    """
+    names = [name for name in ("energy", *OBSERVABLES) if name in records[0]]
+    log_weights = np.array([r["log_weight"] for r in records])
+    # of a common scale, which cancels: the largest is 1
+    weights = np.exp(log_weights - log_weights.max())
+    columns = [weights, *(weights * [r[name] for r in records] for name in (*names, "square"))]
+    blocks = np.stack(columns, axis=1)
+
+    def ratios(means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Names, then the variance ⟨|E_loc|²⟩ - E²."""
+        found = means[1:] / means[0]
+        return np.append(found[:-1], found[-1] - found[0] ** 2)
+
+    if len(records) > 1:
+        values, sigmas = jackknife(blocks, ratios)
+    else:
+        values, sigmas = ratios(blocks[0]), [None] * (len(names) + 1)
+    found = {
+        name: Mean(float(value), None if sigma is None else float(sigma), None, len(records) * samples)
+        for name, value, sigma in zip((*names, "variance"), values, sigmas, strict=True)
+    }
+    means = {name: found[name] for name in ("energy", "variance", *names[1:])}
+    effective = float(weights.sum() ** 2 / sum(w**2 / r["ess"] for w, r in zip(weights, records, strict=True)))
+    ess = effective / len(records)
+    estimates = [*_estimates(means, "standard-error", "stochastic", n_sites), Estimate("ess", ess, n=len(records))]
+    notes = [
+        f"{len(records) * samples} independent draws with weights, worth {ess * len(records) * samples:.0f} of |ψ|²; "
+        + ("errors by the jackknife over batches." if len(records) > 1 else "one batch gives no error.")
+    ]
+    return Result(tuple(estimates), notes=tuple(notes))
 
 
 def _chain_mean(series: NDArray[np.float64]) -> Mean:

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.base.config.components import implementation
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import Schedule, StepSettings
+from pipeline.base.contracts import State
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import derive_seed
@@ -22,16 +23,16 @@ from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.spin.ansatz.build import build_ansatz, share_parameters
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.optimizers import Optimizer, build_optimizer
-from pipeline.spin.sampler.contract import Batch, Sampler, SamplerState
-from pipeline.spin.sr.derivatives import log_derivatives
-from pipeline.spin.sr.optimizer import StochasticReconfiguration
+from pipeline.spin.optimizers import build_optimizer
+from pipeline.spin.sampler.contract import Batch, Errors, Sampler
+from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+from pipeline.spin.vmc.update import update
 from pipeline.spin.wave_function import WaveFunction
 
 log = logging.getLogger(__name__)
@@ -39,23 +40,38 @@ log = logging.getLogger(__name__)
 PURPOSE = "training samples"
 """Of the random numbers of every step's batch."""
 
+INFERENCE_PURPOSE = "inference samples"
+
 
 class VMCState:
-    """Ansatz, optimizer and its moments, chains of training and of inference, rejected steps.
+    """Ansatz, optimizer and its moments, samplers of training and of inference, rejected steps.
 
     Args:
         seed: of the training.
         ansatz: initialised network.
         schedule: knows the optimizers of all phases.
-        chains: state of the training's sampler.
+        start: from ``seed`` and the number of a system of the schedule, the state of the training's sampler before its
+            first batch there.
+        start_inference: that of the inference's sampler.
+
+    Attributes:
+        sampling: what the training's sampler carries on (chains), on the system ``system_number``.
+        inference: the same of the inference; None before its first batch.
     """
 
-    def __init__(self, seed: int, ansatz: WaveFunction, schedule: Schedule, chains: SamplerState) -> None:
-        self.seed, self.ansatz, self.chains = seed, ansatz, chains
-        self.inference_chains: SamplerState | None = None
+    def __init__(
+        self,
+        seed: int,
+        ansatz: WaveFunction,
+        schedule: Schedule,
+        start: Callable[[int, int], State],
+        start_inference: Callable[[], State],
+    ) -> None:
+        self.seed, self.ansatz = seed, ansatz
         self.rejected = self.rejected_in_a_row = 0
-        self.system_number = 0
-        self._schedule = schedule
+        self._schedule, self._start, self._start_inference = schedule, start, start_inference
+        self.move_to(0)
+        self.inference: State | None = None
         self._views: dict[int, WaveFunction] = {}
         self._use(0)
 
@@ -74,6 +90,17 @@ class VMCState:
             self._views[number] = share_parameters(build(), self.ansatz)
         return self._views[number]
 
+    def move_to(self, number: int) -> None:
+        """Train on the system ``number`` from here on: its sampler starts anew."""
+        self.system_number, self.sampling = number, self._start(self.seed, number)
+
+    def begin_inference(self, go_on: bool) -> State:
+        """State of the inference's sampler: where the training left it, or anew."""
+        self.inference = self._start_inference()
+        if go_on:
+            self.inference.load_state_dict(self.sampling.state_dict())
+        return self.inference
+
     def _use(self, number: int) -> None:
         self.optimizer_number = number
         self.optimizer = build_optimizer(self._schedule.optimizers[number], self.ansatz.parameters())
@@ -84,18 +111,21 @@ class VMCState:
             "optimizer_number": self.optimizer_number,
             "system_number": self.system_number,
             "optimizer": self.optimizer.state_dict(),
-            "chains": self.chains,
-            "inference_chains": self.inference_chains,
+            "chains": self.sampling.state_dict(),
+            "inference_chains": None if self.inference is None else self.inference.state_dict(),
             "rejected": self.rejected,
             "rejected_in_a_row": self.rejected_in_a_row,
         }
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
         self.ansatz.load_state_dict(tree["ansatz"])
-        self.system_number = tree["system_number"]
+        self.move_to(tree["system_number"])
+        self.sampling.load_state_dict(tree["chains"])
+        self.inference = None
+        if tree["inference_chains"] is not None:
+            self.begin_inference(go_on=False).load_state_dict(tree["inference_chains"])
         self._use(tree["optimizer_number"])
         self.optimizer.load_state_dict(tree["optimizer"])
-        self.chains, self.inference_chains = tree["chains"], tree["inference_chains"]
         self.rejected, self.rejected_in_a_row = tree["rejected"], tree["rejected_in_a_row"]
 
 
@@ -105,6 +135,7 @@ class SystemParts:
 
     system: SpinSystem
     hamiltonian: Hamiltonian
+    space: Space
     sampler: Sampler
     chunks: Chunks
 
@@ -127,12 +158,20 @@ class VariationalMonteCarlo:
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
         own = self.parts[0]
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
-        self.inference_sampler = _sampler(infer.sampler, system, device, self.chunks) if infer.sampler else self.sampler
+        self.inference_sampler = (
+            _sampler(infer.sampler, own.space, device, self.chunks) if infer.sampler else self.sampler
+        )
         self.observables = Observables(system, device)
 
     def init(self, seed: int) -> VMCState:
         """Random parameters; the same on every device."""
-        return VMCState(seed, self._ansatz(self.system, seed), self.schedule, self.sampler.start(seed, PURPOSE))
+        return VMCState(
+            seed,
+            self._ansatz(self.system, seed),
+            self.schedule,
+            lambda seed, number: self.parts[number].sampler.start(seed, PURPOSE),
+            lambda: self.inference_sampler.start(self.infer.seed, INFERENCE_PURPOSE),
+        )
 
     def step(self, state: VMCState, k: int) -> dict[str, float]:
         """One update with the covariance gradient; metrics describe the state before it.
@@ -146,23 +185,23 @@ class VariationalMonteCarlo:
         state.prepare(settings)
         parts = self.parts[settings.system]
         if settings.system != state.system_number:
-            state.system_number, state.chains = settings.system, parts.sampler.start(state.seed, PURPOSE)
+            state.move_to(settings.system)
         ansatz = state.view(settings.system, lambda: self._ansatz(parts.system, state.seed))
-        batch = parts.sampler.sample(ansatz, state.chains, settings.samples, state.seed, PURPOSE, k)
+        batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
         local = local_energy(parts.hamiltonian, ansatz, batch.spins, parts.chunks)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        update = self._update(state.optimizer, ansatz, batch, local, parts.chunks)
-        if not all(math.isfinite(value) for value in update.values()):
+        change = update(state.optimizer, ansatz, batch, local, parts.chunks, self.config.gradient_clip)
+        if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "gradient")
         state.rejected_in_a_row = 0
         # energies of another system get names of their own, or curves along training would jump
         prefix = "small_" if settings.system else ""
         metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
-        metrics |= update | {"lr": settings.lr, "rejected_steps": state.rejected}
-        return metrics | _chain_metrics(batch, local)
+        metrics |= change | {"lr": settings.lr, "rejected_steps": state.rejected}
+        return metrics | dict(batch.metrics) | _agreement(batch, local, parts.sampler.errors)
 
     def converged(self, state: VMCState) -> str | None:
         """VMC runs all its steps."""
@@ -174,73 +213,35 @@ class VariationalMonteCarlo:
         Raises:
             NonFiniteError: amplitudes of some samples vanish or are not finite.
         """
-        sampler, seed, purpose = self.inference_sampler, self.infer.seed, "inference samples"
-        if state.inference_chains is None:
-            state.inference_chains = sampler.start(seed, purpose)
-        batch = sampler.sample(state.ansatz, state.inference_chains, self.infer.samples, seed, purpose, k)
+        sampling = state.inference or state.begin_inference(go_on=self.infer.chains == "training")
+        batch = self.inference_sampler.sample(
+            state.ansatz, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k
+        )
         local = local_energy(self.hamiltonian, state.ansatz, batch.spins, self.chunks)
         bad = int((~local.isfinite()).sum())
         if bad:
             raise NonFiniteError(f"inference: {bad} of {len(local)} local energies of batch {k} are not finite")
-        return record(batch, local, self.observables(batch.spins), self.infer.keep_samples)
+        errors = self.inference_sampler.errors
+        return record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
 
     def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
         samples: Any = self.infer.samples or getattr(config, "samples", 1)
-        return summarise(records, self.inference_sampler, self.system.size, samples)
+        return summarise(records, self.inference_sampler.errors, self.system.size, samples)
 
     def _parts(self, system: SpinSystem) -> SystemParts:
         hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
         chunks = Chunks(self.config.memory_gib, self.device)
-        return SystemParts(system, hamiltonian, _sampler(self.train.sampler, system, self.device, chunks), chunks)
+        space = space_of(system)
+        sampler = _sampler(self.train.sampler, space, self.device, chunks)
+        return SystemParts(system, hamiltonian, space, sampler, chunks)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
         ansatz = build_ansatz(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
         ansatz = ansatz.to(self.device, self.dtype)
         assert isinstance(ansatz, WaveFunction)
         return ansatz
-
-    def _update(
-        self, optimizer: Optimizer, ansatz: WaveFunction, batch: Batch, local: Tensor, chunks: Chunks
-    ) -> dict[str, float]:
-        """Change the parameters; not at all where what it returns is not finite: how large a change it was."""
-        if isinstance(optimizer, StochasticReconfiguration):
-            derivatives = log_derivatives(ansatz, batch.spins, chunks)
-            return {"distance": optimizer.step(derivatives, batch.weights, local)}
-        energy = (batch.weights * local).sum()
-        norm = self._set_gradients(ansatz, batch, 2.0 * batch.weights * (local - energy), chunks)
-        if norm.isfinite():
-            optimizer.step()
-        return {"gradient_norm": float(norm)}
-
-    def _set_gradients(self, ansatz: WaveFunction, batch: Batch, slope: Tensor, chunks: Chunks) -> Tensor:
-        """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
-
-        slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
-        """
-        parameters = [p for p in ansatz.parameters() if p.requires_grad]
-        total = [torch.zeros_like(p) for p in parameters]
-
-        def body(begin: int, size: int) -> int:
-            end = min(begin + size, len(batch.spins))
-            log_psi = ansatz.log_amplitude(batch.spins[begin:end])
-            part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
-            # added up only when the whole chunk is there: memory may run out half-way through a backward pass
-            gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
-            for sum_so_far, gradient in zip(total, gradients, strict=True):
-                if gradient is not None:
-                    sum_so_far += gradient
-            return end
-
-        def probe() -> Tensor:
-            return ansatz.log_amplitude(batch.spins[:1].expand(2, -1))
-
-        chunks.run("gradients", len(batch.spins), body, probe, 2, gradients=True)
-        for parameter, gradient in zip(parameters, total, strict=True):
-            parameter.grad = gradient
-        limit = self.config.gradient_clip
-        return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
 
     def _reject(self, state: VMCState, k: int, what: str) -> dict[str, float]:
         state.rejected += 1
@@ -254,8 +255,8 @@ class VariationalMonteCarlo:
         return {"rejected_steps": state.rejected}
 
 
-def _sampler(config: Any, system: SpinSystem, device: str, chunks: Chunks) -> Sampler:
-    sampler: Sampler = implementation(config)(config, system, device, chunks)
+def _sampler(config: Any, space: Space, device: str, chunks: Chunks) -> Sampler:
+    sampler: Sampler = implementation(config)(config, space, device, chunks)
     return sampler
 
 
@@ -269,13 +270,9 @@ def _terms(system: SpinSystem, config: VMCConfig) -> list[PauliTerm]:
     return rotated
 
 
-def _chain_metrics(batch: Batch, local: Tensor) -> dict[str, float]:
-    """Acceptance, and R-hat where the chains of a batch are long enough to tell."""
-    if batch.acceptance is None or batch.order is None:
+def _agreement(batch: Batch, local: Tensor, errors: Errors) -> dict[str, float]:
+    """R-hat where the chains of a batch are long enough to tell."""
+    if errors != "chains" or batch.order is None or batch.order.shape[1] < 4:
         return {}
-    metrics = {"acceptance": batch.acceptance}
-    if batch.order.shape[1] >= 4:
-        r_hat = split_r_hat(local.real[batch.order].cpu().numpy())
-        if np.isfinite(r_hat):
-            metrics["r_hat"] = r_hat
-    return metrics
+    r_hat = split_r_hat(local.real[batch.order].cpu().numpy())
+    return {"r_hat": r_hat} if np.isfinite(r_hat) else {}

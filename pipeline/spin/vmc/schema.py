@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.config.nodes import InferConfig, RunConfig
+from pipeline.base.config.phases import Schedule
 from pipeline.base.errors import ConfigError
 from pipeline.spin.sampler.schema import SamplerConfig
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
@@ -103,6 +104,8 @@ class VMCInferConfig(InferConfig):
     Attributes:
         samples: samples a batch; null: the sampler's own.
         sampler: node of another sampler than that of the training (``infer_sampler=metropolis``); null: the same.
+        chains: ``fresh`` starts the sampler anew; ``training`` goes on where the training left it, with chains that
+            have burned in, or with a proposal that was trained.
         keep_samples: keep every sample in the records, packed into bits.
     """
 
@@ -110,12 +113,14 @@ class VMCInferConfig(InferConfig):
 
     samples: int | None = MISSING
     sampler: Any = None
+    chains: str = MISSING
     keep_samples: bool = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.samples is not None:
             checks.at_least("samples", self.samples, 1)
+        checks.one_of("chains", self.chains, ("fresh", "training"))
         if self.sampler is not None and not isinstance(self.sampler, SamplerConfig):
             raise ConfigError("sampler", self.sampler, "is chosen by its group", "as in infer_sampler=metropolis")
 
@@ -129,5 +134,18 @@ class VMCInferConfig(InferConfig):
         if self.samples is not None:
             with checks.under("infer"):
                 sampler.check_samples(self.samples)
+        if self.chains == "training":
+            self._check_going_on(run)
         if self.keep_samples and not sampler.draws:
             raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
+
+    def _check_going_on(self, run: RunConfig) -> None:
+        """Raise ConfigError where the training leaves nothing that the inference could go on with."""
+        if self.sampler is not None:
+            allowed = "the training had another sampler; use fresh, or leave out infer_sampler"
+            raise ConfigError("infer.chains", self.chains, allowed)
+        schedule = Schedule(run.train.optimizer, run.train.phases)
+        for step in sorted({*run.train.snapshots, run.train.steps} - {0}):
+            if schedule.at(step - 1).system:
+                allowed = f"after {step} steps the training is in a phase on another system; use fresh"
+                raise ConfigError("infer.chains", self.chains, allowed)

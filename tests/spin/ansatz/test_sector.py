@@ -16,9 +16,11 @@ from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.hamiltonian import Hamiltonian
+from pipeline.spin.sampler.contract import NoState
 from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
 from pipeline.spin.sampler.metropolis import MetropolisSampler
 from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig
+from pipeline.spin.space import space_of
 from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.systems import SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import pauli_terms
@@ -31,7 +33,7 @@ from tests.spin.ansatz import common
 from tests.spin.small_vmc import METROPOLIS, TRAIN
 
 CONFIG = PixelCNNConfig(depth=3, width=5, phase=True, spread=1.0, output_scale=1.0, symmetries=[], magnetisation=0)
-INFER = VMCInferConfig(units=1, seed=5, samples=None, keep_samples=False)
+INFER = VMCInferConfig(units=1, seed=5, samples=None, chains="fresh", keep_samples=False)
 SHAPES = [(3, 4, 0), (3, 3, 1), (3, 3, -5), (4, 2, 8), (5, 2, -2), (1, 6, 0)]
 
 
@@ -145,8 +147,8 @@ def test_refused() -> None:
 def test_exact_expectation_values_within_the_sector() -> None:
     """Enumeration leaves out what has no amplitude; ⟨H⟩ of the state is that of its vector."""
     system, network = lattice(2, 3), network_of(2, 3, 0, phase=False)
-    batch = ExhaustiveSampler(ExhaustiveConfig(max_sites=10), system, "cpu", Chunks(None)).sample(
-        network, {}, None, 0, "test", 0
+    batch = ExhaustiveSampler(ExhaustiveConfig(max_sites=10), space_of(system), "cpu", Chunks(None)).sample(
+        network, NoState(), None, 0, "test", 0
     )
     assert len(batch.spins) == math.comb(6, 3)
     energies = local_energy(Hamiltonian(pauli_terms(system), 6), network, batch.spins, Chunks(None))
@@ -176,8 +178,8 @@ def test_training_in_a_sector(dtype: str, phase: bool) -> None:
     metrics = [method.step(state, k) for k in range(3)]
     assert all(np.isfinite(m["energy"] if "energy" in m else m["small_energy"]) for m in metrics)
     chains = replace(METROPOLIS, rule="exchange", global_flip=0.2, start="random")
-    sampler = MetropolisSampler(chains, lattice(3, 4), "cpu", Chunks(None))
+    sampler = MetropolisSampler(chains, space_of(lattice(3, 4)), "cpu", Chunks(None))
     walkers = sampler.start(1, "test")
     batch = sampler.sample(state.ansatz, walkers, None, 1, "test", 0)
     assert (batch.spins.sum(1) == 0).all()
-    assert (batch.acceptance or 0) > 0
+    assert batch.metrics["acceptance"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.base.errors import NonFiniteError
+from pipeline.base.errors import ConfigError, NonFiniteError
 from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import load_records, load_tree, save_records, save_tree
 from pipeline.spin.exact.quspin import QuSpinED
 from pipeline.spin.systems import ChainHeisenberg, SquareTFIM
 from pipeline.spin.vmc.schema import VMCInferConfig
+from pipeline.stages.compose import compose_run
 from tests.spin import dense
 from tests.spin.small_vmc import (
     CHAIN,
@@ -160,7 +162,7 @@ def test_chains_that_do_not_move_at_all() -> None:
 
     state.ansatz.log_amplitude = log_amplitude  # type: ignore[method-assign]
     state.ansatz.walks = False  # a walk would take the amplitudes from the parameters
-    state.inference_chains = {"spins": places.repeat(10, 1), "burned_in": False}
+    state.begin_inference(go_on=False).load_state_dict({"spins": places.repeat(10, 1), "burned_in": False})
     result = method.summarise([method.measure(state, k) for k in range(2)])
     assert result.estimate("acceptance").value == 0.0
     assert any("energy of no chain changes, and they disagree" in note for note in result.notes)
@@ -172,12 +174,12 @@ def test_another_sampler_than_in_training(sampler: Any) -> None:
     infer = replace(INFER, units=2, sampler=replace(METROPOLIS, start="up"))
     method = build(ansatz=PHASED, sampler=sampler, infer=infer)
     state = method.init(1)
-    trained = state.chains["spins"].clone() if "spins" in state.chains else None
-    assert method.inference_sampler.start(1, "any")["spins"].eq(1).all()
+    trained = copy.deepcopy(state.sampling.state_dict())
+    assert method.inference_sampler.start(1, "any").state_dict()["spins"].eq(1).all()
     first = method.measure(state, 0)
-    assert state.inference_chains is not None
+    assert state.inference is not None
     assert "energy_series" in first
-    assert trained is None or torch.equal(state.chains["spins"], trained)
+    assert str(state.sampling.state_dict()) == str(trained)
     method.step(state, 0)
 
 
@@ -198,11 +200,14 @@ def test_samples_are_kept_in_order(tmp_path: Path, sampler: Any) -> None:
     assert "samples" not in build(ansatz=PHASED, sampler=DIRECT).measure(state, 0)
 
 
-def test_inference_resumes_exactly(tmp_path: Path) -> None:
-    method = build(sampler=METROPOLIS, ansatz=COMPLEX_RBM)
-    state = method.init(1)
+@pytest.mark.parametrize("chains", ["fresh", "training"])
+def test_inference_resumes_exactly(tmp_path: Path, chains: str) -> None:
+    method = build(sampler=METROPOLIS, ansatz=COMPLEX_RBM, infer=replace(INFER, chains=chains))
+    state, half = method.init(1), method.init(1)
+    for k in range(3):
+        method.step(state, k)
+        method.step(half, k)
     expected = [method.measure(state, k) for k in range(4)]
-    half = method.init(1)
     records = [method.measure(half, k) for k in range(2)]
     save_tree(tmp_path / "state", half.state_dict())
     resumed = method.init(7)
@@ -211,6 +216,62 @@ def test_inference_resumes_exactly(tmp_path: Path) -> None:
     for a, b in zip(expected, records, strict=True):
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_inference_goes_on_with_the_chains_of_the_training() -> None:
+    """They have burned in under another state than that of a fresh start, and the training keeps its own."""
+    sampler = replace(METROPOLIS, burn_in=1000, thinning=1)
+    first = {}
+    for chains in ("fresh", "training"):
+        method = build(sampler=sampler, ansatz=COMPLEX_RBM, infer=replace(INFER, chains=chains, keep_samples=True))
+        state = method.init(1)
+        for k in range(3):
+            method.step(state, k)
+        left = copy.deepcopy(state.sampling.state_dict())
+        calls: list[Any] = []
+        inner = method.inference_sampler.sample
+
+        def watched(
+            ansatz: Any, chain: Any, *rest: Any, inner: Any = inner, calls: list[Any] = calls, left: Any = left
+        ) -> Any:
+            calls.append((torch.equal(chain.spins, left["spins"]), chain.burned_in))
+            return inner(ansatz, chain, *rest)
+
+        method.inference_sampler.sample = watched  # type: ignore[method-assign, assignment]
+        first[chains] = method.measure(state, 0)["samples"]
+        assert calls == [(chains == "training", chains == "training")]
+        assert torch.equal(state.sampling.state_dict()["spins"], left["spins"])
+        # a single flip a sample: the first sample is at most one spin from where the chain was left
+        moved = np.unpackbits(first[chains][:, 0], axis=-1, count=5) != (left["spins"].numpy() < 0)
+        assert (moved.sum(-1) <= 1).all() == (chains == "training")
+    assert not np.array_equal(first["fresh"], first["training"])
+
+
+GOING_ON = ["method=vmc", "system=chain_tfim", "sampler=metropolis", "baseline=none", "infer.chains=training"]
+PHASE = "{steps:10},{steps:10,system:{field:2.0}}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["infer.chains=old"], r"infer\.chains=old: must be one of fresh, training"),
+        (["infer_sampler=metropolis"], r"infer\.chains=training: the training had another sampler"),
+        ([f"train.phases=[{PHASE}]"], r"infer\.chains=training: after 200 steps the training is in a phase on another"),
+        (
+            [f"train.phases=[{PHASE},{{steps:100}}]", "train.snapshots=[15,60]"],
+            r"infer\.chains=training: after 15 steps the training is in a phase on another system",
+        ),
+    ],
+)
+def test_chains_that_cannot_go_on_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_run([*GOING_ON, *overrides])
+
+
+def test_chains_that_can_go_on() -> None:
+    phases = f"train.phases=[{PHASE},{{steps:100}}]"
+    for overrides in ([], [phases], [phases, "train.snapshots=[0,10,60]"], ["sampler=exhaustive"]):
+        assert compose_run([*GOING_ON, *overrides]).infer.chains == "training"
 
 
 def test_observables_are_those_of_quspin() -> None:

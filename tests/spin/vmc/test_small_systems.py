@@ -34,7 +34,7 @@ TRAIN = TrainConfig(
     seed=0,
     dtype="float64",
 )
-INFER = VMCInferConfig(units=1, seed=5, samples=None, keep_samples=False)
+INFER = VMCInferConfig(units=1, seed=5, samples=None, chains="fresh", keep_samples=False)
 
 
 def build(system: SquareTFIM, phases: list[PhaseConfig]) -> VariationalMonteCarlo:
@@ -53,7 +53,7 @@ def test_small_phases_are_the_training_of_the_small_system() -> None:
     for a, b in zip(state.ansatz.parameters(), theirs.ansatz.parameters(), strict=True):
         assert torch.equal(a, b)
     assert "energy" in method.step(state, 3)  # on the large system again, from these parameters
-    assert len(method.sampler.sample(state.ansatz, state.chains, 8, 0, "x", 0).spins[0]) == 12
+    assert len(method.sampler.sample(state.ansatz, state.sampling, 8, 0, "x", 0).spins[0]) == 12
 
 
 def test_phases_in_another_field_are_the_training_in_that_field() -> None:

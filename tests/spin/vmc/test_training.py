@@ -146,7 +146,7 @@ def test_resume_in_the_middle_of_a_phase_is_exact(tmp_path: Path, sampler: Any, 
     assert metrics == expected
     assert same(parameters(state), parameters(resumed))
     if sampler is METROPOLIS:
-        assert torch.equal(state.chains["spins"], resumed.chains["spins"])
+        assert torch.equal(state.sampling.state_dict()["spins"], resumed.sampling.state_dict()["spins"])
 
 
 class _Poison:

@@ -18,6 +18,7 @@ from pipeline.spin.ansatz.rbm import RBM
 from pipeline.spin.ansatz.schema import RBMConfig
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
+from pipeline.spin.space import space_of
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
 from tests.spin import dense
 from tests.spin.small_vmc import (
@@ -64,7 +65,7 @@ def test_rbm(parameters: str) -> None:
 def test_exhaustive_weights() -> None:
     method = build()
     state = method.init(1)
-    sampler = ExhaustiveSampler(TRAIN.sampler, CHAIN, "cpu", Chunks(1e-6))
+    sampler = ExhaustiveSampler(TRAIN.sampler, space_of(CHAIN), "cpu", Chunks(1e-6))
     batch = sampler.sample(state.ansatz, sampler.start(1, "any"), None, 1, "any", 0)
     spins, weights = batch.spins, batch.weights
     assert spins.shape == (32, 5)

@@ -1,0 +1,33 @@
+"""Typed configuration of the Jastrow ansatz (torch-free)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from pipeline.base.config import checks
+from pipeline.spin.ansatz.schema import AnsatzConfig
+
+
+@dataclass
+class JastrowConfig(AnsatzConfig):
+    """Products of pairs: log ψ is quadratic in the spins.
+
+    Attributes:
+        deviation: standard deviation of the initial parameters.
+        parameters: ``real`` (positive amplitudes) or ``complex``.
+    """
+
+    version: ClassVar[int] = 1
+    log_domain: ClassVar[bool] = True
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.jastrow:Jastrow"
+
+    name: str = "jastrow"
+    deviation: float = MISSING
+    parameters: str = MISSING
+
+    def __post_init__(self) -> None:
+        checks.positive("deviation", self.deviation)
+        checks.one_of("parameters", self.parameters, ("real", "complex"))

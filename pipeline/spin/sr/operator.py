@@ -1,0 +1,58 @@
+"""Log-derivatives of a batch as an operator: what stochastic reconfiguration asks of them, held as a matrix or not."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LogDerivatives(Protocol):
+    """X = [Re, Im] of sqrt(w) (O - ⟨O⟩) of a batch, (P, R): a column a configuration, or two where log ψ is complex.
+
+    O need not be held: ``push`` is one Jacobian-vector product, ``pull`` one vector-Jacobian product, and ``gram`` can
+    be added up layer by layer. All results are float64; NaN where O is not finite.
+
+    Attributes:
+        is_complex: log ψ has phases: R = 2M, real parts first, for M configurations; else R = M.
+        shape: (P, R).
+    """
+
+    is_complex: bool
+    shape: tuple[int, int]
+
+    def gram(self) -> Tensor:
+        """XᵀX, (R, R)."""
+        ...
+
+    def metric(self) -> Tensor:
+        """S = X Xᵀ, (P, P), the quantum geometric tensor; asked for only where P < R."""
+        ...
+
+    def push(self, direction: Tensor) -> Tensor:
+        """Xᵀd of a change d of the parameters, (P,) → (R,): how log ψ changes over the batch."""
+        ...
+
+    def pull(self, coefficients: Tensor) -> Tensor:
+        """X t, (R,) → (P,)."""
+        ...
+
+
+def centred(values: Tensor, weights: Tensor) -> Tensor:
+    """sqrt(w) (v - ⟨v⟩) of numbers or rows v (M, ...), real or complex, of weights w (M,), sum 1."""
+    columns = (-1, *[1] * (values.ndim - 1))
+    mean = (weights.to(values.dtype).view(columns) * values).sum(0)
+    return (values - mean) * weights.double().sqrt().view(columns)
+
+
+def stacked(values: Tensor, is_complex: bool) -> Tensor:
+    """Real and then imaginary parts where log ψ is complex, else real parts: (M, ...) → (R, ...) float64."""
+    if is_complex:
+        return torch.cat([values.real, values.imag]).double()
+    return values.real.double()
+
+
+def forces(local: Tensor, weights: Tensor, is_complex: bool) -> Tensor:
+    """f = -2 [Re, Im] of sqrt(w) (E_loc - E), (M,) → (R,) float64: X f is minus the gradient of the energy."""
+    return -2.0 * stacked(centred(local, weights), is_complex)

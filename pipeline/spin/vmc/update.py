@@ -1,0 +1,69 @@
+"""The two kinds of update of variational Monte Carlo: optimizers that take a gradient, and reconfiguration."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipeline.spin.chunks import Chunks
+from pipeline.spin.optimizers import Optimizer
+from pipeline.spin.sampler.contract import Batch
+from pipeline.spin.sr.dense import DenseLogDerivatives
+from pipeline.spin.sr.operator import forces
+from pipeline.spin.sr.optimizer import StochasticReconfiguration
+from pipeline.spin.wave_function import WaveFunction
+
+
+def update(
+    optimizer: Optimizer, ansatz: WaveFunction, batch: Batch, local: Tensor, chunks: Chunks, clip: float | None
+) -> dict[str, float]:
+    """Change the parameters; not at all where what comes back is not finite.
+
+    Args:
+        optimizer: of the parameters of ``ansatz``.
+        ansatz: log ψ, real or complex.
+        batch: configurations and weights.
+        local: E_loc of every configuration, (B,).
+        chunks: keeps backward passes within memory.
+        clip: largest norm of a gradient; None: no limit. Reconfiguration has a limit of its own.
+
+    Returns:
+        How large the change was, or the gradient: ``distance`` or ``gradient_norm``.
+    """
+    if isinstance(optimizer, StochasticReconfiguration):
+        operator = DenseLogDerivatives.of(ansatz, batch.spins, batch.weights, chunks)
+        target = forces(local, batch.weights, operator.is_complex)
+        return {"distance": optimizer.step(operator, target)}
+    energy = (batch.weights * local).sum()
+    norm = _set_gradients(ansatz, batch.spins, 2.0 * batch.weights * (local - energy), chunks, clip)
+    if norm.isfinite():
+        optimizer.step()
+    return {"gradient_norm": float(norm)}
+
+
+def _set_gradients(ansatz: WaveFunction, spins: Tensor, slope: Tensor, chunks: Chunks, clip: float | None) -> Tensor:
+    """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
+
+    slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
+    """
+    parameters = [p for p in ansatz.parameters() if p.requires_grad]
+    total = [torch.zeros_like(p) for p in parameters]
+
+    def body(begin: int, size: int) -> int:
+        end = min(begin + size, len(spins))
+        log_psi = ansatz.log_amplitude(spins[begin:end])
+        part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
+        # added up only when the whole chunk is there: memory may run out half-way through a backward pass
+        gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
+        for sum_so_far, gradient in zip(total, gradients, strict=True):
+            if gradient is not None:
+                sum_so_far += gradient
+        return end
+
+    def probe() -> Tensor:
+        return ansatz.log_amplitude(spins[:1].expand(2, -1))
+
+    chunks.run("gradients", len(spins), body, probe, 2, gradients=True)
+    for parameter, gradient in zip(parameters, total, strict=True):
+        parameter.grad = gradient
+    return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
