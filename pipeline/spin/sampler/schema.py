@@ -152,6 +152,6 @@ class MetropolisConfig(SamplerConfig):
 
 
 def _conserves_magnetisation(system: SpinSystem) -> bool:
-    from pipeline.spin.symmetry.charges import conserves_total_spin
+    from pipeline.spin.symmetry.charges import conserves_magnetisation
 
-    return conserves_total_spin(pauli_terms(system))
+    return conserves_magnetisation(pauli_terms(system))

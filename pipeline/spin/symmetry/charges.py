@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -48,3 +49,24 @@ def _commutes_with_total(terms: Sequence[PauliTerm], axis: str) -> bool:
                 )
     # Correctly rounded sums: coefficients that cancel do so whatever their order.
     return not any(math.fsum(coefficients) for coefficients in commutator.values())
+
+
+def ladder_strings(terms: Sequence[PauliTerm]) -> list[tuple[complex, str, tuple[int, ...]]]:
+    """H in σ± = (σx ± iσy)/2 and σz: coefficient, letters ``+-z`` and sites in increasing order of each string.
+
+    What cancels is left out. Coefficients are floats where they are real.
+    """
+    phases = {("x", "+"): 1, ("x", "-"): 1, ("y", "+"): -1j, ("y", "-"): 1j, ("z", "z"): 1}
+    sums: dict[tuple[str, tuple[int, ...]], list[complex]] = defaultdict(list)
+    for term in terms:
+        placed = sorted(zip(term.sites, term.paulis, strict=True))
+        sites, paulis = tuple(site for site, _ in placed), [pauli for _, pauli in placed]
+        for letters in itertools.product(*("z" if pauli == "z" else "+-" for pauli in paulis)):
+            phase = math.prod(phases[pair] for pair in zip(paulis, letters, strict=True))
+            sums["".join(letters), sites].append(phase * term.coefficient)
+    found: list[tuple[complex, str, tuple[int, ...]]] = []
+    for (word, sites), parts in sums.items():
+        coefficient = complex(math.fsum(part.real for part in parts), math.fsum(part.imag for part in parts))
+        if coefficient:
+            found.append((coefficient if coefficient.imag else coefficient.real, word, sites))
+    return found
