@@ -266,3 +266,36 @@ class SquareHeisenberg(SpinSystem):
     def next_nearest_bonds(self) -> list[Bond]:
         """Pairs that J2 couples, each once, none of them a nearest-neighbour pair."""
         return square_diagonals(self.length_x, self.length_y, self.periodic)
+
+
+@dataclass
+class ChainXXZ(SpinSystem):
+    """Chain H = Σ_i [Jxy (σx_i σx_{i+1} + σy_i σy_{i+1}) + Jz σz_i σz_{i+1}] in Pauli matrices, periodic or open.
+
+    Attributes:
+        n_sites: N >= 2; periodic: N >= 3.
+        periodic: close the ring.
+        jxy, jz: couplings; jxy = jz is the Heisenberg model.
+
+    Raises:
+        ConfigError: too few sites for the boundary, or couplings that are not finite.
+    """
+
+    kind: str = "chain_xxz"
+    n_sites: int = MISSING
+    periodic: bool = MISSING
+    jxy: float = MISSING
+    jz: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("kind", self.kind, ["chain_xxz"])
+        checks.between("n_sites", self.n_sites, 3 if self.periodic else 2, MOST_SITES)
+        checks.finite("jxy", self.jxy)
+        checks.finite("jz", self.jz)
+
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice((self.n_sites,), self.periodic)
+
+    def strings(self) -> list[PauliTerm]:
+        return on_bonds(self.nearest_bonds(), {"xx": self.jxy, "yy": self.jxy, "zz": self.jz})

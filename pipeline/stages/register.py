@@ -60,6 +60,7 @@ SYSTEMS: dict[str, type] = {
     "square_tfim": spin.SquareTFIM,
     "chain_heisenberg": spin.ChainHeisenberg,
     "square_heisenberg": spin.SquareHeisenberg,
+    "chain_xxz": spin.ChainXXZ,
     "u1_pure_gauge": gauge.U1PureGauge,
     "su3_pure_gauge": gauge.SU3PureGauge,
     "schwinger": gauge.Schwinger,
