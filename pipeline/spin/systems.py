@@ -299,3 +299,40 @@ class ChainXXZ(SpinSystem):
 
     def strings(self) -> list[PauliTerm]:
         return on_bonds(self.nearest_bonds(), {"xx": self.jxy, "yy": self.jxy, "zz": self.jz})
+
+
+@dataclass
+class SquareXXZ(SpinSystem):
+    """H = Σ_<ij> [Jxy (σx_i σx_j + σy_i σy_j) + Jz σz_i σz_j] on a length_y × length_x square lattice.
+
+    Attributes:
+        length_x, length_y: extents; site = y * length_x + x.
+        periodic: wrap both directions (then both extents must be at least 3, or bonds would double).
+        jxy, jz: couplings; jxy = jz is the Heisenberg model.
+
+    Raises:
+        ConfigError: extents too small for the boundary, or couplings that are not finite.
+    """
+
+    kind: str = "square_xxz"
+    length_x: int = MISSING
+    length_y: int = MISSING
+    periodic: bool = MISSING
+    jxy: float = MISSING
+    jz: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("kind", self.kind, ["square_xxz"])
+        low = 3 if self.periodic else 1
+        checks.at_least("length_x", self.length_x, low)
+        checks.at_least("length_y", self.length_y, low)
+        checks.between("length_x * system.length_y", self.size, 2, MOST_SITES)
+        checks.finite("jxy", self.jxy)
+        checks.finite("jz", self.jz)
+
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice((self.length_x, self.length_y), self.periodic)
+
+    def strings(self) -> list[PauliTerm]:
+        return on_bonds(self.nearest_bonds(), {"xx": self.jxy, "yy": self.jxy, "zz": self.jz})

@@ -61,6 +61,7 @@ SYSTEMS: dict[str, type] = {
     "chain_heisenberg": spin.ChainHeisenberg,
     "square_heisenberg": spin.SquareHeisenberg,
     "chain_xxz": spin.ChainXXZ,
+    "square_xxz": spin.SquareXXZ,
     "u1_pure_gauge": gauge.U1PureGauge,
     "su3_pure_gauge": gauge.SU3PureGauge,
     "schwinger": gauge.Schwinger,
