@@ -87,11 +87,6 @@ class Hamiltonian:
         """⟨x|H|x ⊕ mask_k⟩ for every flip group k; (B, N) → (B, K) float64."""
         return self._off_diagonal(spins)
 
-    def connected(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        """Connected states (B, K, N), in the dtype of ``spins``, and their elements (B, K) float64."""
-        flipped = torch.where(self.flip_masks, -spins[:, None, :], spins[:, None, :])
-        return flipped, self.off_diagonal(spins)
-
 
 def _split(term: PauliTerm, n_sites: int) -> tuple[tuple[int, ...], tuple[int, ...], float]:
     """Flipped sites, sites whose sign multiplies the element, and the real coefficient.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.spin.lattice import Bond
-from pipeline.spin.symmetry.charges import conserves_total_spin
+from pipeline.spin.symmetry.charges import conserves_magnetisation
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import pauli_terms
 
@@ -36,6 +36,6 @@ class Space:
 def space_of(system: SpinSystem, copies: int = 1) -> Space:
     """The space of ``copies`` of ``system``, from its Pauli strings and its lattice."""
     n, pairs = system.size, system.nearest_bonds()
-    magnetisation = n % 2 if conserves_total_spin(pauli_terms(system)) else None
+    magnetisation = n % 2 if conserves_magnetisation(pauli_terms(system)) else None
     shifted = tuple((i + copy * n, j + copy * n) for copy in range(copies) for i, j in pairs)
     return Space(n, magnetisation, shifted, copies)

@@ -1,10 +1,11 @@
-"""Typed configuration of spin systems: geometry and couplings (torch-free). Values live in ``conf/``.
+"""Typed configuration of spin systems: geometry and Pauli strings (torch-free). Values live in ``conf/``.
 
 Pauli matrices and total energies throughout; sites are numbered row by row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,8 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
-from pipeline.spin import lattice
+from pipeline.spin.lattice import Bond, Lattice, chain_bonds, square_diagonals
+from pipeline.spin.terms import PauliTerm, on_bonds, on_sites
 
 SITES_A_WORD = 62
 """A basis state of this many spins fits one signed 64-bit word."""
@@ -23,22 +25,40 @@ MOST_SITES = 4096
 
 @dataclass
 class SpinSystem:
-    """Base of all spin systems; ``version`` enters the keys of everything computed for the system."""
+    """Base of all spin systems; ``version`` enters the keys of everything computed for the system.
+
+    A system says where its sites are and what its Pauli strings are. What is true of it follows from these two.
+    """
 
     version: ClassVar[int] = 1
 
     @property
+    def lattice(self) -> Lattice | None:
+        """Where the sites are; None: only the strings say which sites are near each other."""
+        return None
+
+    @property
     def size(self) -> int:
         """Number of spins N."""
-        raise NotImplementedError
+        if self.lattice is None:
+            raise NotImplementedError
+        return self.lattice.size
 
-    def bonds(self) -> list[lattice.Bond]:
-        """Interacting pairs, each once."""
-        raise NotImplementedError
+    def strings(self) -> list[PauliTerm]:
+        """Pauli strings of H, total energy.
 
-    def nearest_bonds(self) -> list[lattice.Bond]:
+        Raises:
+            TypeError: a system that has none.
+        """
+        raise TypeError(f"no Pauli terms for {type(self).__name__}")
+
+    def bonds(self) -> list[Bond]:
+        """Pairs of sites that a string couples, each once, sorted."""
+        return sorted({(min(term.sites), max(term.sites)) for term in self.strings() if len(term.sites) == 2})
+
+    def nearest_bonds(self) -> list[Bond]:
         """Pairs of nearest neighbours of the lattice, each once, whether they interact or not."""
-        raise NotImplementedError
+        return self.bonds() if self.lattice is None else self.lattice.nearest()
 
 
 def must_be_spins(method: str, system: object) -> SpinSystem:
@@ -78,19 +98,12 @@ class ChainTFIM(SpinSystem):
             )
 
     @property
-    def size(self) -> int:
-        return self.n_sites
+    def lattice(self) -> Lattice:
+        return Lattice((self.n_sites,), periodic=True)
 
-    @property
-    def all_to_all(self) -> bool:
-        """Every pair interacts."""
-        return self.range == self.n_sites // 2
-
-    def bonds(self) -> list[lattice.Bond]:
-        return lattice.chain_bonds(self.n_sites, self.range)
-
-    def nearest_bonds(self) -> list[lattice.Bond]:
-        return lattice.chain_bonds(self.n_sites, 1)
+    def strings(self) -> list[PauliTerm]:
+        bonds = chain_bonds(self.n_sites, self.range)
+        return [*on_bonds(bonds, {"zz": -self.coupling}), *on_sites(self.size, "x", -self.field)]
 
 
 @dataclass
@@ -124,14 +137,12 @@ class OpenChainTFIM(SpinSystem):
             raise ConfigError("range", self.range, allowed)
 
     @property
-    def size(self) -> int:
-        return self.n_sites
+    def lattice(self) -> Lattice:
+        return Lattice((self.n_sites,), periodic=False)
 
-    def bonds(self) -> list[lattice.Bond]:
-        return lattice.chain_bonds(self.n_sites, self.range, periodic=False)
-
-    def nearest_bonds(self) -> list[lattice.Bond]:
-        return lattice.chain_bonds(self.n_sites, 1, periodic=False)
+    def strings(self) -> list[PauliTerm]:
+        bonds = chain_bonds(self.n_sites, self.range, periodic=False)
+        return [*on_bonds(bonds, {"zz": -self.coupling}), *on_sites(self.size, "x", -self.field)]
 
 
 @dataclass
@@ -162,38 +173,24 @@ class SquareTFIM(SpinSystem):
         checks.finite("field", self.field)
 
     @property
-    def size(self) -> int:
-        return self.length_x * self.length_y
+    def lattice(self) -> Lattice:
+        return Lattice((self.length_x, self.length_y), self.periodic)
 
-    def bonds(self) -> list[lattice.Bond]:
-        return lattice.square_bonds(self.length_x, self.length_y, self.periodic)
-
-    def nearest_bonds(self) -> list[lattice.Bond]:
-        return self.bonds()
+    def strings(self) -> list[PauliTerm]:
+        return [*on_bonds(self.nearest_bonds(), {"zz": -self.coupling}), *on_sites(self.size, "x", -self.field)]
 
 
-@dataclass
-class HeisenbergSystem(SpinSystem):
-    """H = J1 Σ_<ij> σ_i·σ_j + J2 Σ_<<ij>> σ_i·σ_j in Pauli matrices: four times the energy of spins S = σ/2.
-
-    J1 > 0 is antiferromagnetic; J2 = 0 is the Heisenberg model, and then ``bonds`` has nearest neighbours only.
-    """
-
-    def next_nearest_bonds(self) -> list[lattice.Bond]:
-        """Pairs that J2 couples, each once, none of them a nearest-neighbour pair."""
-        raise NotImplementedError
-
-    def coupled_bonds(self) -> list[tuple[float, lattice.Bond]]:
-        """(J, (i, j)) of every interacting pair."""
-        raise NotImplementedError
-
-    def bonds(self) -> list[lattice.Bond]:
-        return sorted(bond for _, bond in self.coupled_bonds())
+def _exchanges(j1: float, nearest: Sequence[Bond], j2: float, further: Sequence[Bond]) -> list[PauliTerm]:
+    """J1 Σ_<ij> σ_i·σ_j + J2 Σ_<<ij>> σ_i·σ_j; without J2 the Heisenberg model, of nearest neighbours only."""
+    isotropic = [dict.fromkeys(("xx", "yy", "zz"), j) for j in (j1, j2)]
+    return on_bonds(nearest, isotropic[0]) + (on_bonds(further, isotropic[1]) if j2 else [])
 
 
 @dataclass
-class ChainHeisenberg(HeisenbergSystem):
-    """Chain H = J1 Σ_i σ_i·σ_{i+1} + J2 Σ_i σ_i·σ_{i+2}, periodic or open.
+class ChainHeisenberg(SpinSystem):
+    """Chain H = J1 Σ_i σ_i·σ_{i+1} + J2 Σ_i σ_i·σ_{i+2} in Pauli matrices, periodic or open.
+
+    That is four times the energy of spins S = σ/2. J1 > 0 is antiferromagnetic.
 
     Attributes:
         n_sites: N >= 2; periodic: N >= 3, and N >= 4 with J2 (at N = 4 the two pairs at distance 2 count once).
@@ -218,23 +215,21 @@ class ChainHeisenberg(HeisenbergSystem):
         checks.between("n_sites", self.n_sites, low, MOST_SITES)
 
     @property
-    def size(self) -> int:
-        return self.n_sites
+    def lattice(self) -> Lattice:
+        return Lattice((self.n_sites,), self.periodic)
 
-    def nearest_bonds(self) -> list[lattice.Bond]:
-        return lattice.chain_bonds(self.n_sites, 1, self.periodic)
+    def strings(self) -> list[PauliTerm]:
+        return _exchanges(self.j1, self.nearest_bonds(), self.j2, self.next_nearest_bonds())
 
-    def next_nearest_bonds(self) -> list[lattice.Bond]:
+    def next_nearest_bonds(self) -> list[Bond]:
+        """Pairs that J2 couples, each once, none of them a nearest-neighbour pair."""
         nearest = set(self.nearest_bonds())
-        return [bond for bond in lattice.chain_bonds(self.n_sites, 2, self.periodic) if bond not in nearest]
-
-    def coupled_bonds(self) -> list[tuple[float, lattice.Bond]]:
-        return _coupled(self, self.j1, self.j2)
+        return [bond for bond in chain_bonds(self.n_sites, 2, self.periodic) if bond not in nearest]
 
 
 @dataclass
-class SquareHeisenberg(HeisenbergSystem):
-    """J1-J2 model on a length_y × length_x square lattice, J2 along both diagonals of every plaquette.
+class SquareHeisenberg(SpinSystem):
+    """J1-J2 model of σ_i·σ_j on a length_y × length_x square lattice, J2 along both diagonals of every plaquette.
 
     Attributes:
         length_x, length_y: extents; site = y * length_x + x.
@@ -262,20 +257,82 @@ class SquareHeisenberg(HeisenbergSystem):
         checks.finite("j2", self.j2)
 
     @property
-    def size(self) -> int:
-        return self.length_x * self.length_y
+    def lattice(self) -> Lattice:
+        return Lattice((self.length_x, self.length_y), self.periodic)
 
-    def nearest_bonds(self) -> list[lattice.Bond]:
-        return lattice.square_bonds(self.length_x, self.length_y, self.periodic)
+    def strings(self) -> list[PauliTerm]:
+        return _exchanges(self.j1, self.nearest_bonds(), self.j2, self.next_nearest_bonds())
 
-    def next_nearest_bonds(self) -> list[lattice.Bond]:
-        return lattice.square_diagonals(self.length_x, self.length_y, self.periodic)
-
-    def coupled_bonds(self) -> list[tuple[float, lattice.Bond]]:
-        return _coupled(self, self.j1, self.j2)
+    def next_nearest_bonds(self) -> list[Bond]:
+        """Pairs that J2 couples, each once, none of them a nearest-neighbour pair."""
+        return square_diagonals(self.length_x, self.length_y, self.periodic)
 
 
-def _coupled(system: HeisenbergSystem, j1: float, j2: float) -> list[tuple[float, lattice.Bond]]:
-    """Nearest and, where J2 does not vanish, next-nearest pairs with their couplings."""
-    further = [(j2, bond) for bond in system.next_nearest_bonds()] if j2 else []
-    return [(j1, bond) for bond in system.nearest_bonds()] + further
+@dataclass
+class ChainXXZ(SpinSystem):
+    """Chain H = Σ_i [Jxy (σx_i σx_{i+1} + σy_i σy_{i+1}) + Jz σz_i σz_{i+1}] in Pauli matrices, periodic or open.
+
+    Attributes:
+        n_sites: N >= 2; periodic: N >= 3.
+        periodic: close the ring.
+        jxy, jz: couplings; jxy = jz is the Heisenberg model.
+
+    Raises:
+        ConfigError: too few sites for the boundary, or couplings that are not finite.
+    """
+
+    kind: str = "chain_xxz"
+    n_sites: int = MISSING
+    periodic: bool = MISSING
+    jxy: float = MISSING
+    jz: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("kind", self.kind, ["chain_xxz"])
+        checks.between("n_sites", self.n_sites, 3 if self.periodic else 2, MOST_SITES)
+        checks.finite("jxy", self.jxy)
+        checks.finite("jz", self.jz)
+
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice((self.n_sites,), self.periodic)
+
+    def strings(self) -> list[PauliTerm]:
+        return on_bonds(self.nearest_bonds(), {"xx": self.jxy, "yy": self.jxy, "zz": self.jz})
+
+
+@dataclass
+class SquareXXZ(SpinSystem):
+    """H = Σ_<ij> [Jxy (σx_i σx_j + σy_i σy_j) + Jz σz_i σz_j] on a length_y × length_x square lattice.
+
+    Attributes:
+        length_x, length_y: extents; site = y * length_x + x.
+        periodic: wrap both directions (then both extents must be at least 3, or bonds would double).
+        jxy, jz: couplings; jxy = jz is the Heisenberg model.
+
+    Raises:
+        ConfigError: extents too small for the boundary, or couplings that are not finite.
+    """
+
+    kind: str = "square_xxz"
+    length_x: int = MISSING
+    length_y: int = MISSING
+    periodic: bool = MISSING
+    jxy: float = MISSING
+    jz: float = MISSING
+
+    def __post_init__(self) -> None:
+        checks.one_of("kind", self.kind, ["square_xxz"])
+        low = 3 if self.periodic else 1
+        checks.at_least("length_x", self.length_x, low)
+        checks.at_least("length_y", self.length_y, low)
+        checks.between("length_x * system.length_y", self.size, 2, MOST_SITES)
+        checks.finite("jxy", self.jxy)
+        checks.finite("jz", self.jz)
+
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice((self.length_x, self.length_y), self.periodic)
+
+    def strings(self) -> list[PauliTerm]:
+        return on_bonds(self.nearest_bonds(), {"xx": self.jxy, "yy": self.jxy, "zz": self.jz})

@@ -1,14 +1,16 @@
 """A Hamiltonian as a list of Pauli strings: the one description from which every solver is built.
 
-Our connected elements, QuSpin, TeNPy and the dense matrices of the tests all read :func:`pauli_terms`, and are
-tested against each other. Torch-free.
+Our connected elements, QuSpin, TeNPy and the dense matrices of the tests all read the strings that a system gives, and
+are tested against each other. Torch-free.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from pipeline.spin.systems import ChainTFIM, HeisenbergSystem, OpenChainTFIM, SpinSystem, SquareTFIM
+from pipeline.spin.lattice import Bond
 
 
 @dataclass(frozen=True)
@@ -20,22 +22,46 @@ class PauliTerm:
     sites: tuple[int, ...]
 
 
-def pauli_terms(system: SpinSystem) -> list[PauliTerm]:
+@runtime_checkable
+class GivesStrings(Protocol):
+    """A system with a Hamiltonian of Pauli strings."""
+
+    def strings(self) -> list[PauliTerm]:
+        """Pauli strings of H, total energy."""
+
+
+def pauli_terms(system: object) -> list[PauliTerm]:
     """Pauli strings of ``system``, total energy.
 
-    H = -V Σ σzσz - h Σ σx for the transverse-field Ising models, Σ J (σxσx + σyσy + σzσz) for the Heisenberg models.
-
     Raises:
-        TypeError: a system this function does not know.
+        TypeError: a system that gives none.
     """
-    if isinstance(system, ChainTFIM | OpenChainTFIM | SquareTFIM):
-        bonds = [PauliTerm(-system.coupling, "zz", bond) for bond in system.bonds()]
-        return bonds + [PauliTerm(-system.field, "x", (i,)) for i in range(system.size)]
-    if isinstance(system, HeisenbergSystem):
-        return [PauliTerm(j, 2 * axis, bond) for j, bond in system.coupled_bonds() for axis in "xyz"]
-    raise TypeError(f"no Pauli terms for {type(system).__name__}")
+    if not isinstance(system, GivesStrings):
+        raise TypeError(f"no Pauli terms for {type(system).__name__}")
+    return system.strings()
+
+
+def on_bonds(bonds: Iterable[Bond], couplings: Mapping[str, float]) -> list[PauliTerm]:
+    """The strings of ``couplings``, such as ``{"zz": -1.0}``, on each bond in turn."""
+    return [PauliTerm(coefficient, paulis, bond) for bond in bonds for paulis, coefficient in couplings.items()]
+
+
+def on_sites(size: int, pauli: str, coefficient: float) -> list[PauliTerm]:
+    """``coefficient`` Σ σ on all of ``size`` sites."""
+    return [PauliTerm(coefficient, pauli, (site,)) for site in range(size)]
 
 
 def flipped(term: PauliTerm) -> frozenset[int]:
     """Sites that ``term`` flips."""
     return frozenset(site for pauli, site in zip(term.paulis, term.sites, strict=True) if pauli != "z")
+
+
+def by_letters(terms: Iterable[PauliTerm]) -> dict[str, dict[tuple[int, ...], float]]:
+    """Coefficients by letters and sites, these in increasing order; those of equal strings are added up."""
+    sums: dict[str, dict[tuple[int, ...], float]] = {}
+    for term in terms:
+        placed = sorted(zip(term.sites, term.paulis, strict=True))
+        same = sums.setdefault("".join(pauli for _, pauli in placed), {})
+        sites = tuple(site for site, _ in placed)
+        same[sites] = same.get(sites, 0.0) + term.coefficient
+    return sums

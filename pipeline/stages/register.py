@@ -61,6 +61,8 @@ SYSTEMS: dict[str, type] = {
     "square_tfim": spin.SquareTFIM,
     "chain_heisenberg": spin.ChainHeisenberg,
     "square_heisenberg": spin.SquareHeisenberg,
+    "chain_xxz": spin.ChainXXZ,
+    "square_xxz": spin.SquareXXZ,
     "u1_pure_gauge": gauge.U1PureGauge,
     "su3_pure_gauge": gauge.SU3PureGauge,
     "schwinger": gauge.Schwinger,

@@ -12,19 +12,7 @@ from pipeline.spin.lattice import chain_bonds, square_bonds
 from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from tests.spin import dense
-
-
-def assembled(hamiltonian: Hamiltonian, dtype: torch.dtype = torch.int8) -> np.ndarray:
-    """The full 2^N matrix, element by element, in the ordering of the dense helper."""
-    spins = torch.from_numpy(dense.basis(hamiltonian.n_sites)).to(dtype)
-    connected, elements = hamiltonian.connected(spins)
-    assert connected.dtype == dtype
-    assert elements.dtype == torch.float64
-    columns = dense.row(connected.numpy())
-    rows = np.broadcast_to(np.arange(len(spins))[:, None], columns.shape)
-    matrix = np.diag(hamiltonian.diagonal(spins).numpy())
-    np.add.at(matrix, (rows, columns), elements.numpy())
-    return matrix
+from tests.spin.elements import assembled
 
 
 def of(system: SpinSystem) -> Hamiltonian:
@@ -137,7 +125,6 @@ def test_large_diagonal_does_not_overflow() -> None:
 def test_inputs_are_left_alone() -> None:
     hamiltonian = of(ChainTFIM(n_sites=4, range=1, coupling=1.0, field=1.0))
     spins = torch.ones(2, 4, dtype=torch.int8)
-    hamiltonian.connected(spins)
     hamiltonian.diagonal(spins)
     first = hamiltonian.off_diagonal(spins).clone()
     assert torch.equal(spins, torch.ones(2, 4, dtype=torch.int8))
@@ -145,9 +132,9 @@ def test_inputs_are_left_alone() -> None:
 
 
 def test_diagonal_hamiltonian_has_no_connections() -> None:
-    connected, elements = Hamiltonian([PauliTerm(1.0, "zz", (0, 1))], 3).connected(torch.ones(2, 3, dtype=torch.int8))
-    assert connected.shape == (2, 0, 3)
-    assert elements.shape == (2, 0)
+    hamiltonian = Hamiltonian([PauliTerm(1.0, "zz", (0, 1))], 3)
+    assert hamiltonian.flip_masks.shape == (0, 3)
+    assert hamiltonian.off_diagonal(torch.ones(2, 3, dtype=torch.int8)).shape == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.base.errors import ConfigError
 from pipeline.base.store.keys import digest
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.quspin import build
-from pipeline.spin.exact.sectors import Sector
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.lattice import chain_bonds, square_bonds, square_diagonals
+from pipeline.spin.symmetry.sectors import Sector
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import pauli_terms
 from pipeline.stages.compose import compose_run
 from tests.spin import dense
+from tests.spin.elements import assembled
 from tests.spin.exact.solvers import quspin
 
 
@@ -76,12 +76,7 @@ each_case = pytest.mark.parametrize(("system", "matrix"), CASES.values(), ids=li
 
 @each_case
 def test_our_elements_are_the_kronecker_products(system: SpinSystem, matrix: np.ndarray) -> None:
-    hamiltonian = Hamiltonian(pauli_terms(system), system.size)
-    spins = torch.from_numpy(dense.basis(system.size))
-    connected, elements = hamiltonian.connected(spins)
-    columns = dense.row(connected.numpy())
-    ours = np.diag(hamiltonian.diagonal(spins).numpy())
-    np.add.at(ours, (np.broadcast_to(np.arange(len(spins))[:, None], columns.shape), columns), elements.numpy())
+    ours = assembled(Hamiltonian(pauli_terms(system), system.size))
     np.testing.assert_allclose(ours, matrix, rtol=0, atol=1e-12)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.numbers.result import Estimate, Result
-from pipeline.spin.systems import ChainTFIM
+from pipeline.spin.exact.recognise import ising_model
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.terms import pauli_terms
 
 
 @dataclass
@@ -26,28 +28,35 @@ class CollectiveSpin:
     exactness: ClassVar[Exactness] = "closed-form"
 
     def supports(self, system: Any) -> str | None:
-        """None for a :class:`ChainTFIM` with range ⌊N/2⌋, V and h of any sign; else the reason."""
-        if not isinstance(system, ChainTFIM):
-            return f"collective spin needs an all-to-all Ising chain, not {type(system).__name__}; use quspin or dmrg"
-        if not system.all_to_all:
+        """None for Ising models in which all pairs couple, at least one, V and h of any sign; else the reason."""
+        try:
+            model = ising_model(pauli_terms(system), system.size)
+        except TypeError:
+            model = None
+        if model is None:
+            return f"collective spin needs a uniform Ising model, not {type(system).__name__}; use quspin or dmrg"
+        pairs = model.size * (model.size - 1) // 2
+        if not len(model.bonds) == pairs > 0:
             return (
-                f"collective spin needs every pair to interact, system.range={system.n_sites // 2} "
-                f"(have {system.range}); use baseline=dmrg, or quspin for a small ring"
+                f"collective spin needs every pair to interact, system.range={model.size // 2} on a ring "
+                f"(have {len(model.bonds)} of {pairs} pairs); use baseline=dmrg, or quspin for a small ring"
             )
         return None
 
-    def cost(self, system: ChainTFIM) -> Cost:
+    def cost(self, system: SpinSystem) -> Cost:
         """Bisection for one eigenvalue of an (N+1) × (N+1) tridiagonal matrix, and the import of scipy."""
-        return Cost(seconds=0.2 + 2e-5 * system.n_sites, bytes=1e2 * system.n_sites)
+        return Cost(seconds=0.2 + 2e-5 * system.size, bytes=1e2 * system.size)
 
-    def run(self, system: ChainTFIM) -> Result:
+    def run(self, system: SpinSystem) -> Result:
         """``energy``: total ground-state energy (Pauli convention), exact to rounding."""
         from scipy.linalg import eigh_tridiagonal
 
-        n, spin = system.n_sites, system.n_sites / 2
+        model = ising_model(pauli_terms(system), system.size)
+        assert model is not None
+        n, spin = model.size, model.size / 2
         m = np.arange(n + 1) - spin
-        diagonal = -system.coupling / 2 * ((2 * m) ** 2 - n)
-        off_diagonal = -system.field * np.sqrt(spin * (spin + 1) - m[:-1] * m[1:])
+        diagonal = -model.coupling / 2 * ((2 * m) ** 2 - n)
+        off_diagonal = -model.field * np.sqrt(spin * (spin + 1) - m[:-1] * m[1:])
         lowest = eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True, select="i", select_range=(0, 0))[0]
         energy = Estimate("energy", float(lowest), sigma=0.0, sigma_kind="none", unit="total", bound="exact")
         return Result(estimates=(energy,))

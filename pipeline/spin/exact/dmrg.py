@@ -17,9 +17,14 @@ from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.errors import ConfigError
 from pipeline.base.numbers.result import Curve, Estimate, Result
-from pipeline.spin.exact.unfrustrated import sublattices
-from pipeline.spin.symmetry.charges import conserves_spin_flip, conserves_total_spin
-from pipeline.spin.symmetry.stoquastic import is_stoquastic
+from pipeline.spin.lattice import sublattices
+from pipeline.spin.symmetry.charges import (
+    conserves_magnetisation,
+    conserves_spin_flip,
+    conserves_total_spin,
+    ladder_strings,
+)
+from pipeline.spin.symmetry.stoquastic import is_stoquastic, overlapping_state
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 
@@ -44,8 +49,9 @@ class DMRG:
     """Two-site DMRG on an open matrix-product state; bonds round the ring are long-range couplings of its MPO.
 
     The bond dimension grows through ``bond_dimensions``, each starting from the state before, and stops early once the
-    energy no longer changes. Where H commutes with all rotations of the spins, Σ σz is conserved exactly and the series
-    starts from a Néel state. Else, where H commutes with Π σx, that parity is conserved, so that the symmetry-broken
+    energy no longer changes. Where H conserves Σ σz and a ground state's is proven, Σ σz is conserved exactly and the
+    series starts from a basis state: a Néel state where H commutes with all rotations of the spins, else one that
+    overlaps a ground state. Else, where H commutes with Π σx, that parity is conserved, so that the symmetry-broken
     product states, in which a DMRG of a ferromagnet gets stuck, are not in the space.
 
     Attributes:
@@ -144,7 +150,7 @@ class DMRG:
 
 
 def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
-    """TeNPy ``MPOModel`` of ``terms``, sites as numbered, with Σ σz conserved if all of the spin is, or the parity.
+    """TeNPy ``MPOModel`` of ``terms``, sites as numbered, with Σ σz or the parity conserved, see :class:`DMRG`.
 
     The basis is the rotated one unless Σ σz is conserved. A folded order (0, N-1, 1, ...) was measured to bring
     nothing: it cuts a ring at two places as well.
@@ -155,7 +161,7 @@ def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
     from tenpy.networks.site import SpinHalfSite
     from tenpy.networks.terms import TermList
 
-    if conserves_total_spin(terms):
+    if _start_of_known_magnetisation(terms, size):
         (operators, strengths), site = _ladder_operators(terms), SpinHalfSite(conserve="Sz")
     else:
         operators, strengths = _rotated(terms)
@@ -166,12 +172,13 @@ def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
     return MPOModel(lattice, graph.build_MPO())
 
 
-_Operators = tuple[list[list[tuple[str, int]]], list[float]]
+_Operators = tuple[list[list[tuple[str, int]]], list[complex]]
 
 
 def _rotated(terms: Sequence[PauliTerm]) -> _Operators:
     """Operators of each term with their sites, and its strength, in the rotated basis."""
-    operators, strengths = [], []
+    operators: list[list[tuple[str, int]]] = []
+    strengths: list[complex] = []
     for term in terms:
         # TeNPy wants increasing sites inside a term; Pauli matrices of different sites commute.
         placed = sorted(zip(term.sites, term.paulis, strict=True))
@@ -181,29 +188,25 @@ def _rotated(terms: Sequence[PauliTerm]) -> _Operators:
 
 
 def _ladder_operators(terms: Sequence[PauliTerm]) -> _Operators:
-    """J σ_i·σ_j = J (σz σz + 2 S+ S- + 2 S- S+), each with its sites in increasing order."""
-    operators, strengths = [], []
-    for term in terms:
-        i, j = sorted(term.sites)
-        if term.paulis[0] == "z":
-            operators.append([("Sigmaz", i), ("Sigmaz", j)])
-            strengths.append(term.coefficient)
-        elif term.paulis[0] == "x":  # the string of σy has the same coefficient
-            operators += [[("Sp", i), ("Sm", j)], [("Sm", i), ("Sp", j)]]
-            strengths += 2 * [2.0 * term.coefficient]
-    return operators, strengths
+    """H in σ± and σz, sites of each string in increasing order."""
+    names = {"+": "Sp", "-": "Sm", "z": "Sigmaz"}
+    strings = ladder_strings(terms)
+    operators = [
+        [(names[letter], site) for letter, site in zip(letters, sites, strict=True)] for _, letters, sites in strings
+    ]
+    return operators, [coefficient for coefficient, _, _ in strings]
 
 
 def initial_states(terms: Sequence[PauliTerm], size: int) -> list[list[str]]:
     """Product states to start from, one per sector that may hold the ground state (rotated basis: up = +x).
 
-    With total spin: one state with Σ σz = 0 or 1, as a member of every multiplet has it, and opposite spins across the
-    strongest antiferromagnetic bonds where that is possible. A stoquastic H that conserves Π σx has a ground state in
-    the even sector: all spins along +x. Otherwise nothing is known and both sectors are searched from alternating
-    states, which no ferromagnet or antiferromagnet has as an eigenstate.
+    With Σ σz conserved and known: the one state of :class:`DMRG` (basis of σz). A stoquastic H that conserves Π σx has
+    a ground state in the even sector: all spins along +x. Otherwise nothing is known and both sectors are searched
+    from alternating states, which no ferromagnet or antiferromagnet has as an eigenstate.
     """
-    if conserves_total_spin(terms):
-        return [_neel(terms, size)]
+    start = _start_of_known_magnetisation(terms, size)
+    if start is not None:
+        return [start]
     if is_stoquastic(terms) and conserves_spin_flip(terms):
         return [["up"] * size]
     alternating = ["up", "down"] * (size // 2) + ["up"] * (size % 2)
@@ -211,9 +214,24 @@ def initial_states(terms: Sequence[PauliTerm], size: int) -> list[list[str]]:
     return [alternating, other]
 
 
+def _start_of_known_magnetisation(terms: Sequence[PauliTerm], size: int) -> list[str] | None:
+    """A basis state with the Σ σz of a ground state; None where that is not proven, or Σ σz not conserved.
+
+    With total spin: Σ σz = 0 or 1, as a member of every multiplet has it, and opposite spins across the strongest
+    antiferromagnetic bonds where that is possible.
+    """
+    if not ladder_strings(terms):
+        return None  # H = 0, of which TeNPy makes no operator with charges
+    if conserves_total_spin(terms):
+        return _neel(terms, size)
+    state = overlapping_state(terms, size) if conserves_magnetisation(terms) else None
+    return None if state is None else ["up" if spin > 0 else "down" for spin in state]
+
+
 def _neel(terms: Sequence[PauliTerm], size: int) -> list[str]:
-    strongest = max(term.coefficient for term in terms)
-    bonds = [(term.sites[0], term.sites[1]) for term in terms if term.coefficient == strongest > 0]
+    pairs = [term for term in terms if len(term.sites) == 2]
+    strongest = max((term.coefficient for term in pairs), default=0.0)
+    bonds = [(term.sites[0], term.sites[1]) for term in pairs if term.coefficient == strongest > 0]
     signs = np.array(sublattices(size, bonds) or [(-1) ** site for site in range(size)])
     surplus = int(signs.sum() - size % 2) // 2
     signs[np.flatnonzero(signs == np.sign(surplus))[: abs(surplus)]] *= -1

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.numbers.result import Estimate, Result
-from pipeline.spin.systems import ChainTFIM
+from pipeline.spin.exact.recognise import IsingModel, ising_model
+from pipeline.spin.lattice import Bond, chain_bonds
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.terms import pauli_terms
 
 
 @dataclass
@@ -25,34 +29,45 @@ class FreeFermions:
     exactness: ClassVar[Exactness] = "closed-form"
 
     def supports(self, system: Any) -> str | None:
-        """None for a :class:`ChainTFIM` with range 1, at least 3 sites and V, h >= 0; else the reason."""
-        if not isinstance(system, ChainTFIM):
-            return f"free fermions need a periodic Ising chain, not {type(system).__name__}; use quspin or dmrg"
-        if system.range != 1:
-            return (
-                f"free fermions need system.range=1 (interacting fermions at range {system.range}); "
-                "use baseline=dmrg, or quspin for a small ring"
-            )
-        if system.n_sites < 3:
+        """None for Ising rings of at least 3 sites, nearest neighbours coupled alone, V, h >= 0; else the reason."""
+        try:
+            model = ising_model(pauli_terms(system), system.size)
+        except TypeError:
+            model = None
+        if model is None:
+            return f"free fermions need a uniform Ising chain, not {type(system).__name__}; use quspin or dmrg"
+        if model.size < 3:
             return "free fermions need n_sites >= 3: two sites share one bond instead of two; use baseline=quspin"
-        if system.coupling < 0 or system.field < 0:
+        ring = chain_bonds(model.size, 1)
+        if list(model.bonds) != ring:
+            return f"free fermions need a ring of nearest neighbours: {_difference(model, ring)}; use quspin or dmrg"
+        if model.coupling < 0 or model.field < 0:
             return (
-                f"free fermions need coupling >= 0 and field >= 0 (have {system.coupling:g} and {system.field:g}): "
+                f"free fermions need coupling >= 0 and field >= 0 (have {model.coupling:g} and {model.field:g}): "
                 "other signs change the parity sector; use baseline=quspin or dmrg"
             )
         return None
 
-    def cost(self, system: ChainTFIM) -> Cost:
+    def cost(self, system: SpinSystem) -> Cost:
         """A sum over N momenta."""
-        return Cost(seconds=1e-6 * system.n_sites, bytes=8.0 * system.n_sites)
+        return Cost(seconds=1e-6 * system.size, bytes=8.0 * system.size)
 
-    def run(self, system: ChainTFIM) -> Result:
+    def run(self, system: SpinSystem) -> Result:
         """``energy``: total ground-state energy (Pauli convention), exact to rounding."""
+        model = ising_model(pauli_terms(system), system.size)
+        assert model is not None
         modes = []
-        for n in range(system.n_sites):
-            half = math.pi * (2 * n + 1) / (2 * system.n_sites)
+        for n in range(model.size):
+            half = math.pi * (2 * n + 1) / (2 * model.size)
             # (V-h)² + 4 V h sin²(k/2) keeps the digits that V² + h² - 2 V h cos k loses near k = 0 at criticality.
-            gap = (system.coupling - system.field) ** 2
-            modes.append(math.sqrt(gap + 4 * system.coupling * system.field * math.sin(half) ** 2))
+            gap = (model.coupling - model.field) ** 2
+            modes.append(math.sqrt(gap + 4 * model.coupling * model.field * math.sin(half) ** 2))
         energy = Estimate("energy", -math.fsum(modes), sigma=0.0, sigma_kind="none", unit="total", bound="exact")
         return Result(estimates=(energy,))
+
+
+def _difference(model: IsingModel, ring: Sequence[Bond]) -> str:
+    """A bond that makes ``model`` another lattice than the ``ring``."""
+    further = [f"sites {i} and {j} interact" for i, j in model.bonds if (i, j) not in ring]
+    missing = [f"sites {i} and {j} do not interact" for i, j in ring if (i, j) not in model.bonds]
+    return (further + missing)[0]

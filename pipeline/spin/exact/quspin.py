@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,9 +18,9 @@ from pipeline.base.errors import UserError
 from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.numbers.result import Bound, Estimate, Result
 from pipeline.spin.exact.lanczos import lowest
-from pipeline.spin.exact.sectors import Search, Sector, plan, spins_up, visited
 from pipeline.spin.lattice import Bond
-from pipeline.spin.symmetry.charges import is_real
+from pipeline.spin.symmetry.charges import conserves_magnetisation, conserves_total_spin, is_real, ladder_strings
+from pipeline.spin.symmetry.sectors import Search, Sector, number_of_levels, plan
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, flipped, pauli_terms
 
@@ -54,8 +53,8 @@ class QuSpinED:
 
     Attributes:
         sector: ``proven``: all sectors that are needed to be sure of the lowest levels, see
-            :mod:`pipeline.spin.exact.sectors`; ``symmetric``: only states that are even under every lattice symmetry
-            and the spin flip, with Σ σz = 0 for Heisenberg models, whose levels are upper bounds.
+            :mod:`pipeline.spin.symmetry.sectors`; ``symmetric``: only states that are even under every lattice symmetry
+            and the spin flip, whose levels are upper bounds.
         levels: K, number of lowest levels.
         max_scanned: most basis states that may be visited in search of representatives, all sectors together.
         max_bytes: largest memory to expect.
@@ -86,7 +85,7 @@ class QuSpinED:
             terms = pauli_terms(system)
         except TypeError as error:
             return f"QuSpin ED: {error}"
-        size, states = system.size, visited(system.size, spins_up(system.size, terms))
+        size, states = system.size, number_of_levels(system.size, terms)
         if self.levels > states:
             return f"QuSpin ED: {size} sites have {states} levels, baseline.quspin.levels={self.levels} asks for more"
         instead = "use baseline=dmrg (chains, narrow lattices)"
@@ -125,8 +124,8 @@ class QuSpinED:
     def run(self, system: SpinSystem) -> Result:
         """Energies (total, Pauli convention) and observables of the ground state.
 
-        ``energy``, ``energy_1``, ... ``energy_{K-1}``: the K lowest levels with multiplicity, except that a Heisenberg
-        multiplet counts once; sigma is the residual ‖Hψ - Eψ‖, which bounds the distance to the nearest eigenvalue.
+        ``energy``, ``energy_1``, ... ``energy_{K-1}``: the K lowest levels with multiplicity, except that a multiplet
+        of the total spin counts once; sigma is the residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue.
         Of the ground state (of some ground state, where there are several): ``energy_variance`` ⟨H²⟩ - ⟨H⟩² =
         ‖Hψ - Eψ‖² in total², zero but for rounding; ``absolute_magnetisation`` ⟨|Σ σz|⟩/N; and
         ``nearest_correlation`` ⟨σz_i σz_j⟩, the mean over all nearest-neighbour pairs (not for a single site).
@@ -136,7 +135,8 @@ class QuSpinED:
         Raises:
             UserError: the symmetric sector has fewer states than levels are asked for.
         """
-        search = self._search(system, pauli_terms(system))
+        terms = pauli_terms(system)
+        search = self._search(system, terms)
         found: list[Level] = []
         energies: list[float] = []
         dimension = 0
@@ -157,12 +157,12 @@ class QuSpinED:
         estimates.append(Estimate("energy_variance", ground.residual**2, unit="total^2"))
         estimates += _observables(system, ground)
         extra = {"basis_states": dimension, "sectors": len(search.sectors), "symmetries": search.sectors[0].names}
-        return Result(estimates=tuple(estimates), notes=self._notes(search, energies), extra=extra)
+        return Result(estimates=tuple(estimates), notes=self._notes(terms, search, energies), extra=extra)
 
     def _search(self, system: SpinSystem, terms: Sequence[PauliTerm]) -> Search:
         return plan(system, terms, self.levels, self.sector == "symmetric")
 
-    def _notes(self, search: Search, energies: Sequence[float]) -> tuple[str, ...]:
+    def _notes(self, terms: Sequence[PauliTerm], search: Search, energies: Sequence[float]) -> tuple[str, ...]:
         """What a reader of the numbers must know; ``energies``: everything found, with multiplicity, in any order."""
         notes = []
         if not search.proven:
@@ -170,7 +170,7 @@ class QuSpinED:
                 "QuSpin: only the fully symmetric sector was searched; its levels are upper bounds, and that the "
                 "ground state lies there is not proven."
             )
-        if self.levels > 1 and search.sectors[0].up is not None:
+        if self.levels > 1 and conserves_total_spin(terms):
             notes.append("QuSpin: each multiplet of the total spin counts as one level.")
         if sum(energy < min(energies) + 1e-9 * max(1.0, abs(min(energies))) for energy in energies) > 1:
             notes.append("QuSpin: the lowest level is degenerate; the observables are those of one of its states.")
@@ -189,9 +189,9 @@ def build(size: int, terms: Sequence[PauliTerm], sector: Sector) -> Any:
     if sector.flip is not None:
         # QuSpin writes "move to site i and flip" as -(i + 1).
         blocks["spin_flip"] = (-np.arange(size) - 1, sector.flip)
-    couplings: dict[str, list[list[float]]] = {}
-    for term in _exchanges(terms):
-        couplings.setdefault(term.paulis, []).append([term.coefficient, *term.sites])
+    couplings: dict[str, list[list[complex]]] = {}
+    for coefficient, operators, sites in _operators(terms):
+        couplings.setdefault(operators, []).append([coefficient, *sites])
     with warnings.catch_warnings():
         # QuSpin warns of symmetries that do not commute. It averages over the products of their powers, in the order
         # of ``block_order``: right for a character of a group of which every element is one such product.
@@ -208,16 +208,19 @@ def build(size: int, terms: Sequence[PauliTerm], sector: Sector) -> Any:
         )
 
 
-def _exchanges(terms: Sequence[PauliTerm]) -> list[PauliTerm]:
-    """``terms`` with all J (σxσx + σyσy) as J/2 (σ+σ- + σ-σ+), QuSpin's σ± = σx ± iσy: no elements that cancel."""
-    sums: dict[str, dict[tuple[int, ...], float]] = {"xx": defaultdict(float), "yy": defaultdict(float)}
-    for term in terms:
-        if term.paulis in sums:
-            sums[term.paulis][tuple(sorted(term.sites))] += term.coefficient
-    if sums["xx"] != sums["yy"]:
-        return list(terms)
-    others = [term for term in terms if term.paulis not in sums]
-    return others + [PauliTerm(j / 2, paulis, pair) for pair, j in sums["xx"].items() for paulis in ("+-", "-+")]
+def _operators(terms: Sequence[PauliTerm]) -> list[tuple[complex, str, tuple[int, ...]]]:
+    """Coefficient, QuSpin's letters and sites of each string; with σ± where Σ σz is conserved: no elements that cancel.
+
+    QuSpin's σ± = σx ± iσy are twice those of :func:`pipeline.spin.symmetry.charges.ladder_strings`.
+    """
+    if not conserves_magnetisation(terms):
+        return [(term.coefficient, term.paulis, term.sites) for term in terms]
+    found = []
+    for coefficient, letters, sites in ladder_strings(terms):
+        halves = 0.5 ** (letters.count("+") + letters.count("-"))
+        found.append((halves * coefficient, letters, sites))
+    # Strings without a flip first: the order of the sums.
+    return sorted(found, key=lambda string: "+" in string[1])
 
 
 def solve(matrix: Any, levels: int, bound: float = np.inf) -> list[Level]:

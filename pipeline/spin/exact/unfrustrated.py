@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.spin.lattice import Bond
-from pipeline.spin.systems import (
-    ChainTFIM,
-    HeisenbergSystem,
-    OpenChainTFIM,
-    SpinSystem,
-    SquareHeisenberg,
-    SquareTFIM,
-)
+from pipeline.spin.exact.recognise import IsingModel, ising_model, isotropic_couplings
+from pipeline.spin.lattice import Bond, sublattices
+from pipeline.spin.symmetry.stoquastic import stoquastic_form
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.terms import pauli_terms
 
 if TYPE_CHECKING:
     from pipeline.spin.exact.worldlines import Worldlines
@@ -171,71 +167,63 @@ class Ising(Model):
 
 def model_of(system: Any) -> Model | str:
     """The model, or the reason why there is none."""
-    if isinstance(system, HeisenbergSystem):
-        return _heisenberg(system)
-    if isinstance(system, ChainTFIM | OpenChainTFIM | SquareTFIM):
-        return _ising(system)
+    try:
+        terms = pauli_terms(system)
+    except TypeError:
+        terms = []
+    ising = ising_model(terms, system.size) if terms else None
+    if ising is not None:
+        return _ising(system, ising)
+    couplings = isotropic_couplings(terms)
+    if couplings is not None:
+        return _heisenberg(system, couplings)
     return (
         f"loop and cluster updates exist for Heisenberg and transverse-field Ising models, not {type(system).__name__}"
     )
 
 
-def sublattices(size: int, bonds: Sequence[Bond]) -> tuple[int, ...] | None:
-    """±1 on each site such that every bond joins different signs; None if a ring of odd length forbids it."""
-    neighbours: list[list[int]] = [[] for _ in range(size)]
-    for i, j in bonds:
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-    signs = [0] * size
-    for origin in range(size):
-        if signs[origin]:
-            continue
-        signs[origin] = 1
-        reached = [origin]
-        for site in reached:
-            for other in neighbours[site]:
-                if not signs[other]:
-                    signs[other] = -signs[site]
-                    reached.append(other)
-    return tuple(signs) if all(signs[i] != signs[j] for i, j in bonds) else None
-
-
-def _heisenberg(system: SpinSystem) -> Model | str:
-    assert isinstance(system, HeisenbergSystem)
-    j1, j2 = (getattr(system, name) for name in ("j1", "j2"))
-    if j2 != 0:
-        return f"system.j2={j2:g} frustrates: weights of both signs; use baseline=quspin or dmrg"
-    if j1 <= 0:
-        return f"system.j1={j1:g} is no antiferromagnet: its ground state is fully polarised, E = j1 * bonds exactly"
-    bonds = tuple(system.nearest_bonds())
+def _heisenberg(system: SpinSystem, couplings: Mapping[Bond, float]) -> Model | str:
+    bonds, strengths = tuple(couplings), list(dict.fromkeys(couplings.values()))
+    instead = "weights of both signs; use baseline=quspin or dmrg"
+    if len(strengths) > 1:
+        (i, j), other = next((bond, value) for bond, value in couplings.items() if value != strengths[0])
+        if stoquastic_form(pauli_terms(system)) is None:
+            return f"J={other:g} of sites {i} and {j} beside J={strengths[0]:g} frustrates: {instead}"
+        return f"J={other:g} of sites {i} and {j} beside J={strengths[0]:g}: loop updates exist for one J only"
+    if strengths[0] <= 0:
+        return f"J={strengths[0]:g} is no antiferromagnet: its ground state is fully polarised, E = J * bonds exactly"
+    if set(bonds) != set(system.nearest_bonds()):
+        return "loop updates are for couplings of all nearest neighbours and of no others"
     if sublattices(system.size, bonds) is None:
-        return "a ring of odd length frustrates the antiferromagnet: weights of both signs; use baseline=quspin or dmrg"
-    return Heisenberg(system.size, bonds, _length(system), j1)
+        return f"a ring of odd length frustrates the antiferromagnet: {instead}"
+    return Heisenberg(system.size, bonds, _length(system, bonds), strengths[0])
 
 
-def _ising(system: ChainTFIM | OpenChainTFIM | SquareTFIM) -> Model | str:
+def _ising(system: SpinSystem, model: IsingModel) -> Model | str:
     near = system.nearest_bonds()
-    bonds = (*near, *sorted(set(system.bonds()) - set(near)))
-    if system.field == 0 and (system.coupling == 0 or not bonds):
+    if not set(near) <= set(model.bonds):
+        return "cluster updates need all nearest neighbours to interact"
+    bonds = (*near, *sorted(set(model.bonds) - set(near)))
+    if model.field == 0 and (model.coupling == 0 or not bonds):
         return "H = 0"
-    signs = (1,) * system.size if system.coupling >= 0 else sublattices(system.size, bonds)
+    signs = (1,) * system.size if model.coupling >= 0 else sublattices(system.size, bonds)
     if signs is None:
-        return f"system.coupling={system.coupling:g} frustrates rings of odd length; use baseline=quspin or dmrg"
+        return f"the coupling V={model.coupling:g} frustrates rings of odd length; use baseline=quspin or dmrg"
     return Ising(
         system.size,
         bonds,
-        _length(system),
-        abs(system.coupling),
-        field=abs(system.field),
+        _length(system, bonds),
+        abs(model.coupling),
+        field=abs(model.field),
         nearest=len(near),
         signs=signs,
     )
 
 
-def _length(system: SpinSystem) -> float:
-    if isinstance(system, SquareTFIM | SquareHeisenberg):
-        return float(max(system.length_x, system.length_y))
-    return system.size / getattr(system, "range", 1)
+def _length(system: SpinSystem, bonds: Sequence[Bond]) -> float:
+    if system.lattice is None:
+        return float(system.size)
+    return max(system.lattice.extents) / max((system.lattice.distance(bond) for bond in bonds), default=1)
 
 
 def _ends(bonds: Sequence[Bond]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

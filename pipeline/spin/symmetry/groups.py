@@ -8,9 +8,9 @@ from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.charges import conserves_spin_flip
-from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.symmetry.permutations import lattice_symmetries, proposals, what_breaks
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import pauli_terms
+from pipeline.spin.terms import PauliTerm, pauli_terms
 
 SYMMETRIES = ("point_group", "translations", "spin_flip")
 
@@ -36,24 +36,37 @@ def symmetry_group(system: SpinSystem, names: Sequence[str]) -> list[Transformat
         ConfigError: ``system`` does not have one of the symmetries.
     """
     terms = pauli_terms(system)
-    lattice = lattice_symmetries(system, terms)
+    found = lattice_symmetries(system, terms)
     generators: list[Permutation] = []
-    moves = {
-        # along two sites a translation is a reflection as well, and is listed once
-        "point_group": [m for kind, m in lattice.items() if not kind.startswith("translation") or _is_involution(m)],
-        "translations": [m for kind, m in lattice.items() if kind.startswith("translation")],
-    }
-    for name, found in moves.items():
+    for name in ("point_group", "translations"):
         if name in names:
-            if not found:
-                raise ConfigError(
-                    "symmetries", name, f"{getattr(system, 'kind', 'this system')} as it is set up has none"
-                )
-            generators += found
+            chosen = [move for kind, move in found.items() if _belongs(kind, move, name)]
+            if not chosen:
+                raise ConfigError("symmetries", name, _why_not(system, terms, name))
+            generators += chosen
     if "spin_flip" in names and not conserves_spin_flip(terms):
         raise ConfigError("symmetries", "spin_flip", "flipping all spins does not leave this Hamiltonian unchanged")
     signs = (1, -1) if "spin_flip" in names else (1,)
     return [(permutation, sign) for sign in signs for permutation in _closure(system.size, generators)]
+
+
+def _belongs(kind: str, move: Permutation, name: str) -> bool:
+    """Whether the symmetry ``kind`` is one of the group ``name``."""
+    if name == "translations":
+        return kind.startswith("translation")
+    # Along two sites a translation is a reflection as well, and is listed once.
+    return not kind.startswith("translation") or _is_involution(move)
+
+
+def _why_not(system: SpinSystem, terms: Sequence[PauliTerm], name: str) -> str:
+    """Which string breaks the symmetries of ``name``."""
+    reasons = [
+        f"{kind} maps {broken}"
+        for kind, move in proposals(system.lattice).items()
+        if _belongs(kind, move, name) and (broken := what_breaks(terms, move))
+    ]
+    none = f"{getattr(system, 'kind', 'this system')} as it is set up has none"
+    return f"{none}: {'; '.join(reasons)}" if reasons else none
 
 
 def _is_involution(permutation: Permutation) -> bool:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 
+from pipeline.spin.lattice import Lattice
 from pipeline.spin.symmetry.characters import Permutation
-from pipeline.spin.systems import (
-    ChainHeisenberg,
-    ChainTFIM,
-    OpenChainTFIM,
-    SpinSystem,
-    SquareHeisenberg,
-    SquareTFIM,
-)
+from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm
 
 _String = tuple[tuple[int, str], ...]
@@ -23,40 +19,54 @@ def lattice_symmetries(system: SpinSystem, terms: Sequence[PauliTerm]) -> dict[s
 
     Translations and reflections (and x <-> y on a square); empty for a system of unknown geometry.
     """
-    identity = tuple(range(system.size))
-    known = _moved(terms, identity)
     found: dict[str, Permutation] = {}
-    for name, permutation in _candidates(system).items():
-        new = permutation != identity and permutation not in found.values()
-        if new and _moved(terms, permutation) == known:
+    for name, permutation in proposals(system.lattice).items():
+        new = permutation != tuple(range(system.size)) and permutation not in found.values()
+        if new and what_breaks(terms, permutation) is None:
             found[name] = permutation
     return found
 
 
-def _moved(terms: Sequence[PauliTerm], permutation: Permutation) -> list[tuple[_String, float]]:
-    """Canonical form of ``terms`` after moving the sites by ``permutation``, for comparisons."""
-    moved = []
-    for term in terms:
-        string = sorted((permutation[site], pauli) for site, pauli in zip(term.sites, term.paulis, strict=True))
-        moved.append((tuple(string), term.coefficient))
-    return sorted(moved)
-
-
-def _candidates(system: SpinSystem) -> dict[str, Permutation]:
-    """Permutations worth trying, from the geometry of the known systems."""
-    sites = range(system.size)
-    if isinstance(system, ChainTFIM | OpenChainTFIM | ChainHeisenberg):
-        n = system.n_sites
+def proposals(lattice: Lattice | None) -> dict[str, Permutation]:
+    """Permutations worth trying by name: what would be the symmetries of a lattice without an edge."""
+    if lattice is None:
+        return {}
+    sites = range(lattice.size)
+    if len(lattice.extents) == 1:
+        n = lattice.size
         return {"translation": tuple((i + 1) % n for i in sites), "reflection": tuple(n - 1 - i for i in sites)}
-    if isinstance(system, SquareTFIM | SquareHeisenberg):
-        lx, ly = system.length_x, system.length_y
-        candidates = {
-            "translation_x": tuple(i // lx * lx + (i + 1) % lx for i in sites),
-            "translation_y": tuple((i + lx) % (lx * ly) for i in sites),
-            "reflection_x": tuple(i // lx * lx + lx - 1 - i % lx for i in sites),
-            "reflection_y": tuple((ly - 1 - i // lx) * lx + i % lx for i in sites),
-        }
-        if lx == ly:
-            candidates["transposition"] = tuple(i % lx * lx + i // lx for i in sites)
-        return candidates
-    return {}
+    lx, ly = lattice.extents
+    candidates = {
+        "translation_x": tuple(i // lx * lx + (i + 1) % lx for i in sites),
+        "translation_y": tuple((i + lx) % (lx * ly) for i in sites),
+        "reflection_x": tuple(i // lx * lx + lx - 1 - i % lx for i in sites),
+        "reflection_y": tuple((ly - 1 - i // lx) * lx + i % lx for i in sites),
+    }
+    if lx == ly:
+        candidates["transposition"] = tuple(i % lx * lx + i // lx for i in sites)
+    return candidates
+
+
+def what_breaks(terms: Sequence[PauliTerm], permutation: Permutation) -> str | None:
+    """The first string that ``permutation`` maps to one of another coefficient, in words; None: it is a symmetry."""
+    coefficients: dict[_String, list[float]] = defaultdict(list)
+    for term in terms:
+        coefficients[_string(term)].append(term.coefficient)
+    for string, here in coefficients.items():
+        image = tuple(sorted((permutation[site], pauli) for site, pauli in string))
+        there = coefficients.get(image, [])
+        if math.fsum(here) != math.fsum(there):
+            has = f"has {math.fsum(there):g}" if there else "does not exist"
+            return f"{_named(string)}, coefficient {math.fsum(here):g}, to {_named(image)}, which {has}"
+    return None
+
+
+def _named(string: _String) -> str:
+    """``zz of bond 0-3`` or ``x of site 2``."""
+    where = "site" if len(string) == 1 else "bond" if len(string) == 2 else "sites"
+    return f"{''.join(pauli for _, pauli in string)} of {where} {'-'.join(str(site) for site, _ in string)}"
+
+
+def _string(term: PauliTerm) -> _String:
+    """Sites and letters of ``term``, in the order of the sites."""
+    return tuple(sorted(zip(term.sites, term.paulis, strict=True)))

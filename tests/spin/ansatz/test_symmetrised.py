@@ -12,6 +12,7 @@ import torch
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.ansatz.symmetrised import Symmetrised
+from pipeline.spin.lattice import Lattice
 from pipeline.spin.symmetry.groups import symmetry_group
 from pipeline.spin.systems import (
     ChainHeisenberg,
@@ -21,6 +22,7 @@ from pipeline.spin.systems import (
     SquareHeisenberg,
     SquareTFIM,
 )
+from pipeline.spin.terms import PauliTerm
 from tests.spin.ansatz import common
 
 BOTH = ["point_group", "spin_flip"]
@@ -55,8 +57,31 @@ def test_groups(system: SpinSystem, names: list[str], order: int) -> None:
 
 
 def test_a_system_without_the_symmetry() -> None:
-    with pytest.raises(ConfigError, match="translations"):
+    """The message says which bond breaks it."""
+    with pytest.raises(ConfigError, match=r"translations.*has none: translation_x maps zz of bond 1-2, coefficient -1, "
+                       r"to zz of bond 0-2, which does not exist; translation_y maps zz of bond 3-6"):  # fmt: skip
         symmetry_group(SQUARE, ["translations"])
+
+
+class Dimerised(SpinSystem):
+    """A ring of four with two strong and two weak bonds, and a field on one site."""
+
+    lattice = Lattice((4,), periodic=True)
+
+    def strings(self) -> list[PauliTerm]:
+        couplings = {(0, 1): -1.0, (1, 2): -0.5, (2, 3): -1.0, (0, 3): -0.5}
+        return [*(PauliTerm(j, "zz", bond) for bond, j in couplings.items()), PauliTerm(0.3, "x", (1,))]
+
+
+def test_couplings_that_differ() -> None:
+    with pytest.raises(
+        ConfigError, match=r"translation maps zz of bond 0-1, coefficient -1, to .* 1-2, which has -0\.5"
+    ):
+        symmetry_group(Dimerised(), ["translations"])
+    with pytest.raises(
+        ConfigError, match=r"reflection maps x of site 1, coefficient 0\.3, to x of site 2, which does no"
+    ):
+        symmetry_group(Dimerised(), ["point_group"])
 
 
 @pytest.mark.parametrize("phase", [True, False])

@@ -9,8 +9,8 @@ from pipeline.base.errors import ConfigError
 from pipeline.base.numbers.result import Result
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.quspin import absolute_magnetisation, build, mean_correlation
-from pipeline.spin.exact.sectors import Sector, plan
 from pipeline.spin.symmetry.charges import conserves_total_spin
+from pipeline.spin.symmetry.sectors import Sector, plan
 from pipeline.spin.symmetry.stoquastic import is_stoquastic, stoquastic_form
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.spin.exact.quspin import build
-from pipeline.spin.exact.sectors import Sector
 from pipeline.spin.symmetry.charges import conserves_spin_flip
 from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.symmetry.sectors import Sector
 from pipeline.spin.symmetry.stoquastic import is_stoquastic
 from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms

@@ -11,9 +11,9 @@ import pytest
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.numbers.result import Result
 from pipeline.spin.exact.quspin import QuSpinED, absolute_magnetisation, build, mean_correlation, solve
-from pipeline.spin.exact.sectors import Sector, plan
 from pipeline.spin.symmetry.characters import Group, compose, decompose, inverse, order
 from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.symmetry.sectors import Sector, plan
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from tests.spin import dense

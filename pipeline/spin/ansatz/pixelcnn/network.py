@@ -14,7 +14,7 @@ from pipeline.spin.ansatz.conditionals import normalise, number_of_outputs
 from pipeline.spin.ansatz.pixelcnn import draw, flips
 from pipeline.spin.ansatz.pixelcnn.sector import Sector
 from pipeline.spin.ansatz.schema import PixelCNNConfig
-from pipeline.spin.systems import SpinSystem, SquareHeisenberg, SquareTFIM
+from pipeline.spin.systems import SpinSystem
 from pipeline.spin.wave_function import AutoregressiveWaveFunction
 
 KERNEL = 3
@@ -50,8 +50,8 @@ class PixelCNN(AutoregressiveWaveFunction):
 
     def __init__(self, config: PixelCNNConfig, system: SpinSystem) -> None:
         super().__init__()
-        assert isinstance(system, SquareTFIM | SquareHeisenberg)
-        self.length_y, self.length_x = system.length_y, system.length_x
+        assert system.lattice is not None
+        self.length_x, self.length_y = system.lattice.extents
         self.depth, self.width = config.depth, config.width
         self.sector = None if config.magnetisation is None else Sector(system.size, config.magnetisation)
         self.n_uniforms = system.size

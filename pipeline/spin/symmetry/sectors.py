@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from math import comb, prod
 
 from pipeline.spin.symmetry.characters import Character, Group, Permutation, decompose, order
-from pipeline.spin.symmetry.charges import conserves_spin_flip, conserves_total_spin, is_real
+from pipeline.spin.symmetry.charges import (
+    conserves_magnetisation,
+    conserves_spin_flip,
+    conserves_total_spin,
+    is_real,
+)
 from pipeline.spin.symmetry.permutations import lattice_symmetries
-from pipeline.spin.symmetry.stoquastic import stoquastic_form
+from pipeline.spin.symmetry.stoquastic import overlapping_state, stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm
 
@@ -75,38 +80,62 @@ def visited(size: int, up: int | None) -> int:
     return 2**size if up is None else comb(size, up)
 
 
-def spins_up(size: int, terms: Sequence[PauliTerm]) -> int | None:
-    """⌊N/2⌋ for H = Σ J σ·σ, of which every multiplet has exactly one member there; else None, any number."""
-    return size // 2 if conserves_total_spin(terms) else None
+def number_of_levels(size: int, terms: Sequence[PauliTerm]) -> int:
+    """Number of levels of H: 2^N, or the number of its multiplets where H commutes with all rotations."""
+    return visited(size, size // 2 if conserves_total_spin(terms) else None)
+
+
+def spins_up(size: int, terms: Sequence[PauliTerm], levels: int) -> dict[int | None, int]:
+    """Numbers of spins up, each with its multiplicity, among which the ``levels`` lowest energies are proven to be.
+
+    - H commutes with all rotations: ⌊N/2⌋, where each multiplet has exactly one member.
+    - H commutes with Σ σz: for a ground state that of a basis state it overlaps, where one is known
+      (:func:`pipeline.spin.symmetry.stoquastic.overlapping_state`); otherwise all numbers. Where H commutes with the
+      spin flip too, n spins up have the levels of N - n, which are not searched again.
+    - Otherwise any number of spins up together: None.
+    """
+    if conserves_total_spin(terms):
+        return {size // 2: 1}
+    if not conserves_magnetisation(terms):
+        return {None: 1}
+    overlapping = overlapping_state(terms, size) if levels == 1 else None
+    known = range(size, -1, -1) if overlapping is None else [overlapping.count(1)]
+    if not conserves_spin_flip(terms):
+        return dict.fromkeys(known, 1)
+    halved = sorted({min(up, size - up) for up in known}, reverse=True)
+    return {up: 1 if 2 * up == size else 2 for up in halved}
 
 
 def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int, symmetric: bool = False) -> Search:
     """The smallest sectors that are proven to hold the ``levels`` lowest energies of ``terms``.
 
-    - H = Σ J σ·σ: only states with ⌊N/2⌋ spins up, where each multiplet counts once.
+    - Numbers of spins up: those of :func:`spins_up`.
     - The ground state of a Hamiltonian with a stoquastic form: the even sector of all lattice symmetries and of the
-      spin flip (:mod:`pipeline.spin.symmetry.symmetries`).
+      spin flip (:mod:`pipeline.spin.symmetry.stoquastic`).
     - Otherwise all sectors of the lattice symmetries, those with equal spectra once
       (:mod:`pipeline.spin.symmetry.characters`), and both parities of the flip.
 
-    ``symmetric`` asks for the even sector alone, whether it is proven to hold the levels or not. By the min-max
+    ``symmetric`` asks for the even sectors alone, whether they are proven to hold the levels or not. By the min-max
     principle the k-th level of any sector is at least the k-th of H.
     """
     size = system.size
-    up = spins_up(size, terms)
-    # The flip maps ⌊N/2⌋ spins up to itself only for even N.
-    flips = conserves_spin_flip(terms) and (up is None or size % 2 == 0)
+    numbers = spins_up(size, terms, levels)
     stoquastic = stoquastic_form(terms)
     proven = levels == 1 and stoquastic is not None
     if stoquastic is not None and (proven or symmetric):
         terms = stoquastic
     generators = lattice_symmetries(system, terms)
     if proven or symmetric:
-        trivial = _trivial(size, generators)
-        return Search(list(terms), [_sector(up, trivial, 0 if flips else None)], proven)
-    sectors = decompose(size, generators, is_real(terms))
-    parities = (0, 1) if flips else (None,)
-    return Search(list(terms), [_sector(up, character, parity) for character in sectors for parity in parities])
+        characters, parities = [_trivial(size, generators)], [0]
+    else:
+        characters, parities = decompose(size, generators, is_real(terms)), [0, 1]
+    flips = conserves_spin_flip(terms)
+    sectors = []
+    for up, multiplicity in numbers.items():
+        # The flip maps n spins up to themselves only for n = N/2.
+        flipped: Sequence[int | None] = parities if flips and up in (None, size / 2) else [None]
+        sectors += [_sector(up, character, parity, multiplicity) for character in characters for parity in flipped]
+    return Search(list(terms), sectors, proven or not symmetric)
 
 
 def _trivial(size: int, generators: dict[str, Permutation]) -> Character:
@@ -117,8 +146,8 @@ def _trivial(size: int, generators: dict[str, Permutation]) -> Character:
     return Character(group, (0,) * len(group.orders))
 
 
-def _sector(up: int | None, character: Character, flip: int | None) -> Sector:
-    """``character`` among the states with ``up`` spins up, of parity ``flip``."""
+def _sector(up: int | None, character: Character, flip: int | None, multiplicity: int) -> Sector:
+    """``character`` among the states with ``up`` spins up, of parity ``flip``; ``multiplicity`` is that of ``up``."""
     named = zip(character.group.generators.items(), character.numbers, strict=True)
     lattice = {name: (permutation, number) for (name, permutation), number in named}
-    return Sector(up, lattice, flip, character.multiplicity)
+    return Sector(up, lattice, flip, multiplicity * character.multiplicity)
