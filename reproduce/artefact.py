@@ -46,7 +46,7 @@ class Cell:
         stages: of each run.
         ranks: processes of one run (torchrun), 1 for an ordinary run.
         exclusive: nothing else may run at the same time (timings).
-        settings: file of ``conf/paper`` that the run and its cuts start from; None: that of the artefact's paper.
+        settings: recipe of the run and of its cuts, as in ``paper=``; None: the main one of the artefact's paper.
     """
 
     row: str

@@ -158,7 +158,7 @@ def _cuts(table: Table) -> list[str]:
         scope = f" ({', '.join(dict.fromkeys(where))})" if scope is None else scope
         lines.append(f"- {cut}{scope}")
     cuts_found = [cut for d in table.finished for cut in d.task.cuts]
-    deviations = holding((text for d in table.finished for text in d.task.run.deviations), cuts_found)
+    deviations = holding((item for d in table.finished for item in d.task.run.deviations.items()), cuts_found)
     if not lines:
         return ["Nothing is cut: these are the paper's own settings."]
     if deviations:

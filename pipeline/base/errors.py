@@ -42,6 +42,13 @@ class ConfigError(UserError):
         return ConfigError(key, self.value, self.allowed, self.hint)
 
 
+class MissingScale(ConfigError):
+    """A recipe is asked for at a scale that it does not have."""
+
+    def __init__(self, paper: str, scale: str, scales: Iterable[str]) -> None:
+        super().__init__("scale", scale, f"paper={paper} has {', '.join(scales)}", whole=True)
+
+
 class NonFiniteError(UserError):
     """A step produced NaN or infinity; everything up to the last checkpoint is kept."""
 

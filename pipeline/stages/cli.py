@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.config.compose import CONF, check_sweep, compose_config, groups, parse_override
+from pipeline.base.config.compose import compose_config, parse_override
+from pipeline.base.config.folders import CONF, SEARCH, groups, search_override
 from pipeline.base.config.nodes import RunConfig
+from pipeline.base.config.recipes import recipes, scales, words_of
+from pipeline.base.config.sweep import check_sweep, for_hydra, ours, with_parameters
 from pipeline.base.errors import ConfigError, Interrupted, UserError
 from pipeline.base.run.console import describe_crash, guarded, say
 from pipeline.base.run.progress import make_progress
@@ -21,7 +24,7 @@ from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences, holding
 
 HELP = """\
-usage: python -m pipeline [-m] [key=value ...]
+usage: python -m pipeline [-m] [--config-dir DIR] [key=value ...]
 
 One run: train -> infer -> baseline -> report, each stage kept in results/_store and never computed twice.
 
@@ -31,13 +34,15 @@ examples
   python -m pipeline -m paper=nf_nqs scale=smoke system.n_sites=10,12 system.coupling=0.5,1.0 system.range=5
   python -m pipeline system=square_tfim method=vmc train.steps=300 train.optimizer.lr=0.02
   python -m pipeline stages=[baseline] system=u1_pure_gauge baseline=hmc
+  python -m pipeline --config-dir mine +experiment=large     what mine/experiment/large.yaml sets, sweeps included
 
 options
-  -m, --multirun   every combination of comma-separated values (Hydra); failures are listed at the end
-  --cfg            print the composed configuration and stop
-  -h, --help       this page
+  -m, --multirun    every combination of comma-separated values (Hydra); failures are listed at the end
+  --config-dir DIR  a folder of your own beside conf/: DIR/experiment/*.yaml, DIR/system/*.yaml, ...
+  --cfg [job]       print the composed configuration and stop
+  -h, --help        this page
 
-groups and their choices
+papers, with the scales of each recipe
 """
 
 
@@ -57,23 +62,46 @@ def console() -> int:
 def _dispatch(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         return _help()
-    known = ("-m", "--multirun", "--cfg")
-    for word in arguments:
-        if word.startswith("-") and word not in known:
-            raise UserError(f"{word}: no such option (have -m, --cfg, --help)")
-    overrides = [word for word in arguments if not word.startswith("-")]
-    if "--cfg" in arguments:
+    flags, overrides = _sorted(arguments)
+    if "--cfg" in flags:
         return _show(overrides)
-    if "-m" in arguments or "--multirun" in arguments:
+    if flags:
         return _sweep(overrides)
     return _single(overrides)
 
 
+def _sorted(arguments: Sequence[str]) -> tuple[set[str], list[str]]:
+    """Options, and overrides with that of ``--config-dir`` first."""
+    flags: set[str] = set()
+    folders: list[str] = []
+    overrides: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        option, given, value = word.partition("=")
+        if option == "--config-dir":
+            folder = value if given else next(words, None)
+            if not folder:
+                raise UserError("--config-dir: needs a folder, as in --config-dir DIR")
+            folders.append(folder)
+        elif word in ("-m", "--multirun", "--cfg"):
+            flags.add(word)
+        elif word.startswith("-"):
+            raise UserError(f"{word}: no such option (have -m, --config-dir, --cfg, --help)")
+        elif "--cfg" in flags and word in ("job", "hydra", "all"):
+            if word != "job":
+                raise UserError(f"--cfg {word}: there is --cfg job alone, the configuration of the run")
+        else:
+            overrides.append(word)
+    return flags, [*([search_override(folders)] if folders else []), *overrides]
+
+
 def _help() -> int:
     print(HELP, end="")
+    for recipe in recipes((CONF,)):
+        print(f"  {recipe:<24} {' '.join(scales(recipe, (CONF,)))}")
+    print("\ngroups and their choices")
     for group, choices in groups().items():
-        if not group.startswith("budget"):
-            print(f"  {group:<10} {' '.join(choices)}")
+        print(f"  {group:<14} {' '.join(choices)}")
     return 0
 
 
@@ -100,8 +128,8 @@ def deviations(run: RunConfig, overrides: Sequence[str]) -> list[str]:
     """Sentences of the scale about what it changes, as far as the user has not changed it back."""
     if not run.deviations:
         return []
-    paper = compose_run([*(o for o in overrides if not o.startswith("scale=")), "scale=paper"])
-    return holding(run.deviations, differences(paper, run))
+    paper = compose_run([*overrides, "scale=paper"])
+    return holding(run.deviations.items(), differences(paper, run))
 
 
 def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> dict[str, Any]:
@@ -130,9 +158,9 @@ def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> dict
 
 def _sweep(overrides: list[str]) -> int:
     """Every combination through Hydra's launcher; then what each job came to, failures last."""
-    ours = [o for o in overrides if not o.startswith(("hydra.", "hydra/"))]
-    check_sweep(ours)
-    folder = _sweep_folder(ours)
+    overrides = with_parameters(overrides)
+    check_sweep(ours(overrides))
+    folder = _sweep_folder(ours(overrides))
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -140,7 +168,7 @@ def _sweep(overrides: list[str]) -> int:
     entry = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)
     saved = sys.argv
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    sys.argv = ["pipeline", "--multirun", *overrides, f"hydra.sweep.dir='{quoted}'"]
+    sys.argv = ["pipeline", "--multirun", *for_hydra(overrides), f"hydra.sweep.dir='{quoted}'"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing and exiting
     try:
         entry()
@@ -169,11 +197,12 @@ def _job(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     hydra_config = HydraConfig.get()
-    overrides = list(hydra_config.overrides.task)
+    added = [word for word in hydra_config.overrides.hydra if word.startswith(SEARCH)]
+    overrides = [word for given in hydra_config.overrides.task for word in words_of(given)]
     outcome: dict[str, Any] = {"overrides": overrides, "ok": False}
     try:
-        run = compose_run(overrides)
-        summary = run_and_report(run, " ".join(overrides), deviations(run, overrides))
+        run = compose_run([*added, *overrides])
+        summary = run_and_report(run, " ".join(overrides), deviations(run, [*added, *overrides]))
         outcome |= {"ok": not summary["broken"], "headline": summary["headline"]}
         if summary["broken"]:
             outcome["reason"] = "an energy lies below the exact value"

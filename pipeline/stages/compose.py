@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.base.config import checks
-from pipeline.base.config.compose import check_sweep, compose_config, typed
+from pipeline.base.config.compose import compose_config, typed
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError
 from pipeline.base.run.device import check_device
@@ -57,6 +57,3 @@ def baseline_name(run: RunConfig) -> str | None:
     if reason is not None:
         raise ConfigError("baseline.use", config.use, reason)
     return config.use
-
-
-__all__ = ["baseline_name", "check", "check_sweep", "compose_run"]

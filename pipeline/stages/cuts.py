@@ -54,12 +54,16 @@ def _set(value: Any) -> Any:
     return [_set(child) for child in value] if isinstance(value, list | tuple) else value
 
 
-def holding(deviations: Iterable[str], cuts: Iterable[str]) -> list[str]:
-    """Deviations whose key, in brackets at their end, is among the cuts: an override may have taken one back."""
+def holding(deviations: Iterable[tuple[str, str]], cuts: Iterable[str]) -> list[str]:
+    """Sentences, each with its key, of deviations whose key is among the cuts: an override may have taken one back.
+
+    Args:
+        deviations: key and sentence; a key may lead into a list, whose cut is that of the list.
+    """
     changed = [cut.split(":")[0] for cut in cuts]
 
-    def holds(text: str) -> bool:
-        key = text.rpartition("(")[2].rstrip(")") if text.endswith(")") else None
-        return key is None or any(cut == key or cut.startswith(f"{key}.") for cut in changed)
+    def holds(key: str) -> bool:
+        whole = key.partition("[")[0]
+        return any(cut in (key, whole) or cut.startswith(f"{key}.") for cut in changed)
 
-    return [text for text in dict.fromkeys(deviations) if holds(text)]
+    return list(dict.fromkeys(f"{text} ({key})" for key, text in deviations if holds(key)))

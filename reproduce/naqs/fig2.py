@@ -21,7 +21,7 @@ from reproduce.tables import Finished, Table
 
 ROW = "G2.0"
 PHYSICS = ("system.coupling=1.0", "system.field=2.0")
-SETTINGS = "naqs_fig2"
+SETTINGS = "naqs/fig2"
 """The training of Table I (its very key), with amounts of samples for a figure."""
 STARTS = {"up": 1, "down": -1}
 SEEDS = {"up": 1, "down": 2}

@@ -16,7 +16,7 @@ from reproduce.tables import Table
 
 ROW = "G3.0"
 PHYSICS = ("system.coupling=1.0", "system.field=3.0")
-SETTINGS = "naqs_fig3"
+SETTINGS = "naqs/fig3"
 THINNINGS = (300, 100, 50, 10)
 """k of the caption: "samples are taken every k ∈ {10, 50, 100, 300} steps in the chain"."""
 CHAINS = 20

@@ -32,7 +32,7 @@ def qmc_cell(row: str, physics: tuple[str, ...], convention: str = "pauli", sett
 def check_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
     """Quantum Monte Carlo once more, with other random numbers and fewer of them."""
     columns = (Column("qmc-check", "energy", "energy", "per site", convention),)
-    return Cell(row, "qmc-check", physics, columns, stages=("baseline",), settings="naqs_check")
+    return Cell(row, "qmc-check", physics, columns, stages=("baseline",), settings="naqs/check")
 
 
 def printed(table: Table, row: str, method: str, quantity: str) -> str:

@@ -14,12 +14,12 @@ OTHERS = (("mps", "MPS"), ("dense-ar", "Dense AR"), ("cnn-ar", "CNN AR"))
 OURS = (*OTHERS, ("annealed-ar", "annealed AR"))
 """What is run beside NQS+NF: the paper's columns and an autoregressive network that is trained not to collapse."""
 SETTINGS = {
-    "mps": "nf_nqs_mps",
-    "dense-ar": "nf_nqs_dense_ar",
-    "cnn-ar": "nf_nqs_cnn_ar",
-    "annealed-ar": "nf_nqs_annealed",
+    "mps": "nf_nqs/mps",
+    "dense-ar": "nf_nqs/dense_ar",
+    "cnn-ar": "nf_nqs/cnn_ar",
+    "annealed-ar": "nf_nqs/annealed",
 }
-"""Their files of ``conf/paper``."""
+"""Their recipes."""
 LIGHT = {"mps": ("D", 0.05), "dense-ar": ("^", 0.07), "cnn-ar": ("v", 0.09), "annealed-ar": ("*", 0.11)}
 """Marker, and shift along x, of the methods that figures show in pale."""
 HEADER = (

@@ -19,14 +19,14 @@ THINNING = 10
 """Captions of Figs. 6 and 7; the paper's configurations are taken to be trajectories of length 1."""
 
 ENSEMBLES = {
-    "u1-pure-L8": ("pseudofermion_pure", ("system.length=8",)),
-    "su3-pure-L8": ("pseudofermion_su3_pure", ("system.length=8",)),
-    "schwinger-L8": ("pseudofermion_small", ("system.length=8",)),
-    "su3-L8": ("pseudofermion_su3_small", ("system.length=8",)),
+    "u1-pure-L8": ("pseudofermion/pure", ("system.length=8",)),
+    "su3-pure-L8": ("pseudofermion/su3_pure", ("system.length=8",)),
+    "schwinger-L8": ("pseudofermion/small", ("system.length=8",)),
+    "su3-L8": ("pseudofermion/su3_small", ("system.length=8",)),
     "schwinger-L16": ("pseudofermion", ("system.length=16",)),
-    "su3-L16": ("pseudofermion_su3", ("system.length=16",)),
+    "su3-L16": ("pseudofermion/su3", ("system.length=16",)),
 }
-"""Settings (file of ``conf/paper``) and physics of each row."""
+"""Recipe and physics of each row."""
 
 EXACT = ("baseline.hmc.fermions.determinant=exact", "baseline.hmc.fermions.hasenbusch=[]")
 REFERENCES = {

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.base.config.nodes import SCALES
+from pipeline.base.config.folders import CONF
+from pipeline.base.config.recipes import scales
 from pipeline.base.store.keys import plain
 from pipeline.stages.context import baseline_key, train_key
 from pipeline.stages.run import execute
@@ -99,7 +100,7 @@ def test_claims_where_it_does_not() -> None:
     assert [claim.seen for claim in fig3.claims([])] == ["not run"] * 4
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", scales("naqs/fig2", (CONF,)))
 def test_figure_2_samples_a_state_trained_like_that_of_table_1(scale: str) -> None:
     """One training for direct samples and chains, averaged over the spin flip, else with the settings of the table."""
     rows = [t for t in make_tasks(load_artefact("naqs/table1"), scale, ()) if t.cell.row == fig2.ROW]

@@ -10,7 +10,7 @@ def cuts(*overrides: str) -> tuple[str, ...]:
 
 
 def test_of_all_baselines_only_the_chosen_one_is_cut() -> None:
-    small = ["paper=pseudofermion_small", "stages=[baseline]"]
+    small = ["paper=pseudofermion/small", "stages=[baseline]"]
     sampled, reweighted = cuts(*small, "baseline=hmc"), cuts(*small, "system.length=4", "baseline=reweighting")
     assert "system.length: 8 → 4" in sampled
     assert "baseline.hmc.chains: 128 → 4" in sampled

@@ -8,53 +8,33 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, Sweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from pipeline.base.config.checks import under
-from pipeline.base.config.messages import (
-    TYPE_NAMES,
-    exists,
-    first_line,
-    short,
-    shown,
-    siblings,
-    suggestion,
-    type_of,
-)
+from pipeline.base.config.folders import CONF, EXPERIMENT, SEARCH, default, experiments, folders_of, groups, read
+from pipeline.base.config.messages import first_line, invalid, short, shown
+from pipeline.base.config.recipes import NONE, Recipe, find_recipe, register, words_of
+from pipeline.base.config.values import set_key, set_value
 from pipeline.base.errors import ConfigError, UserError, did_you_mean
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
+PAPER, SCALE = "paper", "scale"
 
 MOST_VALUES = 10_000
 """Of one key in a sweep: range(1,1e12) is a slip, and would be checked for ever."""
-
-MOST_RUNS = 10_000
-"""Of one sweep: several long ranges multiply, and Hydra would list all combinations before the first one runs."""
-
-
-@functools.cache
-def groups() -> dict[str, list[str]]:
-    """Config groups of ``conf/`` and their choices, e.g. ``{"system": ["chain_tfim", ...]}``."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(CONF.rglob("*.yaml")):
-        group = path.parent.relative_to(CONF).as_posix()
-        if group != ".":
-            found.setdefault(group, []).append(path.stem)
-    return found
 
 
 def compose_config(overrides: Sequence[str]) -> DictConfig:
@@ -63,13 +43,10 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: names the key, the value, what is allowed and what was probably meant.
     """
-    parsed = [parse_override(text) for text in overrides]
-    group_overrides = [o for o in parsed if _is_group(o)]
-    value_overrides = [o for o in parsed if not _is_group(o)]
-    for override in group_overrides:
-        _check_choice(override)
-    config = _compose(tuple(o.input_line or "" for o in group_overrides)).copy()
-    for override in value_overrides:
+    line = read_line(overrides)
+    config = (_compose if line.folders == (CONF,) else _compose.__wrapped__)(line.words, line.folders).copy()
+    config.paper, config.scale = (line.recipe.paper, line.recipe.scale) if line.recipe else (NONE, None)
+    for override in line.values:
         set_value(config, override)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -120,116 +97,9 @@ def parse_override(text: str) -> Override:
         raise ConfigError(short(text), None, "is not of the form key=value", hint) from error
     except (ValueError, OverflowError, RecursionError) as error:  # Python gives up on the digits or the brackets
         raise ConfigError(short(text), None, f"cannot be read: {first_line(error)}") from error
-    if override.is_add() or override.is_delete():
+    if override.is_delete() or (override.is_add() and override.key_or_group != EXPERIMENT):
         raise ConfigError(text, None, "keys can be set, not added or deleted: write key=value")
     return override
-
-
-def check_sweep(overrides: Sequence[str]) -> None:
-    """Check groups, keys and types of a multirun: each swept value by itself, against the rest as given.
-
-    Raises:
-        ConfigError: as :func:`compose_config`; every combination of swept groups is checked.
-    """
-    parsed = [parse_override(text) for text in overrides]
-    for override in parsed:
-        if isinstance(override.value(), Glob):
-            raise ConfigError(override.get_key_element(), None, "name the choices of a sweep one by one, as in a,b,c")
-    runs = math.prod(len(_single_values(o)) for o in parsed)
-    if runs > MOST_RUNS:
-        raise ConfigError("the sweep", None, f"stands for {runs} runs; at most {MOST_RUNS} at a time")
-    choices = [_single_values(o) for o in parsed if _is_group(o)]
-    values = [text for o in parsed if not _is_group(o) for text in _single_values(o)]
-    for combination in itertools.product(*choices):
-        config = compose_config(combination)
-        for text in values:
-            set_value(config.copy(), parse_override(text))
-
-
-def _single_values(override: Override) -> list[str]:
-    """``key=value`` for every value of an override, swept or not."""
-    return _sweep_values(override) if override.is_sweep_override() else [override.input_line or ""]
-
-
-def set_value(config: DictConfig, override: Override) -> None:
-    """Set one value in a composed configuration.
-
-    Raises:
-        ConfigError: no such key, or a value of the wrong type.
-    """
-    _set(config, override.get_key_element(), override.value())
-
-
-def _set(config: DictConfig, key: str, value: Any) -> None:
-    """A dictionary for a group of keys is set key by key, so that every check holds inside it too."""
-    if not exists(config, key):
-        raise ConfigError(key, None, "no such key", suggestion(config, key))
-    parent, _, name = key.rpartition(".")
-    node = (OmegaConf.select(config, parent) if parent else config)._get_node(name)
-    filled = _is_part(node) and (value is None or isinstance(node, AnyNode))
-    if name == "name" or (filled and key.startswith("train.")):
-        raise ConfigError(key, shown(value), "is chosen by its group", "as in ansatz=mlp, sampler=exhaustive")
-    if "${" in str(value) or isinstance(value, Sweep):
-        allowed = "several values are a sweep, which needs -m" if isinstance(value, Sweep) else "must be a plain value"
-        raise ConfigError(key, None if isinstance(value, Sweep) else shown(value), allowed)
-    if _too_large(value):
-        raise ConfigError(key, short(shown(value)), "must fit 64 bits")
-    kind: Any = node._metadata.element_type if isinstance(node, ListConfig) else None
-    if is_dataclass(kind) and isinstance(value, list):
-        value = [_item(f"{key}[{i}]", kind, content) for i, content in enumerate(value)]
-    if isinstance(node, DictConfig) and node._metadata.object_type is dict:
-        _set_free(config, key, value)
-        return
-    if isinstance(node, DictConfig) and isinstance(value, dict):
-        if node._is_none():  # the dataclass that a null stands for, all its values still to be given
-            OmegaConf.update(config, key, OmegaConf.structured(node._metadata.ref_type), merge=False)
-        for inner, content in value.items():
-            _set(config, f"{key}.{inner}", content)
-        return
-    if isinstance(node, DictConfig) and not (value is None and node._is_optional() and not _is_part(node)):
-        raise ConfigError(key, shown(value), f"must be {TYPE_NAMES['DictConfig']}", siblings(config, key + "."))
-    try:
-        OmegaConf.update(config, key, value, merge=False)
-    except OmegaConfBaseException as error:
-        raise ConfigError(key, shown(value), f"must be {type_of(config, key)}") from error
-
-
-def _set_free(config: DictConfig, key: str, value: Any) -> None:
-    """A dictionary whose names are free and whose values have one type."""
-    if not isinstance(value, dict):
-        raise ConfigError(key, shown(value), f"must be {TYPE_NAMES['DictConfig']}: {{name: value, ...}}")
-    for name, content in value.items():
-        try:
-            if _too_large(content):
-                raise ConfigError(f"{key}.{name}", short(shown(content)), "must fit 64 bits")
-            OmegaConf.update(config, f"{key}.{name}", content, force_add=True)
-        except OmegaConfBaseException as error:
-            raise ConfigError(f"{key}.{name}", shown(content), "must be an integer") from error
-
-
-def _item(key: str, kind: Any, content: Any) -> DictConfig:
-    """An element of a list of typed nodes, set key by key."""
-    item: DictConfig = OmegaConf.structured(kind)
-    if not isinstance(content, dict):
-        raise ConfigError(key, shown(content), f"must be {TYPE_NAMES['DictConfig']}: {{name: value, ...}}")
-    for name, value in content.items():
-        try:
-            _set(item, str(name), value)
-        except ConfigError as error:
-            raise ConfigError(f"{key}.{error.key}", error.value, error.allowed, error.hint) from error
-    return item
-
-
-def _is_part(node: Any) -> bool:
-    """Whether a group fills this node with a type of its choice, or leaves it null."""
-    return isinstance(node, AnyNode) or (isinstance(node, DictConfig) and node._metadata.ref_type is Any)
-
-
-def _too_large(value: Any) -> bool:
-    """Whether an integer, or one in a list, is beyond what arrays, seeds and floats hold."""
-    if isinstance(value, list):
-        return any(map(_too_large, value))
-    return isinstance(value, int) and abs(value) >= 2**63
 
 
 @contextmanager
@@ -245,30 +115,160 @@ def _hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = outer
 
 
+@dataclass(frozen=True)
+class Line:
+    """A command line, sorted.
+
+    Attributes:
+        words: what Hydra composes: folders, groups, recipe, personal files, in this order.
+        values: what is set afterwards, key by key.
+    """
+
+    folders: tuple[Path, ...]
+    words: tuple[str, ...]
+    recipe: Recipe | None
+    values: tuple[Override, ...]
+
+
+def read_line(overrides: Sequence[str]) -> Line:
+    """Groups, recipe and personal files of a command line, checked; each of the latter as the last word says."""
+    parsed = [parse_override(text) for text in overrides]
+    folders = folders_of(parsed)
+    chosen = [o for o in parsed if is_group(o, folders)]
+    for override in chosen:
+        _check_choice(override, groups(folders))
+    personal = [o for o in parsed if o.key_or_group == EXPERIMENT]
+    files = [path for override in personal for path in _experiments(override, folders)]
+    recipe = _recipe(parsed, files, folders)
+    search = [o.input_line or "" for o in parsed if o.key_or_group == SEARCH]
+    words = (*search, *(o.input_line or "" for o in chosen), *([register([recipe])] if recipe else []))
+    words += tuple(o.input_line or "" for o in personal)
+    return Line(folders, words, recipe, tuple(o for o in parsed if not selects(o, folders)))
+
+
+def _experiments(override: Override, folders: tuple[Path, ...]) -> list[Path]:
+    """Files that ``+experiment=`` names."""
+    known = experiments(folders)
+    if not override.is_add():
+        raise ConfigError(EXPERIMENT, None, "a personal file is added to the configuration: +experiment=NAME")
+    value = _one(override)
+    names = [shown(name) for name in (value if isinstance(value, list) else [value])]
+    have = f"must be one of {', '.join(known)}" if known else "needs --config-dir DIR with DIR/experiment/*.yaml"
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"+{EXPERIMENT}", name, have, did_you_mean(name, known))
+    return [known[name] for name in names]
+
+
+def _recipe(parsed: Sequence[Override], files: Sequence[Path], folders: tuple[Path, ...]) -> Recipe | None:
+    """What ``paper`` and ``scale`` ask for, typed or in a personal file.
+
+    Raises:
+        ConfigError: no such recipe, a scale without a recipe or one that the recipe does not have.
+    """
+    asked: dict[str, Any] = {}
+    for path in files:
+        asked |= {key: value for key, value in read(path).items() if key in (PAPER, SCALE)}
+    asked |= {o.key_or_group: _one(o) for o in parsed if o.key_or_group in (PAPER, SCALE) and o.package is None}
+    if shown(asked.get(PAPER, NONE)) != NONE:
+        return find_recipe(shown(asked[PAPER]), shown(asked.get(SCALE, default(SCALE))), folders)
+    if SCALE in asked:
+        raise ConfigError(SCALE, shown(asked[SCALE]), "says how much of a paper's recipe is run: it needs paper=...")
+    return None
+
+
+def _one(override: Override) -> Any:
+    """The value of something that is chosen once."""
+    if override.is_sweep_override():
+        sweep_values(override)
+        raise ConfigError(override.get_key_element(), None, "several values are a sweep, which needs -m")
+    return override.value()
+
+
 @functools.cache
-def _compose(group_overrides: tuple[str, ...]) -> DictConfig:
-    """Composition by groups alone; cached, since the cells of an artefact differ in values only."""
+def _compose(words: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
+    """Composition without values; cached, since the cells of an artefact differ in values only."""
+    return hydra_compose(words, folders, False)
+
+
+def hydra_compose(words: tuple[str, ...], folders: tuple[Path, ...], with_hydra: bool) -> DictConfig:
+    """Hydra's own composition of a line's words, with its node ``hydra`` if asked for.
+
+    Raises:
+        ConfigError, UserError: a file of it sets what does not exist, has a wrong type, or cannot be read.
+    """
     try:
         with _hydra():
-            return compose(config_name="config", overrides=list(group_overrides))
+            return compose(config_name="config", overrides=list(words), return_hydra_config=with_hydra)
+    except YAMLError as error:
+        raise UserError(f"a configuration file cannot be read: {' '.join(str(error).split())}") from error
     except HydraException as error:
-        key = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
-        if key:
-            allowed = f"is set by the paper or its budget but does not exist with {' '.join(group_overrides)}"
-            hint = "paper=none leaves every combination of parts open"
-            raise ConfigError(key.group(1), None, allowed, hint) from error
-        raise UserError(f"the configuration cannot be composed: {first_line(error)}") from error
+        raise _blamed(str(error), words, folders) from error
 
 
-def _is_group(override: Override) -> bool:
-    return override.key_or_group in groups() or "/" in override.key_or_group or override.package is not None
+def _blamed(text: str, words: tuple[str, ...], folders: tuple[Path, ...]) -> UserError:
+    """Our message for Hydra's complaint about what a file of the composition sets or names."""
+    missing = re.search(r"Could not find '(.+)/(.+)'", text)
+    if missing and missing[1] in groups(folders):
+        choices = groups(folders)[missing[1]]
+        return ConfigError(
+            missing[1], missing[2], f"must be one of {', '.join(choices)}", did_you_mean(missing[2], choices)
+        )
+    file, key = re.match(r"In '(.+?)'", text), re.search(r"full_key: (\S+)", text)
+    if not file or not key:
+        return UserError(f"the configuration cannot be composed: {text.strip().splitlines()[0]}")
+    where = f"in {file[1]}.yaml"
+    if file[1].startswith(f"{EXPERIMENT}/"):
+        if key[1] == EXPERIMENT:
+            return UserError(f"{file[1]}.yaml: must begin with the line '# @package _global_'")
+        _check_personal(file[1].removeprefix(f"{EXPERIMENT}/"), words, folders)
+    wrong = invalid(text)
+    if wrong:
+        return ConfigError(key[1], *wrong, where)
+    typed_words = [word for text in words for word in words_of(text)]
+    allowed = f"is set by the paper ({file[1]}.yaml) but does not exist with {' '.join(typed_words)}"
+    return ConfigError(key[1], None, allowed, "paper=none leaves every combination of parts open")
 
 
-def _check_choice(override: Override) -> None:
+def _check_personal(name: str, words: tuple[str, ...], folders: tuple[Path, ...]) -> None:
+    """Set what a personal file says key by key, on the composition that it would change.
+
+    Raises:
+        ConfigError: for the first key that cannot be set.
+    """
+    content = read(experiments(folders)[name])
+    entries = [entry for entry in content.pop("defaults", None) or () if isinstance(entry, dict)]
+    chosen = [(str(key).removeprefix("override "), value) for entry in entries for key, value in entry.items()]
+    kept = [word for word in words if not word.startswith(f"+{EXPERIMENT}=")]
+    typed_groups = {word.split("=")[0] for word in kept}
+    added = [f"{key.lstrip('/')}={value}" for key, value in chosen if key.lstrip("/") not in typed_groups]
+    config = hydra_compose((*kept, *added), folders, False)
+    for key, value in content.items():
+        if key in (PAPER, SCALE, "hydra"):
+            continue
+        try:
+            set_key(config, key, value)
+        except ConfigError as error:
+            hint = "; ".join(filter(None, (error.hint, f"in {EXPERIMENT}/{name}.yaml")))
+            raise ConfigError(error.key, error.value, error.allowed, hint) from error
+
+
+def selects(override: Override, folders: tuple[Path, ...]) -> bool:
+    """Whether an override chooses what is composed, and does not set a value in it."""
+    chooses = override.key_or_group in (PAPER, SCALE, EXPERIMENT, SEARCH)
+    return chooses or is_group(override, folders)
+
+
+def is_group(override: Override, folders: tuple[Path, ...]) -> bool:
+    name = override.key_or_group
+    return name in groups(folders) or "/" in name or override.package is not None
+
+
+def _check_choice(override: Override, known: dict[str, list[str]]) -> None:
     name, value = override.key_or_group, override.value()
-    choices = groups().get(name)
+    choices = known.get(name)
     if choices is None:
-        raise ConfigError(name, None, "no such config group", did_you_mean(name, groups()))
+        raise ConfigError(name, None, "no such config group", did_you_mean(name, known))
     for text in _choice_texts(override, value):
         if text not in choices:
             hint = did_you_mean(text, choices)
@@ -277,11 +277,16 @@ def _check_choice(override: Override) -> None:
 
 def _choice_texts(override: Override, value: Any) -> list[str]:
     if override.is_sweep_override():
-        return [text.split("=", 1)[1] for text in _sweep_values(override)]
+        return [text.split("=", 1)[1] for text in sweep_values(override)]
     return [shown(value)]
 
 
-def _sweep_values(override: Override) -> list[str]:
+def sweep_values(override: Override) -> list[str]:
+    """``key=value`` for every value of a swept override.
+
+    Raises:
+        ConfigError: it stands for something that no list of values is, or for too many.
+    """
     key = override.get_key_element()
     try:
         texts = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))

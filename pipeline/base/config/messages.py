@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -70,6 +71,17 @@ def type_of(config: DictConfig, key: str) -> str:
     node = holder._get_node(name)
     text = TYPE_NAMES.get(type(node).__name__, type(node).__name__)
     return f"{text} or null" if node is not None and node._is_optional() else text
+
+
+def invalid(text: str) -> tuple[str, str] | None:
+    """Value and what is allowed, from OmegaConf's words about a value of the wrong type; None for other words."""
+    found = re.search(r"Value '(.*)'.* could not be converted to (\w+)", text)
+    if found:
+        return found[1], f"must be {TYPE_NAMES.get(f'{found[2]}Node', found[2])}"
+    if "ValidationError" not in text:
+        return None
+    lines = text.strip().splitlines()
+    return "", f"cannot have this value: {lines[1 if len(lines) > 1 else 0]}"
 
 
 def shown(value: Any) -> str:

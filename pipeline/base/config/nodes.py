@@ -15,7 +15,8 @@ from pipeline.base.config.phases import PhaseConfig, Schedule
 from pipeline.base.errors import ConfigError
 
 STAGES = ("train", "infer", "baseline", "report")
-SCALES = ("smoke", "laptop", "gpu", "paper")
+SCALES = ("smoke", "laptop", "long", "gpu", "paper")
+"""Seconds a cell; ten minutes a table; 90 minutes a cell on two cores; an hour a cell on a GPU; nothing cut."""
 
 
 @dataclass
@@ -94,8 +95,9 @@ class RunConfig:
     """One run: a seed of a method on a system, with its reference.
 
     Attributes:
-        paper, scale: the chosen files of ``conf/paper`` and ``conf/budget``.
-        deviations: what the scale changes besides amounts; every report prints these sentences.
+        paper, scale: the recipe, as typed (``nf_nqs``, ``nf_nqs/mps``), and its scale; ``none`` and null without one.
+        deviations: what the scale changes besides amounts: a sentence for each key that deviates; reports print them.
+        uncut: scales at which the recipe has nothing to cut and therefore no file.
         stages: which stages to run, a subset of train, infer, baseline, report.
         device: auto, cpu or cuda.
         threads: torch threads of a fresh run; a checkpoint's own thread count wins on resume.
@@ -106,8 +108,9 @@ class RunConfig:
     """
 
     paper: str = MISSING
-    scale: str = MISSING
-    deviations: list[str] = field(default_factory=list)
+    scale: str | None = None
+    deviations: dict[str, str] = field(default_factory=dict)
+    uncut: list[str] = field(default_factory=list)
     stages: list[str] = MISSING
     device: str = MISSING
     threads: int = MISSING

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.base.config.compose import CONF, check_sweep, groups
-from pipeline.base.config.nodes import SCALES
+from pipeline.base.config.folders import CONF, groups
+from pipeline.base.config.recipes import recipes, scales
+from pipeline.base.config.sweep import check_sweep
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.stages.completion import candidates
 from pipeline.stages.compose import compose_run
@@ -30,7 +31,7 @@ BAD = [
     (["system.coupling=nan"], r"system\.coupling=nan: must be a finite number"),
     (["system.range=16"], r"system\.range=16: must lie between 1 and n_sites/2 = 15"),
     (["system.range=0"], r"system\.range=0: must lie between 1"),
-    (["scale=lapto"], r"scale=lapto: must be one of gpu, laptop, paper, smoke \(did you mean 'laptop'\?\)"),
+    (["scale=lapto"], r"scale=lapto: must be one of smoke, laptop, long, gpu, paper \(did you mean 'laptop'\?\)"),
     (["system=chain_tfin"], r"system=chain_tfin: must be one of .* \(did you mean 'chain_tfim'\?\)"),
     (["train.method.prior=gauss"], r"train\.method\.prior=gauss: must be one of bimodal, normal"),
     (["train.method.stop=flor"], r"did you mean 'floor'"),
@@ -120,16 +121,15 @@ def test_bad_input_is_reported_before_torch_is_imported() -> None:
     assert done.stderr.strip() == "error: system.n_site: no such key (did you mean 'system.n_sites'?)"
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("paper", groups()["paper"])
-def test_every_paper_composes_at_every_scale(paper: str, scale: str) -> None:
+@pytest.mark.parametrize(("paper", "scale"), [(p, s) for p in recipes((CONF,)) for s in scales(p, (CONF,))])
+def test_every_recipe_composes_at_each_of_its_scales(paper: str, scale: str) -> None:
     run = compose_run([f"paper={paper}", f"scale={scale}"])
     assert (run.paper, run.scale) == (paper, scale)
 
 
 @pytest.mark.parametrize(
     ("group", "choice"),
-    [(g, c) for g, cs in groups().items() for c in cs if "/" not in g and g not in ("paper", "scale", "baseline")],
+    [(g, c) for g, cs in groups().items() for c in cs if "/" not in g and g != "baseline"],
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
     if choice == "direct":
@@ -148,7 +148,7 @@ def test_every_config_file_says_what_it_is() -> None:
         assert any("#" in line or line.startswith(("defaults", "mode")) for line in first), path
 
 
-def test_user_wins_over_budget_over_paper() -> None:
+def test_user_wins_over_scale_over_paper() -> None:
     assert compose_run(["paper=nf_nqs", "scale=paper"]).train.method.draws == 5000
     laptop = compose_run(["paper=nf_nqs", "scale=laptop"]).train.method.draws
     assert laptop != 5000
@@ -172,7 +172,7 @@ def test_gauge_papers_have_the_papers_numbers() -> None:
     assert (run.system.length, run.system.beta, run.system.kappa) == (16, 2.0, 0.265)
     hmc = run.baseline.hmc
     assert hmc.chains * hmc.measurements * hmc.trajectories_per_measurement == 130_000
-    run = compose_run(["paper=pseudofermion_su3", "scale=paper"])
+    run = compose_run(["paper=pseudofermion/su3", "scale=paper"])
     assert (run.system.kind, run.system.length, run.system.beta, run.system.kappa) == ("su3_2d", 16, 6.0, 0.265)
     hmc = run.baseline.hmc
     assert hmc.chains * hmc.measurements * hmc.trajectories_per_measurement == 3200
@@ -226,7 +226,7 @@ def test_completion_offers_groups_choices_and_the_keys_of_what_is_chosen() -> No
     assert "system.j2=" in candidates("system.", ["system=square_heisenberg"])
     assert "system.range=" not in candidates("system.", ["system=square_heisenberg"])
     assert "system.range=" in candidates("system.", ["system=nonsense", "train.steps=3"])
-    assert candidates("budget", []) == []
+    assert candidates("recipe", []) == []
 
 
 def test_the_shell_gets_its_completions(tmp_path: Path) -> None:

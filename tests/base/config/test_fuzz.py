@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.base.config.compose import check_sweep, compose_config, groups
+from pipeline.base.config.compose import compose_config
+from pipeline.base.config.folders import groups
 from pipeline.base.config.messages import known_keys
+from pipeline.base.config.sweep import check_sweep
 from pipeline.base.errors import UserError
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import baseline_key, infer_key, stage_nodes, train_key
@@ -40,7 +42,7 @@ JUNK_KEYS = (
         "defaults",
         "_self_",
         "schema/system",
-        "budget/nf_nqs",
+        "recipe/nf_nqs/main",
         "system@train",
         "@",
     ),

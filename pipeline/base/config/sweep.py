@@ -1,0 +1,96 @@
+"""Sweeps: every value checked before the first run, and papers and scales put into words that Hydra knows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import Glob, Override
+
+from pipeline.base.config.compose import (
+    PAPER,
+    SCALE,
+    compose_config,
+    hydra_compose,
+    parse_override,
+    read_line,
+    selects,
+    sweep_values,
+)
+from pipeline.base.config.folders import EXPERIMENT, SEARCH, folders_of
+from pipeline.base.config.recipes import register
+from pipeline.base.config.values import set_value
+from pipeline.base.errors import ConfigError
+
+MOST_RUNS = 10_000
+"""Of one sweep: several long ranges multiply, and Hydra would list all combinations before the first one runs."""
+
+
+def ours(overrides: Sequence[str]) -> list[str]:
+    """Overrides without those that are for Hydra alone."""
+    return [o for o in overrides if o.startswith(SEARCH) or not o.startswith(("hydra.", "hydra/"))]
+
+
+def check_sweep(overrides: Sequence[str]) -> None:
+    """Check groups, keys and types of a multirun: each swept value by itself, against the rest as given.
+
+    Raises:
+        ConfigError: as :func:`compose_config`; every combination of swept groups is checked.
+    """
+    parsed = [parse_override(text) for text in overrides]
+    for override in parsed:
+        if isinstance(override.value(), Glob):
+            raise ConfigError(override.get_key_element(), None, "name the choices of a sweep one by one, as in a,b,c")
+    runs = math.prod(len(_single_values(o)) for o in parsed)
+    if runs > MOST_RUNS:
+        raise ConfigError("the sweep", None, f"stands for {runs} runs; at most {MOST_RUNS} at a time")
+    folders = folders_of(parsed)
+    choices = [_single_values(o) for o in parsed if selects(o, folders)]
+    values = [text for o in parsed if not selects(o, folders) for text in _single_values(o)]
+    for combination in itertools.product(*choices):
+        config = compose_config(combination)
+        for text in values:
+            set_value(config.copy(), parse_override(text))
+
+
+def with_parameters(overrides: Sequence[str]) -> list[str]:
+    """``overrides`` with what personal files sweep by ``hydra.sweeper.params``; what is typed wins over it.
+
+    Raises:
+        ConfigError, UserError: as :func:`compose_config`, for what the files set.
+    """
+    parsed = [parse_override(text) for text in ours(overrides)]
+    if not any(o.key_or_group == EXPERIMENT for o in parsed):
+        return list(overrides)
+    folders = folders_of(parsed)
+    line = read_line([_single_values(o)[0] for o in parsed if selects(o, folders)])
+    found = hydra_compose(line.words, line.folders, True).hydra.sweeper.get("params") or {}
+    typed = {o.get_key_element() for o in parsed}
+    swept = [f"{key}={value}" for key, value in found.items() if key not in typed]
+    return [*swept, *overrides, "hydra.sweeper.params=null"]
+
+
+def for_hydra(overrides: Sequence[str]) -> list[str]:
+    """``overrides`` with ``paper`` and ``scale`` as one choice of a group, every pair of a sweep.
+
+    Raises:
+        ConfigError: personal files that are swept over name different recipes.
+    """
+    parsed = [parse_override(text) for text in ours(overrides)]
+    chosen = [o for o in parsed if o.key_or_group in (PAPER, SCALE)]
+    files = [o for o in parsed if o.key_or_group in (EXPERIMENT, SEARCH)]
+    found = {
+        tuple(read_line([*words, *pair]).recipe for pair in itertools.product(*map(_single_values, chosen)))
+        for words in itertools.product(*map(_single_values, files))
+    }
+    if len(found) > 1:
+        raise ConfigError(f"+{EXPERIMENT}", None, "files of one sweep must name the same paper and scale, or none")
+    recipes = found.pop()
+    kept = [o for o in overrides if not o.startswith((f"{PAPER}=", f"{SCALE}="))]
+    return [register(recipes), *kept] if any(recipes) else kept
+
+
+def _single_values(override: Override) -> list[str]:
+    """``key=value`` for every value of an override, swept or not."""
+    return sweep_values(override) if override.is_sweep_override() else [override.input_line or ""]
