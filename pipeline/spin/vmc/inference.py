@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.base.contracts import Record
 from pipeline.base.numbers.result import Bound, Estimate, Result, SigmaKind
 from pipeline.base.numbers.statistics import Mean, correlated_mean, independent_mean, split_r_hat
 from pipeline.spin.sampler.contract import Batch, Sampler
@@ -74,7 +75,7 @@ def record(batch: Batch, local: Tensor, observables: dict[str, Tensor], keep_sam
     return kept
 
 
-def summarise(records: Sequence[dict[str, Any]], sampler: Sampler, n_sites: int, samples: int) -> Result:
+def summarise(records: Sequence[Record], sampler: Sampler, n_sites: int, samples: int) -> Result:
     """Estimates over all batches.
 
     Errors: none for exact weights, those of independent draws, or with the integrated autocorrelation time of the
@@ -94,10 +95,10 @@ def summarise(records: Sequence[dict[str, Any]], sampler: Sampler, n_sites: int,
     means["variance"] = _shifted(means["variance"], float(np.var([r["energy"] for r in records])))
     kind: SigmaKind = "none" if sampler.exact else "standard-error"
     notes = () if sampler.exact else (f"{len(records) * samples} independent samples, drawn directly from |ψ|².",)
-    return Result(_estimates(means, kind, "variational", n_sites), notes=notes)
+    return Result(_estimates(means, kind, "variational", n_sites), notes=notes, headline="energy")
 
 
-def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
+def _of_chains(records: Sequence[Record], n_sites: int) -> Result:
     """Chains go on from batch to batch: their series are joined.
 
     R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in
@@ -126,14 +127,14 @@ def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
     if length < SHORTEST * tau:
         notes.append(f"Chains are only {length / tau:.3g} τ_int long: their errors are uncertain.")
     extra = {"chain_magnetisation": series["magnetisation"].mean(axis=1).tolist()}
-    return Result(tuple(estimates), notes=tuple(notes), extra=extra)
+    return Result(tuple(estimates), notes=tuple(notes), extra=extra, headline="energy")
 
 
 def _chain_mean(series: NDArray[np.float64]) -> Mean:
     return correlated_mean(series) if series.shape[1] > 1 else independent_mean(series)
 
 
-def _pooled(records: Sequence[dict[str, Any]], name: str, draws: int, exact: bool) -> Mean:
+def _pooled(records: Sequence[Record], name: str, draws: int, exact: bool) -> Mean:
     """Mean over batches of equal size; deviations within batches and between them make its error."""
     means = np.array([r[name] for r in records])
     value = float(means.mean())
