@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pipeline.analysis.along_training import curves_along_training
+from pipeline.base.contracts import Shown
 from pipeline.base.numbers.result import Curve
 from reproduce.plan import Found
 
@@ -25,21 +26,22 @@ def thinned(curve: Curve) -> Curve:
     if len(curve.x) <= most:
         return curve
     chosen = sorted({round(k * last / (most - 1)) for k in range(most)})
-    x, y, sigma = (tuple(values[i] for i in chosen) if values else () for values in (curve.x, curve.y, curve.sigma))
-    return replace(curve, x=x, y=y, sigma=sigma)
+    columns = (curve.x, curve.y, curve.sigma, curve.x_width)
+    x, y, sigma, x_width = (tuple(values[i] for i in chosen) if values else () for values in columns)
+    return replace(curve, x=x, y=y, sigma=sigma, x_width=x_width)
 
 
-def training_curves(found: Found) -> Iterable[Curve]:
-    """Each metric of the training against the step."""
+def training_curves(found: Found, shown: Shown) -> Iterable[Curve]:
+    """Each metric of the training against the step; those that the method shows have a unit."""
     if found.trained is None:
         return
     for name, (steps, values) in found.trained.series().items():
-        unit = "total" if name.startswith(("energy", "floor")) else "1"
+        unit = shown.unit if name in shown.metrics else "1"
         yield Curve.of(f"train/{name}", "step", name, steps, values, unit=unit)
 
 
-def snapshot_curves(found: Found) -> list[Curve]:
-    """Energy and variance from fresh samples along the training; none without snapshots."""
+def snapshot_curves(found: Found, shown: Shown) -> list[Curve]:
+    """What the method shows from fresh samples along the training; none without snapshots."""
     if found.trained is None or found.inferred is None or not found.snapshots:
         return []
-    return curves_along_training(found.trained, [*found.snapshots, found.inferred])
+    return curves_along_training(found.trained, [*found.snapshots, found.inferred], shown.along)

@@ -13,10 +13,11 @@ from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.provenance import source_digest
-from pipeline.stages.compose import baseline_name, compose_run
-from pipeline.stages.context import Context, baseline_key, infer_key, train_key
+from pipeline.stages.compose import compose_run
+from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences
-from pipeline.stages.train import find_trained
+from pipeline.stages.keys import Keys
+from pipeline.stages.run import look_up
 from reproduce.artefact import Artefact, Cell
 
 PERSONAL_KEYS = ("results_dir", "progress", "tracker", "checkpoint_seconds", "time_limit_seconds")
@@ -58,6 +59,7 @@ class Found:
 
     Attributes:
         snapshots: inferences on states along the training, in order.
+        profiled: timings of a step.
     """
 
     trained: Entry | None
@@ -66,10 +68,12 @@ class Found:
     step: int | None
     missing: tuple[str, ...]
     snapshots: tuple[Entry, ...] = ()
+    profiled: Entry | None = None
 
     @property
     def entries(self) -> list[Entry]:
-        return [e for e in (self.trained, *self.snapshots, self.inferred, self.reference) if e is not None]
+        found = (self.trained, *self.snapshots, self.inferred, self.reference, self.profiled)
+        return [entry for entry in found if entry is not None]
 
 
 def worth_repeating(overrides: Sequence[str]) -> list[str]:
@@ -100,27 +104,17 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
 
 def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Found:
     """Look a task's entries up, verified; damaged ones are named and, with ``repair``, set aside."""
-    context = task.context(notify=notify, repair=repair)
-    stages = task.run.stages
-    missing: list[str] = []
-    trained = inferred = reference = None
-    snapshots: list[Entry] = []
-    step = None
-    if "train" in stages or "infer" in stages:
-        training = find_trained(context)
-        if training is None:
-            missing += [s for s in ("train", "infer") if s in stages]
-        else:
-            trained, step = training.entry, training.step
-            if "infer" in stages:
-                inferred = context.store.find("infer", infer_key(task.run, step))
-                along = [context.store.find("infer", infer_key(task.run, s)) for s in training.snapshots]
-                snapshots = [entry for entry in along if entry is not None]
-                missing += [] if inferred and len(snapshots) == len(along) else ["infer"]
-    if "baseline" in stages:
-        reference = context.store.find("baseline", baseline_key(task.run))
-        missing += [] if reference else ["baseline"]
-    return Found(trained, inferred, reference, step, tuple(missing), tuple(snapshots))
+    output = look_up(task.context(notify=notify, repair=repair))
+    trained = output.trained
+    return Found(
+        trained.entry if trained else None,
+        output.inferred,
+        output.reference,
+        trained.step if trained else None,
+        output.missing,
+        output.snapshots,
+        output.last("profile"),
+    )
 
 
 def reason(task: Task, found: Found) -> str:
@@ -132,7 +126,7 @@ def reason(task: Task, found: Found) -> str:
             ", but the source of pipeline/ has changed since" if stale else ""
         )
     context = task.context(notify=lambda _: None)
-    key = train_key(task.run) if "train" in found.missing else None
+    key = context.keys.train if "train" in found.missing else None
     if key and (context.store.path("train", key + ".partial") / "progress.json").exists():
         return "resumes " + ", ".join(found.missing)
     return "runs " + ", ".join(found.missing)
@@ -144,7 +138,7 @@ def estimate_seconds(task: Task, found: Found, history: dict[str, float]) -> flo
         return 0.0
     if task.cell.id in history:
         return history[task.cell.id]
-    name = baseline_name(task.run) if found.missing == ("baseline",) else None
+    name = Keys(task.run).baseline_name if found.missing == ("baseline",) else None
     return task.run.baseline.candidates()[name].cost(task.run.system).seconds if name else None
 
 

@@ -74,8 +74,8 @@ class Finished:
 
     @property
     def result(self) -> Result | None:
-        """Of the method, or of the baseline for a reference cell."""
-        entry = self.found.inferred or (None if self.found.trained else self.found.reference)
+        """Of the method; of the baseline for a reference cell, of the profile for a timing."""
+        entry = self.found.inferred or (None if self.found.trained else self.found.profiled or self.found.reference)
         return entry.result() if entry and not self.failure else None
 
     @property
@@ -171,7 +171,7 @@ class Table:
         for done in self.finished:
             status = done.found.trained.status if done.found.trained else {}
             for estimate in done.result.estimates if done.result else ():
-                values = {"quantity": estimate.name, **{k: v for k, v in asdict(estimate).items() if k != "name"}}
+                values = {"quantity": estimate.name, **{k: v for k, v in asdict(estimate).items() if k in RUN_FIELDS}}
                 lines.append(
                     values
                     | self._where(done)
@@ -191,10 +191,13 @@ class Table:
         listed = set()
         for done in self.finished:
             found += [(done, curve) for curve in (done.result.curves if done.result else ())]
-            found += [(done, curve) for curve in snapshot_curves(done.found)]
-            training = done.found.trained.name if done.found.trained else None
-            found += [(done, curve) for curve in (training_curves(done.found) if training not in listed else ())]
-            listed.add(training)
+            if done.found.trained is None:
+                continue
+            shown = done.task.run.train.method.shown
+            found += [(done, curve) for curve in snapshot_curves(done.found, shown)]
+            if done.found.trained.name not in listed:
+                found += [(done, curve) for curve in training_curves(done.found, shown)]
+                listed.add(done.found.trained.name)
         return found
 
     def curve_rows(self, extra: Iterable[ExtraCurve] = ()) -> list[dict[str, Any]]:
@@ -322,7 +325,8 @@ def _points(where: dict[str, Any], curve: Curve) -> list[dict[str, Any]]:
     """A line of ``curves.csv`` for every point."""
     lines = []
     for i, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
-        line = {"curve": curve.name, "x_name": curve.x_name, "x": x, "x_width": None, "y_name": curve.y_name}
+        width = curve.x_width[i] if curve.x_width else None
+        line = {"curve": curve.name, "x_name": curve.x_name, "x": x, "x_width": width, "y_name": curve.y_name}
         line |= {"y": y, "sigma": curve.sigma[i] if curve.sigma else None, "unit": curve.unit}
         lines.append(where | line)
     return lines

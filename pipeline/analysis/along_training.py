@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pipeline.base.numbers.result import Curve
 from pipeline.base.store.entry import Entry
 
-SHOWN = ("energy", "variance")
-
 
 def seconds_at(trained: Entry, step: int) -> float:
     """Seconds of training until ``step`` updates were done, without measuring and checkpointing."""
@@ -17,7 +15,7 @@ def seconds_at(trained: Entry, step: int) -> float:
     )
 
 
-def curves_along_training(trained: Entry, inferred: Sequence[Entry], names: Sequence[str] = SHOWN) -> list[Curve]:
+def curves_along_training(trained: Entry, inferred: Sequence[Entry], names: Sequence[str]) -> list[Curve]:
     """``<name>_along_training`` against ``step`` and against ``seconds``, for each name that was estimated.
 
     Args:

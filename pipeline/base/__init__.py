@@ -1,1 +1,1 @@
-"""Ground floor: contracts, config machinery, stage store, loop, RNG, statistics. Knows no physics."""
+"""Bottom of the house: contracts, config machinery, stage store, loop, RNG, statistics. Knows no physics."""

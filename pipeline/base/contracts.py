@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from numpy.typing import NDArray
+
 from pipeline.base.numbers.result import Result
 
 Metrics = Mapping[str, float]
@@ -113,9 +115,28 @@ class MonteCarloBaseline(Baseline, Protocol):
 
 
 @runtime_checkable
-class EnsembleBaseline(MonteCarloBaseline, Protocol):
-    """A Monte Carlo baseline whose configurations are worth keeping beside its result."""
+class KeepsEnsemble(Protocol):
+    """A method or a Monte Carlo baseline whose configurations are worth keeping beside its result."""
 
-    def ensemble(self, records: Sequence[Record]) -> dict[str, Any]:
-        """What is kept of the configurations: numpy arrays by name."""
+    def ensemble(self, record: Record) -> Mapping[str, NDArray[Any]]:
+        """What is kept of one record: arrays (chains, ...) by name, of the same shapes and dtypes in all records."""
         ...
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is drawn of a training; the configuration of a method declares it as its class attribute ``shown``.
+
+    Attributes:
+        quantity: what estimates of fresh samples and of the reference are called that stand in the same picture.
+        label: of its axis, with unit and convention.
+        unit: of these metrics.
+        metrics: of the training steps, all of that quantity.
+        along: estimates of fresh samples of which there are curves along the training.
+    """
+
+    quantity: str
+    label: str
+    unit: str
+    metrics: tuple[str, ...]
+    along: tuple[str, ...]

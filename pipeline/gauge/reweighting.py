@@ -116,17 +116,19 @@ class Reweighting:
             np.concatenate([r[name] for r in records]) for name in ("log_weight", "plaquette", "topological_charge")
         )
         ess = effective_sample_size(log_weight)
+        effective = ess * log_weight.size
         named = {
             "plaquette": plaquette,
             "topological_charge": charge,
             "topological_susceptibility": charge**2 / records[0]["volume"],
         }
         estimates = [
-            Estimate(name, mean, sigma, "standard-error", float(x.std(ddof=1)), "1", "stochastic", x.size)
+            Estimate(
+                name, mean, sigma, "standard-error", float(x.std(ddof=1)), "1", "stochastic", x.size, ess=effective
+            )
             for name, x in named.items()
             for mean, sigma in [weighted_mean(x, log_weight)]
         ]
         estimates.append(Estimate("ess", ess, bound="none", n=log_weight.size))
-        effective = ess * log_weight.size
         few = f"Only {effective:.0f} effective samples: errors of reweighted estimates are guesses."
         return Result(tuple(estimates), notes=(few,) if effective < FEWEST_EFFECTIVE else ())

@@ -1,1 +1,1 @@
-"""Top floor: composing a configuration and running its stages, train → infer → baseline → report."""
+"""Top of the pipeline: composing a configuration and running its stages, train → infer → baseline → report."""

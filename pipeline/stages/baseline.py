@@ -5,61 +5,51 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.base.contracts import DirectBaseline, EnsembleBaseline, MonteCarloBaseline
-from pipeline.base.numbers.formatting import duration
-from pipeline.base.numbers.result import Result
+from pipeline.base.config.nodes import RunConfig
+from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
+from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.run.loop import Loop
 from pipeline.base.run.memory import PeakMemory
-from pipeline.base.store.commit import drop_checkpoints, load_all_records
-from pipeline.base.store.entry import ENSEMBLE, Entry
-from pipeline.base.store.files import save_tree, write_json
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.files import write_json
 from pipeline.base.store.store import Work
-from pipeline.stages.compose import baseline_name
-from pipeline.stages.context import Context, baseline_key, stage_nodes
+from pipeline.stages.context import Context
+from pipeline.stages.keys import baseline_nodes
+from pipeline.stages.sampled import summarise
+from pipeline.stages.train import Start
 
 
-def baseline(context: Context) -> Entry | None:
-    """The reference entry, computed where needed; None for ``baseline.use: none``."""
-    name = baseline_name(context.run)
-    if name is None:
-        return None
-    key = baseline_key(context.run)
-    found = context.store.find("baseline", key)
-    if found is not None:
-        return found
-    with context.store.work("baseline", key) as work:
-        found = context.store.find("baseline", key)
-        return found if found is not None else _compute(context, name, work)
-
-
-def _compute(context: Context, name: str, work: Work) -> Entry:
+def compute(context: Context, work: Work, start: Start | None) -> None:
     """Run the baseline; a Monte Carlo one goes through the loop and resumes."""
+    name = context.keys.baseline_name
+    assert name is not None, "no entry is wanted for baseline.use: none"
     solver = context.run.baseline.candidates()[name]
     memory = PeakMemory()
-    if isinstance(solver, MonteCarloBaseline):
-        result, seconds = _monte_carlo(context, solver, work)
-    else:
-        result, seconds = _direct(context, solver)
-    write_json(work.path / "result.json", result.to_json())
-    facts: dict[str, Any] = {
-        "name": name,
-        "kind": solver.kind,
-        "peak_bytes": memory.bytes(),
-        "device": "cpu",
-    }
-    return work.finish(nodes=stage_nodes(context.run)["baseline"], seconds=seconds, facts=facts)
+    run = _monte_carlo if isinstance(solver, MonteCarloBaseline) else _direct
+    seconds = run(context, solver, work)
+    facts: dict[str, Any] = {"name": name, "kind": solver.kind, "peak_bytes": memory.bytes(), "device": "cpu"}
+    work.finish(nodes=baseline_nodes(context.keys), seconds=seconds, facts=facts)
 
 
-def _direct(context: Context, solver: DirectBaseline) -> tuple[Result, float]:
+def said(run: RunConfig, entry: Entry) -> str:
+    """Kind of reference and cost."""
+    return f"baseline: {entry.status['kind']}, {entry.cost}, {memory(entry.status['peak_bytes'])} of memory"
+
+
+def _direct(context: Context, solver: DirectBaseline, work: Work) -> float:
+    """Seconds that it took."""
     expected = solver.cost(context.run.system).seconds
     if expected > 5:
         context.notify(f"{context.label} baseline: {solver.kind}, up to about {duration(expected)}")
     began = time.perf_counter()
     result = solver.run(context.run.system)
-    return result, time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    write_json(work.path / "result.json", result.to_json())
+    return seconds
 
 
-def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tuple[Result, float]:
+def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> float:
+    """Seconds in the loop."""
     import torch  # imported before the loop so that it fixes the thread count
 
     torch.set_num_threads(context.run.threads)
@@ -67,8 +57,5 @@ def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tu
     loop = Loop(work.path, state, context.loop_settings(tracked=False))
     warmup = loop.run("warmup", solver.step, solver.warmup)
     outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
-    drop_checkpoints(work.path)
-    records = load_all_records(work.path)
-    if isinstance(solver, EnsembleBaseline):
-        save_tree(work.path / ENSEMBLE, solver.ensemble(records))
-    return solver.summarise(records), warmup.seconds + outcome.seconds
+    summarise(work.path, solver)
+    return warmup.seconds + outcome.seconds

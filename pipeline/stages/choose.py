@@ -1,12 +1,13 @@
-"""Choice of a reference when the user names none."""
+"""Choice of a reference: the one that is named, or the cheapest of the most exact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import EXACTNESS_ORDER, Baseline
-from pipeline.base.errors import UserError
+from pipeline.base.errors import ConfigError, UserError
 
 
 def choose(candidates: Mapping[str, Baseline], system: Any) -> str:
@@ -25,3 +26,22 @@ def choose(candidates: Mapping[str, Baseline], system: Any) -> str:
         return EXACTNESS_ORDER.index(candidates[name].exactness), candidates[name].cost(system).seconds
 
     return min(usable, key=rank)
+
+
+def baseline_name(run: RunConfig) -> str | None:
+    """The baseline that ``baseline.use`` stands for on this system; None for ``none``.
+
+    Raises:
+        ConfigError: the named baseline cannot treat the system; the message says what could.
+        UserError: ``auto`` finds none.
+    """
+    config = run.baseline
+    if config.use == "none":
+        return None
+    if config.use == "auto":
+        return choose(config.candidates(), run.system)
+    reason = config.candidates()[config.use].supports(run.system)
+    if reason is not None:
+        raise ConfigError("baseline.use", config.use, reason)
+    name: str = config.use
+    return name

@@ -134,7 +134,7 @@ def deviations(run: RunConfig, overrides: Sequence[str]) -> list[str]:
 
 def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> dict[str, Any]:
     """Execute a run, write its report and return what to print."""
-    from pipeline.stages.report import HEADERS, facts, report, rows
+    from pipeline.stages.report import HEADERS, facts, headline, report, rows
     from pipeline.stages.run import execute
 
     progress = make_progress(run.progress)
@@ -152,8 +152,8 @@ def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> dict
     if folder is not None:
         lines.append(f"report: {folder / 'report.md'}")
     broken = any(row.verdict == "BELOW-BOUND" for row in table)
-    headline = next((row.cells() for row in table if row.estimate.name == "energy"), table[0].cells() if table else [])
-    return {"lines": lines, "broken": broken, "headline": headline}
+    main = headline(output)
+    return {"lines": lines, "broken": broken, "headline": main.cells() if main else []}
 
 
 def _sweep(overrides: list[str]) -> int:
@@ -205,7 +205,7 @@ def _job(config: Any) -> None:
         summary = run_and_report(run, " ".join(overrides), deviations(run, [*added, *overrides]))
         outcome |= {"ok": not summary["broken"], "headline": summary["headline"]}
         if summary["broken"]:
-            outcome["reason"] = "an energy lies below the exact value"
+            outcome["reason"] = "an estimate lies below the exact value"
     except Interrupted as error:
         say(str(error))
         raise SystemExit(error.exit_code) from error

@@ -9,8 +9,9 @@ from pipeline.base.config.compose import compose_config, typed
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError
 from pipeline.base.run.device import check_device
-from pipeline.stages.choose import choose
-from pipeline.stages.register import BaselineConfig, register
+from pipeline.stages.choose import baseline_name
+from pipeline.stages.register import register
+from pipeline.stages.table import STAGES
 
 register()
 
@@ -29,8 +30,13 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
 
 def check(run: RunConfig) -> None:
     """Checks across nodes: method, sampler and baseline against the system, device against the machine."""
+    names = [stage.name for stage in STAGES]
+    for name in run.stages:
+        checks.one_of("stages", name, (*names, "report"))
+    if not set(names) & set(run.stages):
+        raise ConfigError("stages", run.stages, f"needs at least one of {', '.join(names)}")
     check_device(run.device)
-    if "train" in run.stages or "infer" in run.stages:
+    if {stage.name for stage in STAGES if stage.trains} & set(run.stages):
         for name in ("method", "ansatz", "sampler"):
             part = getattr(run.train, name)
             if hasattr(part, "check"):
@@ -39,21 +45,3 @@ def check(run: RunConfig) -> None:
         run.train.method.check_parts(run)
     if "baseline" in run.stages:
         baseline_name(run)
-
-
-def baseline_name(run: RunConfig) -> str | None:
-    """The baseline that ``baseline.use`` stands for on this system; None for ``none``.
-
-    Raises:
-        ConfigError: the named baseline cannot treat the system; the message says what could.
-        UserError: ``auto`` finds none.
-    """
-    config: BaselineConfig = run.baseline
-    if config.use == "none":
-        return None
-    if config.use == "auto":
-        return choose(config.candidates(), run.system)
-    reason = config.candidates()[config.use].supports(run.system)
-    if reason is not None:
-        raise ConfigError("baseline.use", config.use, reason)
-    return config.use

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.store.keys import plain
-from pipeline.stages.compose import baseline_name
+from pipeline.stages.choose import baseline_name
 
 HASHED = ("system", "train", "infer", "baseline")
 

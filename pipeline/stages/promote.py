@@ -12,8 +12,8 @@ from pipeline.base.run.console import guarded, say
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.promoted import promote, promoted_path
 from pipeline.base.store.store import Store
+from pipeline.stages.table import STAGES
 
-STAGES = ("baseline", "train")
 KEY_LENGTH = 16
 LISTED = 30
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str], results: Path = Path("results")) -> int:
 
 def _run(wanted: list[str], results: Path) -> int:
     store = Store(results / "_store", say, repair=False)
-    entries = [e for stage in STAGES for e in _finished(store, stage)]
+    entries = [e for stage in STAGES if stage.promotable for e in _finished(store, stage.name)]
     if not wanted:
         _list(entries, results)
         return 0

@@ -1,6 +1,6 @@
 """Registers every typed node under the name that ``conf/`` uses (torch-free).
 
-A new component adds its dataclass on its own floor and one line here.
+A new component adds its dataclass in its own room and one line here.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error, vs_reference
-from pipeline.base.numbers.formatting import duration, memory, relative, with_error
+from pipeline.base.contracts import Shown
+from pipeline.base.numbers.formatting import relative, with_error
 from pipeline.base.numbers.result import Estimate
-from pipeline.base.store.entry import Entry
 from pipeline.base.store.files import write_json
-from pipeline.stages.context import Context, infer_key, train_key
+from pipeline.stages.context import Context
 from pipeline.stages.run import RunOutput
+from pipeline.stages.table import STAGES
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,32 @@ class Row:
 
 
 HEADERS = ["quantity", "value", "spread", "reference", "relative error", "verdict"]
-SAME_REFERENCE = {"subspace_floor": "energy", "union_floor": "energy", "lowest_energy": "energy"}
-"""Estimates that are compared with another quantity of the reference."""
 
 
 def rows(output: RunOutput) -> list[Row]:
-    """Estimates of the run (or, without one, of the baseline) beside the reference."""
+    """Estimates of the run (or, without one, of the baseline) beside the reference; then those of the profile."""
     reference = output.reference.result() if output.reference else None
     named = {e.name: e for e in reference.estimates} if reference else {}
     result = output.result
     if result is None:
-        return [Row(e, None) for e in named.values()]
-    return [Row(e, named.get(SAME_REFERENCE.get(e.name, e.name))) for e in result.estimates]
+        found = [Row(e, None) for e in named.values()]
+    else:
+        found = [Row(e, named.get(e.against or e.name)) for e in result.estimates]
+    profiled = output.last("profile")
+    return found + [Row(e, None) for e in (profiled.result().estimates if profiled else ())]
+
+
+def headline(output: RunOutput) -> Row | None:
+    """The row of the estimate that stands for the run."""
+    results = [output.result, *(e.result() for e in (output.reference, output.last("profile")) if e)]
+    names = [result.main.name for result in results if result is not None and result.main is not None]
+    return next((row for row in rows(output) if names and row.estimate.name == names[0]), None)
 
 
 def report(context: Context, output: RunOutput) -> Path:
     """Write ``report.md``, ``result.json`` and, for trained runs, ``training.png``; return their folder."""
-    if output.trained:
-        key = infer_key(context.run, output.trained.step) if output.inferred else train_key(context.run)
-    elif output.reference:
-        key = output.reference.path.name
-    else:
-        key = train_key(context.run)
-    folder = context.results / "_runs" / key
+    there = [entry for name in ("infer", "train", "baseline", "profile") if (entry := output.last(name)) is not None]
+    folder = context.results / "_runs" / (there[0].path.name if there else context.keys.train)
     folder.mkdir(parents=True, exist_ok=True)
     figure = _figure(output, folder) if output.trained else None
     (folder / "report.md").write_text(_page(context, output, figure))
@@ -92,21 +96,12 @@ def _page(context: Context, output: RunOutput, figure: Path | None) -> str:
 def facts(output: RunOutput) -> list[str]:
     """What each stage did and cost, then the notes of the results; a sentence each."""
     said = []
-    if output.trained:
-        stopped = f" ({output.trained.stopped})" if output.trained.stopped else ""
-        said.append(f"train: {output.trained.step} steps{stopped}, {_cost(output.trained.entry)}")
-    if output.inferred:
-        said.append(f"infer: {_cost(output.inferred)}; errors are standard errors over independent units")
-    if output.reference:
-        peak = memory(output.reference.status["peak_bytes"])
-        said.append(f"baseline: {output.reference.status['kind']}, {_cost(output.reference)}, {peak} of memory")
+    for stage in STAGES:
+        if (done := output.last(stage.name)) is not None:
+            said.append(stage.said(output.run, done))
     for entry in (output.inferred, output.reference):
         said += list(entry.result().notes) if entry else []
     return said
-
-
-def _cost(entry: Entry) -> str:
-    return f"{duration(entry.seconds)} on {entry.status['device']} (`{entry.name}`)"
 
 
 def _data(output: RunOutput) -> dict[str, Any]:
@@ -115,29 +110,33 @@ def _data(output: RunOutput) -> dict[str, Any]:
         data["result"] = output.inferred.result().to_json()
     if output.reference:
         data["reference"] = output.reference.result().to_json()
+    if (profiled := output.last("profile")) is not None:
+        data["profile"] = profiled.result().to_json()
     if output.training_curve:
         data["training_curve"] = vars(output.training_curve)
     return data
 
 
 def _figure(output: RunOutput, folder: Path) -> Path | None:
-    """Energy-like metrics against the training step, with the reference as a line."""
+    """What the method shows of its steps against their number, with the reference as a line."""
     assert output.trained is not None
-    series = {n: s for n, s in output.trained.entry.series().items() if n.startswith(("energy", "floor"))}
+    shown: Shown = output.run.train.method.shown
+    series = {name: s for name, s in output.trained.entry.series().items() if name in shown.metrics}
     if not series:
         return None
     from pipeline.base.plotting import new_figure, save_figure
 
     figure, axes = new_figure()
-    for name, (steps, energies) in series.items():
-        axes.plot(steps, energies, label=name.replace("_", " "))
+    for name, (steps, values) in series.items():
+        axes.plot(steps, values, label=name.replace("_", " "))
     if output.training_curve:
         curve = output.training_curve
         axes.errorbar(curve.x, curve.y, yerr=curve.sigma, fmt="o", label="fresh samples")
-    if output.reference and "energy" in {e.name for e in output.reference.result().estimates}:
-        axes.axhline(output.reference.result().estimate("energy").value, color="black", lw=1, label="reference")
+    for estimate in output.reference.result().estimates if output.reference else ():
+        if estimate.name == shown.quantity:
+            axes.axhline(estimate.value, color="black", lw=1, label="reference")
     axes.set_xlabel("training step")
-    axes.set_ylabel("energy (total, Pauli)")
+    axes.set_ylabel(shown.label)
     axes.legend(frameon=False)
     return save_figure(figure, folder / "training", formats=("png",))[0]
 

@@ -1,40 +1,105 @@
-"""One run: the stages in order, reading like a recipe."""
+"""One run: the stages of the table in order, looked up or computed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pipeline.analysis.along_training import curves_along_training
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.numbers.result import Curve, Result
 from pipeline.base.store.entry import Entry
-from pipeline.stages.baseline import baseline
+from pipeline.stages.cached import Stage, cached, find
 from pipeline.stages.context import Context
-from pipeline.stages.infer import along_training, infer
-from pipeline.stages.train import Trained, train
+from pipeline.stages.table import STAGES
+from pipeline.stages.train import Start, Trained, trained
 
 
 @dataclass(frozen=True)
 class RunOutput:
-    """Entries of one run; None for stages that were not asked for."""
+    """Entries of one run.
 
-    trained: Trained | None
-    inferred: Entry | None
-    reference: Entry | None
-    training_curve: Curve | None = None
+    Attributes:
+        entries: of each stage that the run needs, by name: one; where it starts from the training, one for each
+            snapshot and then that of the last state. None where an entry is not there.
+    """
+
+    run: RunConfig
+    entries: Mapping[str, tuple[Entry | None, ...]]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Stages that were asked for and are not all there."""
+        return tuple(name for name, found in self.entries.items() if name in self.run.stages and None in found)
+
+    @property
+    def trained(self) -> Trained | None:
+        """The training, as this run sees it."""
+        entry = self.last("train")
+        return trained(self.run, entry) if entry else None
+
+    @property
+    def inferred(self) -> Entry | None:
+        """The inference on the last state."""
+        return self.last("infer")
+
+    @property
+    def reference(self) -> Entry | None:
+        """The baseline."""
+        return self.last("baseline")
+
+    @property
+    def snapshots(self) -> tuple[Entry, ...]:
+        """Inferences along the training that are there, in order."""
+        return tuple(entry for entry in self.entries.get("infer", ())[:-1] if entry is not None)
 
     @property
     def result(self) -> Result | None:
         """What the method found."""
         return self.inferred.result() if self.inferred else None
 
+    @property
+    def training_curve(self) -> Curve | None:
+        """What the method shows, from fresh samples against the training step, where snapshots were asked for."""
+        if self.trained is None or self.inferred is None or not self.snapshots:
+            return None
+        names = (self.run.train.method.shown.quantity,)
+        return curves_along_training(self.trained.entry, [*self.snapshots, self.inferred], names)[0]
+
+    def last(self, stage: str) -> Entry | None:
+        """The last entry of a stage; None where it was not asked for or is not there."""
+        return self.entries.get(stage, (None,))[-1]
+
+
+Obtain = Callable[[Context, Stage, Start | None], Entry | None]
+
 
 def execute(context: Context) -> RunOutput:
-    """Train, infer and compute the baseline, as far as ``stages`` asks and the store does not have it."""
-    stages = context.run.stages
+    """Every stage that ``stages`` asks for, computed as far as the store does not have it."""
     try:
-        trained = train(context) if "train" in stages or "infer" in stages else None
-        inferred = infer(context, trained) if trained is not None and "infer" in stages else None
-        curve = along_training(context, trained) if trained is not None and "infer" in stages else None
-        reference = baseline(context) if "baseline" in stages else None
+        return _walk(context, cached)
     finally:
         context.close()
-    return RunOutput(trained, inferred, reference, curve)
+
+
+def look_up(context: Context) -> RunOutput:
+    """What the store has of a run."""
+    return _walk(context, find)
+
+
+def _walk(context: Context, obtain: Obtain) -> RunOutput:
+    """The entries of all stages that the run needs: those that it names, and the training that others start from."""
+    run, entries = context.run, dict[str, tuple[Entry | None, ...]]()
+    asked = [stage for stage in STAGES if stage.name in run.stages]
+    for stage in STAGES:
+        needed = stage in asked or (stage.name == "train" and any(other.on_training for other in asked))
+        if needed and stage.wanted(context.keys):
+            starts = _starts(run, entries["train"][0]) if stage.on_training else (None,)
+            entries[stage.name] = tuple(obtain(context, stage, start) for start in starts) or (None,)
+    return RunOutput(run, entries)
+
+
+def _starts(run: RunConfig, entry: Entry | None) -> tuple[Start, ...]:
+    """States of a training to start from: snapshots, then the last one; none without the training."""
+    found = trained(run, entry) if entry else None
+    return tuple(Start(found.entry, step) for step in (*found.snapshots, found.step)) if found else ()

@@ -14,7 +14,8 @@ from pipeline.base.run.loop import Loop
 from pipeline.base.store.commit import commit, drop_checkpoints, reopen
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.store import Work
-from pipeline.stages.context import Context, stage_nodes, train_key
+from pipeline.stages.context import Context
+from pipeline.stages.keys import train_nodes
 
 
 @dataclass(frozen=True)
@@ -32,37 +33,47 @@ class Trained:
         return reason if self.step == self.entry.status["steps"] else None
 
 
-def train(context: Context) -> Trained:
-    """Return the trained entry, computing, resuming or continuing it where needed."""
-    run = context.run
-    key = train_key(run)
-    found = find_trained(context)
-    if found is not None:
-        return found
-    with context.store.work("train", key) as work:
-        # another process may have finished it while we waited; and what an interrupted run of other steps or
-        # snapshots left behind is finished first, then entered again for what it does not cover
-        while (found := find_trained(context)) is None:
-            work.path.mkdir(exist_ok=True)
-            _prepare(context, work)
-            _train_in(context, work)
-        return found
+@dataclass(frozen=True)
+class Start:
+    """A state of a training that another stage starts from: that after ``step`` updates."""
+
+    entry: Entry
+    step: int
 
 
-def find_trained(context: Context) -> Trained | None:
-    """The finished training, if it reaches this run's steps and kept every state that is wanted."""
-    entry = context.store.find("train", train_key(context.run))
-    if entry is None:
-        return None
+def trained(run: RunConfig, entry: Entry) -> Trained | None:
+    """A finished training for ``run``, if it reaches the run's steps and kept every state that is wanted."""
     reached: int = entry.status["steps"]
-    wanted = context.run.train.steps
+    wanted = run.train.steps
     if reached < wanted and entry.status["stopped"] is None:
         return None
     step = min(wanted, reached)
-    snapshots = tuple(sorted({s for s in context.run.train.snapshots if s < step}))
+    snapshots = tuple(sorted({s for s in run.train.snapshots if s < step}))
     if not {step, *snapshots} <= set(entry.state_steps()):
         return None
     return Trained(entry, step, snapshots)
+
+
+def covers(run: RunConfig, entry: Entry) -> bool:
+    """Whether ``run`` needs no more of a training than ``entry`` has."""
+    return trained(run, entry) is not None
+
+
+def compute(context: Context, work: Work, start: Start | None) -> None:
+    """Train to the wanted steps, on from what is there.
+
+    What an interrupted run of other steps or snapshots left behind is finished first: whoever wanted it finds that the
+    entry does not cover the run yet, and calls again.
+    """
+    _prepare(context, work)
+    _train_in(context, work)
+
+
+def said(run: RunConfig, entry: Entry) -> str:
+    """Steps, why there were not more, and cost."""
+    ours = trained(run, entry)
+    assert ours is not None, "found as one that covers the run"
+    return f"train: {ours.step} steps{f' ({ours.stopped})' if ours.stopped else ''}, {entry.cost}"
 
 
 def build_method(run: RunConfig) -> Method:
@@ -112,7 +123,7 @@ def _train_in(context: Context, work: Work) -> None:
     )
     _keep_last_state(work, state, outcome.done)
     work.finish(
-        nodes=stage_nodes(run)["train"],
+        nodes=train_nodes(context.keys),
         seconds=outcome.seconds,
         facts={"steps": outcome.done, "stopped": outcome.stopped, "device": _device(method)},
     )

@@ -9,6 +9,8 @@ from pipeline.analysis.along_training import curves_along_training, seconds_at
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.store.entry import Entry
 
+NAMES = ("energy", "variance")
+
 
 def trained(folder: Path) -> Entry:
     lines = [{"loop": "train", "k": k, "seconds": 1.5 * (k + 1), "energy": -1.0} for k in range(4)]
@@ -32,7 +34,7 @@ def test_seconds_are_those_of_the_last_update_before_the_state(tmp_path: Path) -
 
 def test_energy_and_variance_against_steps_and_seconds(tmp_path: Path) -> None:
     entries = [inferred(tmp_path / "a", 0, -1.0), inferred(tmp_path / "b", 3, -4.0)]
-    found = {(c.y_name, c.x_name): c for c in curves_along_training(trained(tmp_path / "t"), entries)}
+    found = {(c.y_name, c.x_name): c for c in curves_along_training(trained(tmp_path / "t"), entries, NAMES)}
     assert set(found) == {(y, x) for y in ("energy", "variance") for x in ("step", "seconds")}
     assert found["energy", "step"].x == (0, 3)
     assert found["energy", "seconds"].x == (0.0, 4.5)
@@ -44,5 +46,5 @@ def test_energy_and_variance_against_steps_and_seconds(tmp_path: Path) -> None:
 
 def test_what_was_not_estimated_everywhere_has_no_curve(tmp_path: Path) -> None:
     entries = [inferred(tmp_path / "a", 0, -1.0), inferred(tmp_path / "b", 3, -4.0, variance=False)]
-    assert {c.y_name for c in curves_along_training(trained(tmp_path / "t"), entries)} == {"energy"}
-    assert curves_along_training(trained(tmp_path / "u"), []) == []
+    assert {c.y_name for c in curves_along_training(trained(tmp_path / "t"), entries, NAMES)} == {"energy"}
+    assert curves_along_training(trained(tmp_path / "u"), [], NAMES) == []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.base.config.folders import CONF
 from pipeline.base.config.recipes import scales
 from pipeline.base.store.keys import plain
-from pipeline.stages.context import baseline_key, train_key
+from pipeline.stages.keys import Keys
 from pipeline.stages.run import execute
 from reproduce.artefact import load_artefact
 from reproduce.naqs import fig2, fig3
@@ -105,8 +105,8 @@ def test_figure_2_samples_a_state_trained_like_that_of_table_1(scale: str) -> No
     """One training for direct samples and chains, averaged over the spin flip, else with the settings of the table."""
     rows = [t for t in make_tasks(load_artefact("naqs/table1"), scale, ()) if t.cell.row == fig2.ROW]
     figure = make_tasks(load_artefact("naqs/fig2"), scale, ())
-    assert len({train_key(t.run) for t in figure if "train" in t.cell.stages}) == 1
-    assert len({baseline_key(t.run) for t in [*rows, *figure] if t.cell.method == "reference"}) == 1
+    assert len({Keys(t.run).train for t in figure if "train" in t.cell.stages}) == 1
+    assert len({Keys(t.run).baseline for t in [*rows, *figure] if t.cell.method == "reference"}) == 1
     trainings = [plain(t.run.train) for t in [*rows, *figure] if "train" in t.cell.stages]
     symmetries = [training["ansatz"].pop("symmetries") for training in trainings]
     assert all(training == trainings[0] for training in trainings)

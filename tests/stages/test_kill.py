@@ -47,8 +47,15 @@ def lines_written(results: Path) -> int:
     return sum(len(p.read_bytes().splitlines()) for p in results.glob("_store/*/*/metrics.jsonl"))
 
 
+def heeds_interrupts() -> None:
+    """In a child before it starts: what ``nohup make test &`` ignores, every process of it would ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_and_wait_for(overrides: list[str], results: Path, lines: int) -> subprocess.Popen[str]:
-    process = subprocess.Popen(command(overrides, results), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(overrides, results), stderr=subprocess.PIPE, text=True, preexec_fn=heeds_interrupts
+    )
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         committed = any((p / "progress.json").exists() for p in results.glob("_store/*/*.partial"))
@@ -95,7 +102,12 @@ def test_interrupted_artefact_checkpoints_its_workers(tmp_path: Path, number: si
     only = ("--only", "N30-L15/nqs+nf", "--only", "N30-L15/reference")
     arguments = [sys.executable, "-W", "ignore", "-m", "reproduce", "table1", "--scale", "smoke", *only]
     process = subprocess.Popen(
-        [*arguments, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [*arguments, *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heeds_interrupts,
     )
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:

@@ -49,7 +49,7 @@ def test_promoted_entries_stand_in_for_the_computation(tmp_path: Path, monkeypat
     clone(files, tmp_path / "b")
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.stages.train._train_in", lambda *_: pytest.fail("trained again"))
-        patch.setattr("pipeline.stages.baseline._compute", lambda *_: pytest.fail("solved again"))
+        patch.setattr("pipeline.stages.baseline._direct", lambda *_: pytest.fail("solved again"))
         second = run(tmp_path / "b", [*ENDLESS, "train.steps=3"])
     for ours, theirs in ((second.reference, first.reference), (second.inferred, first.inferred)):
         assert ours is not None
@@ -207,7 +207,7 @@ def test_an_ensemble_is_promoted_beside_its_result(tmp_path: Path, monkeypatch: 
     first, path, ensemble = promote_ensemble(tmp_path / "a")
     clone_ensemble(path, ensemble, tmp_path / "b")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.stages.baseline._compute", lambda *_: pytest.fail("sampled again"))
+        patch.setattr("pipeline.stages.baseline._monte_carlo", lambda *_: pytest.fail("sampled again"))
         second = run(tmp_path / "b", ENSEMBLE)
     assert first.reference is not None
     assert second.reference is not None

@@ -49,7 +49,7 @@ def test_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     first = run(tmp_path, SMALL)
     monkeypatch.setattr("pipeline.stages.train.build_method", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr("pipeline.stages.infer.build_method", lambda *_: pytest.fail("inferred again"))
-    monkeypatch.setattr("pipeline.stages.baseline._compute", lambda *_: pytest.fail("solved again"))
+    monkeypatch.setattr("pipeline.stages.baseline._direct", lambda *_: pytest.fail("solved again"))
     assert numbers(run(tmp_path, SMALL)) == numbers(first)
 
 

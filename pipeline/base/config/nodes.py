@@ -14,7 +14,6 @@ from pipeline.base.config import checks
 from pipeline.base.config.phases import PhaseConfig, Schedule
 from pipeline.base.errors import ConfigError
 
-STAGES = ("train", "infer", "baseline", "report")
 SCALES = ("smoke", "laptop", "long", "gpu", "paper")
 """Seconds a cell; ten minutes a table; 90 minutes a cell on two cores; an hour a cell on a GPU; nothing cut."""
 
@@ -75,6 +74,18 @@ class InferConfig:
 
 
 @dataclass
+class ProfileConfig:
+    """How long the profile stage looks: ``steps`` timed updates after ``warmup`` untimed ones."""
+
+    steps: int = MISSING
+    warmup: int = MISSING
+
+    def __post_init__(self) -> None:
+        checks.at_least("steps", self.steps, 2)
+        checks.at_least("warmup", self.warmup, 0)
+
+
+@dataclass
 class TrackerConfig:
     """Mirror of the metrics in Weights & Biases; never needed, never able to hurt a run.
 
@@ -98,7 +109,8 @@ class RunConfig:
         paper, scale: the recipe, as typed (``nf_nqs``, ``nf_nqs/mps``), and its scale; ``none`` and null without one.
         deviations: what the scale changes besides amounts: a sentence for each key that deviates; reports print them.
         uncut: scales at which the recipe has nothing to cut and therefore no file.
-        stages: which stages to run, a subset of train, infer, baseline, report.
+        stages: which stages to run, among them report.
+        profile: amounts of the profile stage; nothing else depends on them.
         device: auto, cpu or cuda.
         threads: torch threads of a fresh run; a checkpoint's own thread count wins on resume.
         checkpoint_seconds: wall-clock time between checkpoints.
@@ -122,13 +134,10 @@ class RunConfig:
     train: TrainConfig = MISSING
     infer: Any = MISSING
     baseline: Any = MISSING
+    profile: ProfileConfig = MISSING
     tracker: TrackerConfig = MISSING
 
     def __post_init__(self) -> None:
-        for stage in self.stages:
-            checks.one_of("stages", stage, STAGES)
-        if not {"train", "infer", "baseline"} & set(self.stages):
-            raise ConfigError("stages", self.stages, "needs at least one of train, infer, baseline")
         if not self.results_dir.strip() or not self.results_dir.isprintable():
             raise ConfigError("results_dir", repr(self.results_dir), "must name a folder, in printable characters")
         checks.one_of("device", self.device, ("auto", "cpu", "cuda"))

@@ -51,7 +51,7 @@ class SRConfig:
     """Stochastic reconfiguration: gradient descent in the geometry of the states, not of the parameters.
 
     Attributes:
-        lr: τ, the step in imaginary time (in units of 1/(2 energy)).
+        lr: τ: θ moves by -τ (S + λ)⁻¹ ∇, with S the quantum geometric tensor; 2τ of imaginary time.
         shift: λ, added to the diagonal of XᵀX (samples weigh 1/M in it).
         momentum: μ of SPRING: how much of the step before guides what the batch does not determine.
         max_distance: longest step, as standard deviation of the change of log ψ over the batch; null: no limit.
@@ -89,7 +89,7 @@ class PhaseConfig:
         lr_end: where a half cosine takes the learning rate by the end of the phase; null: constant.
         adam, sgd, sr: another optimizer from here on, with fresh moments; at most one of them.
         system: fields of the system that are different in this phase only: ``{length_x: 6, length_y: 6}``, for what a
-            network that fits any size learns on a small lattice is a good start on the large one; ``{field: 3.0}``, for
+            network that fits any size learns on a small system is a good start on the large one; ``{field: 3.0}``, for
             the state follows a Hamiltonian that changes little by little.
     """
 

@@ -15,15 +15,17 @@ class Estimate:
     """One number.
 
     Attributes:
-        name: quantity, e.g. ``energy``.
+        name: quantity.
         value: the estimate, in ``unit``.
         sigma: standard error of ``value`` (autocorrelation included); 0 for a deterministic number, None if unknown.
         sigma_kind: where ``sigma`` comes from.
         spread: standard deviation over the units that were averaged (seeds, subspaces), or None.
-        unit: e.g. ``total`` (total energy, Pauli convention) or ``1``.
+        unit: ``1`` for a pure number; else a word that whoever makes the estimate defines.
         bound: relation to the exact value: ``variational`` is an upper bound by construction.
         n: number of units averaged.
         tau: integrated autocorrelation time in units of measurements; None where samples are independent.
+        ess: effective number of weighted draws; None where all weigh the same.
+        against: name of the quantity of a reference that it is compared with; empty: its own name.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Estimate:
     bound: Bound = "none"
     n: int = 1
     tau: float | None = None
+    ess: float | None = None
+    against: str = ""
 
     def scaled(self, factor: float, unit: str) -> Estimate:
         """The same number in another unit, ``factor`` times as large."""
@@ -44,7 +48,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Curve:
-    """A named series ``y(x)``; ``sigma`` holds the standard errors of ``y`` or is empty."""
+    """A named series ``y(x)``.
+
+    ``sigma`` holds the standard errors of ``y``, ``x_width`` the widths of bins around ``x``; either may be empty.
+    """
 
     name: str
     x_name: str
@@ -53,6 +60,7 @@ class Curve:
     y: tuple[float, ...]
     sigma: tuple[float, ...] = ()
     unit: str = "1"
+    x_width: tuple[float, ...] = ()
 
     @staticmethod
     def of(
@@ -63,20 +71,27 @@ class Curve:
         y: Iterable[float],
         sigma: Iterable[float] = (),
         unit: str = "1",
+        x_width: Iterable[float] = (),
     ) -> Curve:
         """Build a curve from any sequences of numbers (arrays included)."""
-        xs, ys, sigmas = (tuple(float(v) for v in values) for values in (x, y, sigma))
-        return Curve(name, x_name, y_name, xs, ys, sigmas, unit)
+        xs, ys, sigmas, widths = (tuple(float(v) for v in values) for values in (x, y, sigma, x_width))
+        return Curve(name, x_name, y_name, xs, ys, sigmas, unit, widths)
 
 
 @dataclass(frozen=True)
 class Result:
-    """Estimates and curves of one stage. ``notes`` are sentences that a report prints verbatim."""
+    """Estimates and curves of one stage.
+
+    Attributes:
+        notes: sentences that a report prints verbatim.
+        headline: name of the estimate that stands for all of it; empty: the first one.
+    """
 
     estimates: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    headline: str = ""
 
     def estimate(self, name: str) -> Estimate:
         """The estimate called ``name``; KeyError (listing what there is) if absent."""
@@ -85,13 +100,19 @@ class Result:
                 return estimate
         raise KeyError(f"no estimate '{name}' (have: {', '.join(e.name for e in self.estimates)})")
 
+    @property
+    def main(self) -> Estimate | None:
+        """The headline; None where there are no estimates."""
+        return self.estimate(self.headline) if self.headline else next(iter(self.estimates), None)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-serialisable form; floats survive the round trip bit for bit."""
         return asdict(self)
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Result:
-        """Inverse of :meth:`to_json`."""
+        """Inverse of :meth:`to_json`; also of what was written before there were all of these fields."""
         curves = tuple(Curve.of(**curve) for curve in data["curves"])
         estimates = tuple(Estimate(**e) for e in data["estimates"])
-        return Result(estimates, curves, tuple(data["notes"]), dict(data["extra"]))
+        extra, headline = dict(data["extra"]), data.get("headline", "")
+        return Result(estimates, curves, tuple(data["notes"]), extra, headline)

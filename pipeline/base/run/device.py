@@ -23,6 +23,11 @@ def check_device(device: str) -> None:
         raise ConfigError("device", device, "no CUDA device on this machine; use device=cpu or device=auto")
 
 
+def uses_cuda(device: str) -> bool:
+    """Whether ``auto``, ``cpu`` or ``cuda`` stands for a GPU; torch is asked only where the driver sees one."""
+    return device != "cpu" and cuda_driver_sees_a_gpu() and resolve_device(device) == "cuda"
+
+
 def resolve_device(device: str) -> str:
     """``cpu`` or ``cuda`` for the configured ``auto``, ``cpu`` or ``cuda``.
 

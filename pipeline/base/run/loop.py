@@ -23,12 +23,11 @@ from pipeline.base.run.progress import Progress, Silent
 from pipeline.base.run.tracking import Tracker
 from pipeline.base.store.commit import commit, read_progress
 from pipeline.base.store.entry import state_name
-from pipeline.base.store.files import (
-    load_tree,
-    save_records,
-    save_tree,
-    sha256,
-)
+from pipeline.base.store.files import load_tree, save_tree, sha256
+from pipeline.base.store.records import save_records
+
+MOST_PENDING_BYTES = 2**26
+"""Arrays of records held in memory before they are written with a checkpoint, however short ago the last one was."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,7 @@ class _Run:
         self.seconds: float = current["seconds"]
         self.stopped: str | None = None
         self.pending: list[dict[str, Any]] = []
+        self.pending_bytes = 0
         self.began = self.last_checkpoint = time.monotonic()
         self.metrics_file = open(loop.folder / "metrics.jsonl", "a")  # noqa: SIM115 - open as long as the loop runs
 
@@ -168,6 +168,7 @@ class _Run:
         self.metrics_file.write(json.dumps(line) + "\n")
         if self.keep_records:
             self.pending.append(dict(values))
+            self.pending_bytes += sum(getattr(value, "nbytes", 0) for value in values.values())
         if self.loop.settings.tracker is not None:
             self.loop.settings.tracker.log(self.name, self.done, scalars)
         self.done += 1
@@ -185,7 +186,8 @@ class _Run:
         return limit is not None and time.monotonic() - self.began >= limit
 
     def checkpoint_due(self) -> bool:
-        return time.monotonic() - self.last_checkpoint >= self.loop.settings.checkpoint_seconds
+        overdue = time.monotonic() - self.last_checkpoint >= self.loop.settings.checkpoint_seconds
+        return overdue or self.pending_bytes >= MOST_PENDING_BYTES
 
     def checkpoint(self) -> None:
         """State, records and metrics to disk; then the commit point; then what is no longer needed goes."""
@@ -195,7 +197,7 @@ class _Run:
             name = f"records-{self.name}-{self.done - len(self.pending):08d}.npz"
             save_records(folder / name, self.pending)
             progress["records"][name] = sha256(folder / name)
-            self.pending = []
+            self.pending, self.pending_bytes = [], 0
         state = f"checkpoint-{self.name}-{self.done:08d}.safetensors"
         save_tree(folder / state, self.loop.state.state_dict())
         progress["state"], progress["state_sha256"] = state, sha256(folder / state)

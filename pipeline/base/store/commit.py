@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.store.entry import state_name
-from pipeline.base.store.files import atomic_path, checksum, load_records, sha256, write_json
-
-
-def load_all_records(folder: Path) -> list[dict[str, Any]]:
-    """Every record of a working folder, in order."""
-    return [record for path in sorted(folder.glob("records-*.npz")) for record in load_records(path)]
+from pipeline.base.store.files import atomic_path, checksum, sha256, write_json
 
 
 def drop_checkpoints(folder: Path) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.numbers.formatting import duration
 from pipeline.base.numbers.result import Result
-from pipeline.base.store.files import load_records, load_tree
+from pipeline.base.store.files import load_tree
+from pipeline.base.store.records import Records
 
 ENSEMBLE = "ensemble.safetensors"
-"""What a baseline keeps of its configurations."""
+"""What is kept of configurations beside a result."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Entry:
         """Compute time in seconds, without checkpointing, summed over interrupted pieces."""
         return float(self.status["seconds"])
 
+    @property
+    def cost(self) -> str:
+        """Time, device and name, for a reader."""
+        return f"{duration(self.seconds)} on {self.status['device']} (`{self.name}`)"
+
     def result(self) -> Result:
         """The summarised result of an infer or baseline entry."""
         return Result.from_json(json.loads((self.path / "result.json").read_text()))
@@ -40,13 +47,13 @@ class Entry:
         return facts
 
     def ensemble(self) -> dict[str, Any]:
-        """What a baseline kept of its configurations, arrays by name; empty where it kept nothing."""
+        """What was kept of the configurations, arrays by name; empty where it kept nothing."""
         path = self.path / ENSEMBLE
         return load_tree(path) if path.exists() else {}
 
-    def records(self) -> list[dict[str, Any]]:
-        """All records, in order."""
-        return [record for path in sorted(self.path.glob("records-*.npz")) for record in load_records(path)]
+    def records(self) -> Records:
+        """All records, in order, read as they are asked for."""
+        return Records.of(self.path)
 
     def state(self, step: int) -> dict[str, Any]:
         """The state tree after ``step`` updates."""
@@ -62,7 +69,7 @@ class Entry:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def series(self) -> dict[str, tuple[list[int], list[float]]]:
-        """Units and values of each metric, where it was measured: a rejected step, for example, has no energy."""
+        """Units and values of each metric, where it was measured: a step that was rejected has few."""
         found: dict[str, tuple[list[int], list[float]]] = {}
         for line in self.metrics():
             for name, value in line.items():

@@ -74,27 +74,6 @@ def write_json(path: Path, data: Any) -> None:
         temporary.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def save_records(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write a chunk of records (floats, ints, strings and arrays by name) as npz without pickle."""
-    arrays = {f"{i}/{name}": np.asarray(value) for i, record in enumerate(records) for name, value in record.items()}
-    for name, array in arrays.items():
-        if array.dtype.hasobject:
-            raise TypeError(f"record field '{name.split('/', 1)[1]}' is neither a number, a string nor an array")
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def load_records(path: Path) -> list[dict[str, Any]]:
-    """Inverse of :func:`save_records`: scalars come back as Python numbers, arrays as arrays."""
-    records: dict[int, dict[str, Any]] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            index, field = name.split("/", 1)
-            value = archive[name]
-            records.setdefault(int(index), {})[field] = value.item() if value.ndim == 0 else value
-    return [records[i] for i in sorted(records)]
-
-
 def _pack(node: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(node, dict):
         return {"dict": [[_pack(k, arrays), _pack(v, arrays)] for k, v in node.items()]}

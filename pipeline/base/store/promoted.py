@@ -12,15 +12,13 @@ import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.base.errors import UserError
+from pipeline.base.store.entry import ENSEMBLE, Entry
 from pipeline.base.store.files import load_tree, save_tree, tree_digest, write_json
-
-if TYPE_CHECKING:
-    from pipeline.base.store.entry import Entry
 
 LIMIT_BYTES = 8 * 2**20
 """Of one promoted file: the repository keeps them for good."""
@@ -54,6 +52,7 @@ def promote(entry: Entry, results: Path) -> Path:
     if stage not in ("baseline", "train"):
         raise UserError(f"{entry.name}: only baselines and trainings are promoted; inference is computed from them")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_large(entry, entry.path / ENSEMBLE)  # before it is read: it may be larger than memory
     written = [path]
     if stage == "baseline":
         content = json.loads(json.dumps({**content, "result": entry.result().to_json()}))  # tuples become lists
@@ -68,12 +67,19 @@ def promote(entry: Entry, results: Path) -> Path:
         content["state"] = entry.state(status["steps"])
         content["metrics"] = np.frombuffer(zlib.compress(text, 9), np.uint8)
         save_tree(path, {**content, "sha256": tree_digest(content)})
-    size = max(file.stat().st_size for file in written)
-    if size > LIMIT_BYTES:
+    try:
+        _refuse_large(entry, *written)
+    except UserError:
         for file in written:
             file.unlink()
-        raise UserError(f"{entry.name} takes {size / 2**20:.1f} MiB; at most {LIMIT_BYTES // 2**20} MiB are promoted")
+        raise
     return path
+
+
+def _refuse_large(entry: Entry, *files: Path) -> None:
+    size = max((file.stat().st_size for file in files if file.exists()), default=0)
+    if size > LIMIT_BYTES:
+        raise UserError(f"{entry.name} takes {size / 2**20:.1f} MiB; at most {LIMIT_BYTES // 2**20} MiB are promoted")
 
 
 def ensemble_path(path: Path) -> Path:

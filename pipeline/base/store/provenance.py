@@ -66,12 +66,24 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def accelerator() -> str:
+    """Model name of the GPU that torch uses."""
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def processes() -> int:
+    """Number of processes that share a run: what torchrun says in ``WORLD_SIZE``, else 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def hardware() -> dict[str, Any]:
     """CPU, cores and, where torch is loaded and sees one, the GPU."""
     facts: dict[str, Any] = {"cpu": processor(), "cores": os.cpu_count(), "system": platform.system()}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        facts["gpu"] = torch.cuda.get_device_name()
+        facts["gpu"] = accelerator()
     return facts
 
 

@@ -28,6 +28,9 @@ ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_del
 KEPT = ("plaquette", "topological_charge", "correlator", "correlator_from_zero", "links")
 """Of the configuration at the end of each measurement."""
 
+KEPT_ONLY = ("correlator_from_zero", "links")
+"""Of these no estimate is made; all of an ensemble's links together may be larger than memory."""
+
 NO_MASS = f"No pseudoscalar mass: it takes L of at least {FEWEST_TIMES} and correlators that fluctuate."
 
 BOUNDS: Mapping[str, Bound] = {
@@ -45,13 +48,13 @@ Series = dict[str, NDArray[Any]]
 
 
 def series_of(records: Sequence[Record]) -> Series:
-    """Each quantity as an array (chains, trajectories or measurements, ...)."""
+    """Each quantity that is summarised as an array (chains, trajectories or measurements, ...)."""
     series = {
         name: np.concatenate([r[name] for r in records], axis=1)
         if name in ALONG
         else np.stack([r[name] for r in records], axis=1)
         for name in records[0]
-        if name != "volume"
+        if name not in ("volume", *KEPT_ONLY)
     }
     series["acceptance"] = series.pop("accepted").astype(float)
     if "topological_charge" in series:
@@ -157,11 +160,10 @@ def _warnings(series: Series) -> list[str]:
     return notes
 
 
-def kept(records: Sequence[Record]) -> Series:
-    """What is kept of the configuration at the end of each measurement, for comparison with other samplers.
+def kept(record: Record) -> Series:
+    """What is kept of the configurations at the end of a measurement, for comparison with other samplers.
 
     Returns:
-        Those of ``KEPT`` that were measured, each of shape (chains, measurements, ...).
+        Those of ``KEPT`` that were measured, each of shape (chains, ...).
     """
-    names = [name for name in KEPT if name in records[0]]
-    return {name: np.stack([r[name][:, -1] if name in ALONG else r[name] for r in records], axis=1) for name in names}
+    return {name: record[name][:, -1] if name in ALONG else record[name] for name in KEPT if name in record}

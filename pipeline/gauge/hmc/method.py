@@ -119,9 +119,9 @@ class HMC(HMCSettings):
         """
         return ensemble.summarise(records)
 
-    def ensemble(self, records: Sequence[Record]) -> dict[str, Any]:
-        """Observables, and links if kept, of every configuration; see :func:`pipeline.gauge.hmc.ensemble.kept`."""
-        return ensemble.kept(records)
+    def ensemble(self, record: Record) -> ensemble.Series:
+        """Observables, and links if kept, of configurations; see :func:`pipeline.gauge.hmc.ensemble.kept`."""
+        return ensemble.kept(record)
 
     def _observed_trajectory(self, state: HMCState, generator: torch.Generator) -> dict[str, Any]:
         from pipeline.gauge import observables

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from pipeline.base.config.nodes import TrainConfig
-from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.contracts import Record
+from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.numbers.statistics import independent_mean
 from pipeline.spin.ansatz.build import build_ansatz
@@ -88,16 +89,16 @@ class SubspaceInference:
             trace.append(subspace.energy_and_gradient(nqs(inputs).double())[0])
         return trace, optimizer.param_groups[0]["lr"]
 
-    def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
+    def summarise(self, records: Sequence[Record]) -> Result:
         """Mean, standard error and spread over subspaces; the union floor is one number without error."""
         n = len(records)
         union = Subspace(torch.from_numpy(np.concatenate([r["codes"] for r in records])), self.hamiltonian.to("cpu"))
         lowest = min(float(r["energy"]) for r in records)
         estimates = [
             _average("energy", [r["energy"] for r in records], "total", "variational"),
-            _average("subspace_floor", [r["floor"] for r in records], "total", "variational"),
-            Estimate("union_floor", union.floor(), 0.0, "none", None, "total", "variational", n),
-            Estimate("lowest_energy", lowest, 0.0, unit="total", bound="variational", n=n),
+            _average("subspace_floor", [r["floor"] for r in records], "total", "variational", "energy"),
+            Estimate("union_floor", union.floor(), 0.0, "none", None, "total", "variational", n, against="energy"),
+            Estimate("lowest_energy", lowest, 0.0, unit="total", bound="variational", n=n, against="energy"),
             _average("subspace_size", [r["size"] for r in records], "1", "none"),
             Estimate("union_size", float(len(union)), unit="1", n=n),
             _average("unique_fraction", [r["size"] / self.infer.draws for r in records], "1", "none"),
@@ -106,7 +107,7 @@ class SubspaceInference:
         stride = max(1, (self.infer.iterations + 1) // TRACE_POINTS)
         iterations = [float(i * stride) for i in range(traces.shape[1])]
         curve = Curve.of("inference", "iteration", "energy", iterations, traces.mean(0).tolist(), unit="total")
-        return Result(tuple(estimates), (curve,), (self._smoothing_note(),))
+        return Result(tuple(estimates), (curve,), (self._smoothing_note(),), headline="energy")
 
     def _smoothing_note(self) -> str:
         c = self.train.method
@@ -120,6 +121,6 @@ class SubspaceInference:
         )
 
 
-def _average(name: str, values: Sequence[float], unit: str, bound: Any) -> Estimate:
+def _average(name: str, values: Sequence[float], unit: str, bound: Bound, against: str = "") -> Estimate:
     mean = independent_mean([float(v) for v in values])
-    return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, unit, bound, mean.n)
+    return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, unit, bound, mean.n, against=against)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.base.config.nodes import TrainConfig
+from pipeline.base.contracts import Record
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.bits import encode
@@ -129,7 +130,7 @@ class SubspaceFlow:
         """Fresh subspace ``k`` with a fresh NQS trained in it."""
         return self.inference.measure(self.sampling_flow(state), k)
 
-    def summarise(self, records: Sequence[dict[str, Any]]) -> Any:
+    def summarise(self, records: Sequence[Record]) -> Any:
         """Mean energy over subspaces, subspace floor, union floor."""
         return self.inference.summarise(records)
 

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from pipeline.base.config import checks
 from pipeline.base.config.nodes import InferConfig, RunConfig
 from pipeline.base.config.phases import SRConfig
+from pipeline.base.contracts import Shown
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.schema import MLPConfig, _widths
 from pipeline.spin.systems import SITES_A_WORD, must_be_spins
@@ -36,6 +37,9 @@ class SubspaceFlowConfig:
 
     version: ClassVar[int] = 1
     implementation: ClassVar[str] = "pipeline.spin.subspace.method:SubspaceFlow"
+    shown: ClassVar[Shown] = Shown(
+        "energy", "energy (total, Pauli)", "total", ("floor_mean", "energy_mean", "energy_min"), ("energy",)
+    )
 
     name: str = "subspace_flow"
     subspaces: int = MISSING

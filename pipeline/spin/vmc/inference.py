@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.base.contracts import Record
 from pipeline.base.numbers.result import Bound, Estimate, Result, SigmaKind
 from pipeline.base.numbers.statistics import (
     Mean,
@@ -90,7 +91,7 @@ def record(
     return kept
 
 
-def summarise(records: Sequence[dict[str, Any]], errors: Errors, n_sites: int, samples: int) -> Result:
+def summarise(records: Sequence[Record], errors: Errors, n_sites: int, samples: int) -> Result:
     """Estimates over all batches.
 
     Errors: none for exact weights, those of independent draws, with the integrated autocorrelation time of the chains,
@@ -114,10 +115,10 @@ def summarise(records: Sequence[dict[str, Any]], errors: Errors, n_sites: int, s
     means["variance"] = _shifted(means["variance"], float(np.var([r["energy"] for r in records])))
     kind: SigmaKind = "none" if exact else "standard-error"
     notes = () if exact else (f"{len(records) * samples} independent samples, drawn directly from |ψ|².",)
-    return Result(_estimates(means, kind, "variational", n_sites), notes=notes)
+    return Result(_estimates(means, kind, "variational", n_sites), notes=notes, headline="energy")
 
 
-def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
+def _of_chains(records: Sequence[Record], n_sites: int) -> Result:
     """Chains go on from batch to batch: their series are joined.
 
     R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in
@@ -146,10 +147,10 @@ def _of_chains(records: Sequence[dict[str, Any]], n_sites: int) -> Result:
     if length < SHORTEST * tau:
         notes.append(f"Chains are only {length / tau:.3g} τ_int long: their errors are uncertain.")
     extra = {"chain_magnetisation": series["magnetisation"].mean(axis=1).tolist()}
-    return Result(tuple(estimates), notes=tuple(notes), extra=extra)
+    return Result(tuple(estimates), notes=tuple(notes), extra=extra, headline="energy")
 
 
-def _of_weights(records: Sequence[dict[str, Any]], n_sites: int, samples: int) -> Result:
+def _of_weights(records: Sequence[Record], n_sites: int, samples: int) -> Result:
     """Ratios Σ_b W_b ⟨O⟩_b / Σ_b W_b of batches b with mean weights W_b, with errors by the jackknife over batches.
 
     The normalisation of |ψ|² over the proposal is not known: numerator and denominator are estimated from the same
@@ -183,14 +184,14 @@ def _of_weights(records: Sequence[dict[str, Any]], n_sites: int, samples: int) -
         f"{len(records) * samples} independent draws with weights, worth {ess * len(records) * samples:.0f} of |ψ|²; "
         + ("errors by the jackknife over batches." if len(records) > 1 else "one batch gives no error.")
     ]
-    return Result(tuple(estimates), notes=tuple(notes))
+    return Result(tuple(estimates), notes=tuple(notes), headline="energy")
 
 
 def _chain_mean(series: NDArray[np.float64]) -> Mean:
     return correlated_mean(series) if series.shape[1] > 1 else independent_mean(series)
 
 
-def _pooled(records: Sequence[dict[str, Any]], name: str, draws: int, exact: bool) -> Mean:
+def _pooled(records: Sequence[Record], name: str, draws: int, exact: bool) -> Mean:
     """Mean over batches of equal size; deviations within batches and between them make its error."""
     means = np.array([r[name] for r in records])
     value = float(means.mean())

@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.base.config.components import implementation
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import Schedule, StepSettings
-from pipeline.base.contracts import State
+from pipeline.base.contracts import Record, State
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import derive_seed
@@ -224,7 +224,7 @@ class VariationalMonteCarlo:
         errors = self.inference_sampler.errors
         return record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
 
-    def summarise(self, records: Sequence[dict[str, Any]]) -> Result:
+    def summarise(self, records: Sequence[Record]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
         samples: Any = self.infer.samples or getattr(config, "samples", 1)

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from pipeline.base.config import checks
 from pipeline.base.config.nodes import InferConfig, RunConfig
 from pipeline.base.config.phases import Schedule
+from pipeline.base.contracts import Shown
 from pipeline.base.errors import ConfigError
 from pipeline.spin.sampler.schema import SamplerConfig
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
@@ -34,6 +35,7 @@ class VMCConfig:
 
     version: ClassVar[int] = 2
     implementation: ClassVar[str] = "pipeline.spin.vmc.method:VariationalMonteCarlo"
+    shown: ClassVar[Shown] = Shown("energy", "energy (total, Pauli)", "total", ("energy",), ("energy", "variance"))
 
     name: str = "vmc"
     sign_rule: str = MISSING

@@ -15,7 +15,7 @@ from pipeline.base.config.sweep import check_sweep
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.stages.completion import candidates
 from pipeline.stages.compose import compose_run
-from pipeline.stages.context import infer_key, train_key
+from pipeline.stages.keys import Keys
 
 PAPER = ["paper=nf_nqs", "scale=smoke"]
 
@@ -180,14 +180,15 @@ def test_gauge_papers_have_the_papers_numbers() -> None:
 
 def test_steps_stay_out_of_the_train_key_and_seed_dtype_and_physics_do_not() -> None:
     base = compose_run(PAPER)
-    assert train_key(compose_run([*PAPER, "train.steps=99", "train.snapshots=[1]"])) == train_key(base)
-    assert train_key(compose_run([*PAPER, "device=cpu", "results_dir=elsewhere", "progress=false"])) == train_key(base)
+    assert Keys(compose_run([*PAPER, "train.steps=99", "train.snapshots=[1]"])).train == Keys(base).train
+    elsewhere = compose_run([*PAPER, "device=cpu", "results_dir=elsewhere", "progress=false"])
+    assert Keys(elsewhere).train == Keys(base).train
     for change in ("train.seed=1", "train.dtype=float64", "system.coupling=0.9", "train.method.draws=201"):
-        assert train_key(compose_run([*PAPER, change])) != train_key(base)
+        assert Keys(compose_run([*PAPER, change])).train != Keys(base).train
     changed = compose_run([*PAPER, "infer.units=3"])
-    assert train_key(changed) == train_key(base)
-    assert infer_key(changed, 3) != infer_key(base, 3)
-    assert infer_key(base, 2) != infer_key(base, 3)
+    assert Keys(changed).train == Keys(base).train
+    assert Keys(changed).infer(3) != Keys(base).infer(3)
+    assert Keys(base).infer(2) != Keys(base).infer(3)
 
 
 def test_inference_network_can_be_that_of_the_training() -> None:

@@ -18,7 +18,7 @@ from pipeline.base.config.messages import known_keys
 from pipeline.base.config.sweep import check_sweep
 from pipeline.base.errors import UserError
 from pipeline.stages.compose import compose_run
-from pipeline.stages.context import baseline_key, infer_key, stage_nodes, train_key
+from pipeline.stages.keys import Keys
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 
@@ -298,10 +298,8 @@ def run_or_message(call: Callable[[], object], words: Sequence[str]) -> None:
 @given(lines())
 def test_any_command_line_is_a_run_or_a_message(words: list[str]) -> None:
     def keyed() -> None:
-        run = compose_run(words)
-        nodes = stage_nodes(run)
-        assert set(nodes) == {"train", "infer", "baseline"}
-        for key in (train_key(run), infer_key(run, 3), baseline_key(run)):
+        keys = Keys(compose_run(words))
+        for key in (keys.train, keys.infer(3), keys.baseline):
             assert len(key) == 16
 
     run_or_message(keyed, words)

@@ -12,7 +12,7 @@ from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import AdamConfig, PhaseConfig, Schedule, SGDConfig, StepSettings
 from pipeline.base.errors import ConfigError
 from pipeline.stages.compose import compose_run
-from pipeline.stages.context import stage_nodes, train_key
+from pipeline.stages.keys import Keys, train_nodes
 
 ADAM = AdamConfig(lr=1e-3, betas=(0.9, 0.999))
 SGD = SGDConfig(lr=0.5, momentum=0.9)
@@ -148,12 +148,12 @@ def test_subspace_flow_has_no_phases() -> None:
 
 def test_phases_are_in_the_train_key_where_there_are_any() -> None:
     base = compose_run(CHAINS)
-    assert "phases" not in stage_nodes(base)["train"]["train"]
+    assert "phases" not in train_nodes(Keys(base))["train"]
     one, two = (compose_run([*CHAINS, f"train.phases=[{{steps:{n}}}]"]) for n in (5, 6))
-    assert len({train_key(base), train_key(one), train_key(two)}) == 3
-    assert train_key(compose_run([*CHAINS, "train.phases=[{steps:5}]", "train.steps=99"])) == train_key(one)
+    assert len({Keys(base).train, Keys(one).train, Keys(two).train}) == 3
+    assert Keys(compose_run([*CHAINS, "train.phases=[{steps:5}]", "train.steps=99"])).train == Keys(one).train
 
 
 def test_who_has_no_phases_hashes_what_they_did_before_there_were_any() -> None:
-    nodes = stage_nodes(compose_run(["paper=nf_nqs", "scale=laptop"]))["train"]["train"]
+    nodes = train_nodes(Keys(compose_run(["paper=nf_nqs", "scale=laptop"])))["train"]
     assert set(nodes) == {"method", "ansatz", "sampler", "optimizer", "seed", "dtype"}

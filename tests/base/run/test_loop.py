@@ -13,7 +13,8 @@ import pytest
 from pipeline.base.errors import Interrupted, NonFiniteError
 from pipeline.base.numbers.rng import numpy_generator
 from pipeline.base.run.loop import Loop, LoopSettings
-from pipeline.base.store.commit import drop_checkpoints, load_all_records
+from pipeline.base.store.commit import drop_checkpoints
+from pipeline.base.store.records import Records
 
 
 class Walk:
@@ -46,7 +47,7 @@ def dies_at(unit: int) -> Any:
 def finished(folder: Path, count: int = 20, **options: Any) -> tuple[Walk, list[dict[str, Any]]]:
     state = Walk()
     Loop(folder, state, LoopSettings()).run("walk", step, count, keep_records=True, **options)
-    return state, load_all_records(folder)
+    return state, [dict(record) for record in Records.of(folder)]
 
 
 def metrics(folder: Path) -> list[tuple[int, float]]:
@@ -105,7 +106,7 @@ def test_second_loop_of_a_stage_resumes_behind_a_finished_first(tmp_path: Path) 
     for k in [*range(5), *range(6)]:
         step(plain, k)
     assert np.array_equal(resumed.position, plain.position)
-    assert len(load_all_records(tmp_path)) == 6
+    assert len(Records.of(tmp_path)) == 6
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "progress", "missing"])
@@ -131,7 +132,7 @@ def test_damaged_checkpoint_is_named_and_not_used(tmp_path: Path, damage: str) -
     assert np.array_equal(state.position, finished(fresh)[0].position)
     assert len(said) == 1
     assert "damaged" in said[0]
-    assert len(load_all_records(tmp_path)) == 20
+    assert len(Records.of(tmp_path)) == 20
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -159,7 +160,7 @@ def test_time_limit_checkpoints_and_the_next_call_goes_on(folders: tuple[Path, P
     settings = LoopSettings(time_limit_seconds=1e-9, label="cell")
     with pytest.raises(Interrupted, match="time limit"):
         Loop(broken, Walk(), settings).run("walk", step, 20, keep_records=True)
-    assert len(load_all_records(broken)) == 1
+    assert len(Records.of(broken)) == 1
     assert np.array_equal(finished(broken)[0].position, finished(whole)[0].position)
 
 
@@ -200,5 +201,5 @@ def test_dropping_checkpoints_of_finished_loops_leaves_the_records_usable(tmp_pa
     said: list[str] = []
     loop = Loop(tmp_path, Walk(), LoopSettings(notify=said.append))
     assert loop.run("walk", lambda *_: pytest.fail("ran again"), 20, keep_records=True).done == 20
-    assert len(load_all_records(tmp_path)) == len(records)
+    assert len(Records.of(tmp_path)) == len(records)
     assert said == []

@@ -15,7 +15,12 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from pipeline.base.store.files import atomic_path, load_records, load_tree, save_records, save_tree, write_json
+from pipeline.base.store.files import atomic_path, load_tree, save_tree, write_json
+from pipeline.base.store.records import Records, save_records
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [dict(record) for record in Records([path])]
 
 
 def identical(a: Any, b: Any) -> bool:
@@ -169,7 +174,7 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     objects: dict[str, Any] = {"0/a": np.array([None, {}], dtype=object)}
     np.savez(tmp_path / "records.npz", **objects)
     with pytest.raises(ValueError, match="allow_pickle"):
-        load_records(tmp_path / "records.npz")
+        dict(Records([tmp_path / "records.npz"])[0])
 
 
 @pytest.mark.parametrize("leaf", [object(), {1, 2}, b"bytes", 1 + 2j])
@@ -264,7 +269,7 @@ def test_records(tmp_path: Path) -> None:
     ]
     path = tmp_path / "records.npz"
     save_records(path, records)
-    loaded = load_records(path)
+    loaded = read(path)
     assert len(loaded) == 12
     assert all(map(identical, loaded, records))
     assert [p.name for p in tmp_path.iterdir()] == ["records.npz"]
@@ -273,9 +278,9 @@ def test_records(tmp_path: Path) -> None:
 def test_records_of_different_fields(tmp_path: Path) -> None:
     records: list[dict[str, Any]] = [{"a": 1}, {"b/c": 2.0, "a": 3}, {"file": 4}]
     save_records(tmp_path / "r.npz", records)
-    assert load_records(tmp_path / "r.npz") == records
+    assert read(tmp_path / "r.npz") == records
     save_records(tmp_path / "r.npz", [])
-    assert load_records(tmp_path / "r.npz") == []
+    assert read(tmp_path / "r.npz") == []
 
 
 @pytest.mark.parametrize("value", [None, 2**70, {"a": 1}])
@@ -283,7 +288,7 @@ def test_records_that_would_need_pickle_are_refused(tmp_path: Path, value: Any) 
     save_records(tmp_path / "r.npz", [{"a": 1}])
     with pytest.raises((TypeError, ValueError)):
         save_records(tmp_path / "r.npz", [{"a": value}])
-    assert load_records(tmp_path / "r.npz") == [{"a": 1}]
+    assert read(tmp_path / "r.npz") == [{"a": 1}]
 
 
 def test_full_disk_is_an_operating_system_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline.base.contracts import EnsembleBaseline, MonteCarloBaseline
+from pipeline.base.contracts import KeepsEnsemble, MonteCarloBaseline
 from pipeline.base.errors import ConfigError
 from pipeline.base.numbers.result import Result
 from pipeline.gauge.fermions.solver import NotConverged
@@ -134,7 +134,7 @@ def test_conjugate_gradients_that_do_not_converge_end_the_run_and_say_so() -> No
 
 def test_reweighting_is_a_baseline_for_small_schwinger_models() -> None:
     assert isinstance(ORACLE, MonteCarloBaseline)
-    assert not isinstance(ORACLE, EnsembleBaseline)
+    assert not isinstance(ORACLE, KeepsEnsemble)
     assert ORACLE.supports(SYSTEM) is None
     assert "max_length" in (ORACLE.supports(Schwinger(length=16, beta=2.0, kappa=0.265)) or "")
     others: tuple[object, ...] = (SU3TwoD(length=4, beta=6.0, kappa=0.2), U1PureGauge(length=4, beta=2.0), {})

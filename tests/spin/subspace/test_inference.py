@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.base.config.phases import AdamConfig
-from pipeline.base.store.files import load_records, save_records
+from pipeline.base.store.records import Records, save_records
 from pipeline.spin.ansatz.schema import MLPConfig
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.subspace.closed import Subspace
@@ -28,7 +28,7 @@ def test_measure_and_summarise(tmp_path: Path) -> None:
     run(method, state, range(3))
     records = [method.measure(state, k) for k in range(4)]
     save_records(tmp_path / "r.npz", records)
-    loaded = load_records(tmp_path / "r.npz")
+    loaded = Records([tmp_path / "r.npz"])
     full = dense.ring(8, 4, 1.0, 1.0)
     hamiltonian = Hamiltonian(pauli_terms(CHAIN), 8)
     for record in loaded:

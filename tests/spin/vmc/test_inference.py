@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pipeline.base.errors import ConfigError, NonFiniteError
 from pipeline.base.numbers.result import Result
-from pipeline.base.store.files import load_records, load_tree, save_records, save_tree
+from pipeline.base.store.files import load_tree, save_tree
+from pipeline.base.store.records import Records, save_records
 from pipeline.spin.exact.quspin import QuSpinED
 from pipeline.spin.systems import ChainHeisenberg, SquareTFIM
 from pipeline.spin.vmc.schema import VMCInferConfig
@@ -191,7 +192,7 @@ def test_samples_are_kept_in_order(tmp_path: Path, sampler: Any) -> None:
     records = [method.measure(state, k) for k in range(2)]
     save_records(tmp_path / "records.npz", records)
     chains = 1 if sampler is DIRECT else 20
-    for record in load_records(tmp_path / "records.npz"):
+    for record in Records([tmp_path / "records.npz"]):
         spins = 1 - 2 * np.unpackbits(record["samples"], axis=-1, count=5).astype(int)
         assert spins.shape == (chains, 60 // chains, 5)
         assert spins.sum(-1).mean() == pytest.approx(record["magnetisation"])

@@ -1,0 +1,96 @@
+"""The profile stage: what one training step costs on this machine, after a warm-up and on a fresh state."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pipeline.base.config.nodes import RunConfig
+from pipeline.base.contracts import Record
+from pipeline.base.numbers.formatting import memory
+from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.run.device import resolve_device, uses_cuda
+from pipeline.base.run.loop import Loop
+from pipeline.base.run.memory import PeakMemory
+from pipeline.base.store.commit import drop_checkpoints
+from pipeline.base.store.entry import Entry
+from pipeline.base.store.files import write_json
+from pipeline.base.store.provenance import accelerator, processes, processor
+from pipeline.base.store.records import Records
+from pipeline.base.store.store import Work
+from pipeline.stages.context import Context
+from pipeline.stages.keys import Keys, Nodes, train_nodes
+from pipeline.stages.train import Start, build_method
+
+
+def nodes(keys: Keys, step: int | None = None) -> Nodes:
+    """What the training hashes, the amounts, and what else a time depends on: hardware, threads and ranks."""
+    run = keys.run
+    machine = accelerator() if uses_cuda(run.device) else processor()
+    return {
+        **train_nodes(keys),
+        "profile": run.profile,
+        "hardware": machine,
+        "threads": run.threads,
+        "ranks": processes(),
+    }
+
+
+def compute(context: Context, work: Work, start: Start | None) -> None:
+    """Time the first steps of the training; the state is thrown away."""
+    import torch  # before the memory is looked at, which is not to count it
+
+    run, amounts = context.run, context.run.profile
+    peak = _device_memory(torch, run.device)
+    method = build_method(run)
+    state = method.init(run.train.seed)
+    loop = Loop(work.path, state, context.loop_settings(tracked=False))
+    wait = torch.cuda.synchronize if resolve_device(run.device) == "cuda" else lambda: None
+
+    def timed(state: Any, k: int) -> Record:
+        wait()
+        began = time.perf_counter()
+        method.step(state, amounts.warmup + k)
+        wait()
+        return {"step_seconds": time.perf_counter() - began, "peak_bytes": peak()}
+
+    warmup = loop.run("warmup", method.step, amounts.warmup)
+    outcome = loop.run("profile", timed, amounts.steps, keep_records=True)
+    drop_checkpoints(work.path)
+    write_json(work.path / "result.json", summarise(Records.of(work.path)).to_json())
+    facts = {"device": getattr(method, "device", "cpu"), "steps": outcome.done}
+    work.finish(nodes=nodes(context.keys), seconds=warmup.seconds + outcome.seconds, facts=facts)
+
+
+def summarise(records: Sequence[Mapping[str, Any]]) -> Result:
+    """Estimates ``seconds_per_step`` (median) and ``peak_memory`` (bytes beyond an idle process with torch).
+
+    Args:
+        records: of one step each, ``step_seconds`` and ``peak_bytes`` so far.
+    """
+    seconds = [float(record["step_seconds"]) for record in records]
+    median, spread = statistics.median(seconds), statistics.stdev(seconds)
+    time_of_step = Estimate("seconds_per_step", median, None, "none", spread, "s", n=len(seconds))
+    peak = Estimate("peak_memory", float(max(record["peak_bytes"] for record in records)), unit="bytes")
+    return Result((time_of_step, peak), headline="seconds_per_step")
+
+
+def said(run: RunConfig, entry: Entry) -> str:
+    """Time and memory of a step, and where."""
+    result, where = entry.result(), entry.status["nodes"]
+    step, peak = result.estimate("seconds_per_step"), result.estimate("peak_memory")
+    return (
+        f"profile: {step.value:.3g} s a step (median of {step.n}), {memory(peak.value)} of memory, "
+        f"{where['threads']} thread(s) and {where['ranks']} rank(s) on {where['hardware']}, {entry.cost}"
+    )
+
+
+def _device_memory(torch: Any, device: str) -> Callable[[], int]:
+    """A function that gives the peak, from now on, of the memory of the device that computes, in bytes."""
+    if resolve_device(device) != "cuda":
+        return PeakMemory().bytes
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    return lambda: int(torch.cuda.max_memory_allocated()) - before

@@ -1,0 +1,21 @@
+"""From the records of a finished loop to what an entry keeps: its result and, of some, an ensemble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.base.contracts import KeepsEnsemble, Method, MonteCarloBaseline
+from pipeline.base.store.commit import drop_checkpoints
+from pipeline.base.store.ensemble import save_ensemble
+from pipeline.base.store.entry import ENSEMBLE
+from pipeline.base.store.files import write_json
+from pipeline.base.store.records import Records
+
+
+def summarise(folder: Path, source: Method | MonteCarloBaseline) -> None:
+    """Write the result of all records in ``folder`` there, and the ensemble where ``source`` keeps one."""
+    drop_checkpoints(folder)
+    records = Records.of(folder)
+    if isinstance(source, KeepsEnsemble):
+        save_ensemble(folder / ENSEMBLE, records, source.ensemble)
+    write_json(folder / "result.json", source.summarise(records).to_json())

@@ -1,0 +1,73 @@
+"""The profile stage: times of a step on this machine, kept beside what they belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.errors import ConfigError
+from pipeline.stages import cli, profile
+from pipeline.stages.compose import compose_run
+from pipeline.stages.context import Context
+from pipeline.stages.run import execute
+
+SMALL = ["paper=nf_nqs", "scale=smoke", "system.n_sites=8", "system.range=4", "tracker=none", "progress=false"]
+TIMED = [*SMALL, "stages=[profile,report]", "profile.steps=4", "profile.warmup=1"]
+
+
+def test_profile_times_steps_and_leaves_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*TIMED, f"results_dir={tmp_path}"]) == 0
+    text = Path(capsys.readouterr().out.strip().splitlines()[-1].split()[-1]).read_text()
+    assert "| seconds_per_step |" in text
+    assert "1 thread(s) and 1 rank(s) on" in text
+    assert [folder.name for folder in (tmp_path / "_store").iterdir()] == ["profile"]
+    monkeypatch.setattr("pipeline.stages.profile.build_method", lambda *_: pytest.fail("timed again"))
+    output = execute(Context(compose_run([*TIMED, f"results_dir={tmp_path}"])))
+    entry = output.last("profile")
+    assert entry is not None
+    step = entry.result().main
+    assert step is not None
+    assert (step.name, step.n, step.unit) == ("seconds_per_step", 4, "s")
+    assert 4 * step.value < 10 * entry.seconds
+    assert [line["k"] for line in entry.metrics() if line["loop"] == "profile"] == [0, 1, 2, 3]
+
+
+def test_it_takes_the_steps_after_the_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.spin.subspace.method import SubspaceFlow
+
+    seen: list[int] = []
+    step = SubspaceFlow.step
+
+    def noted(self: Any, state: Any, k: int) -> Any:
+        seen.append(k)
+        return step(self, state, k)
+
+    monkeypatch.setattr(SubspaceFlow, "step", noted)
+    execute(Context(compose_run([*TIMED, f"results_dir={tmp_path}"])))
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_summary_is_the_median_and_the_largest_memory() -> None:
+    times = [0.2, 0.1, 9.0, 0.3, 0.2]
+    result = profile.summarise([{"step_seconds": t, "peak_bytes": int(10 * t)} for t in times])
+    step = result.estimate("seconds_per_step")
+    assert (step.value, step.n) == (0.2, 5)
+    assert step.spread == pytest.approx((sum((t - 1.96) ** 2 for t in times) / 4) ** 0.5)
+    assert result.estimate("peak_memory").value == 90
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("profile.steps=1", r"profile\.steps=1: must be at least 2"),
+        ("stages=[profil]", r"stages=profil: must be one of train, infer, baseline, profile, report.*profile"),
+        ("stages=[report]", r"stages=.*needs at least one of train, infer, baseline, profile"),
+    ],
+)
+def test_bad_input(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_run([*SMALL, word])
