@@ -187,9 +187,21 @@ def accelerator() -> Iterator[torch.device]:
         mock.patch.multiple(Tensor, **tensor),
         mock.patch.multiple(torch, Generator=PretendGenerator, **from_data),
         mock.patch("pipeline.base.run.device.cuda_driver_sees_a_gpu", lambda: True),
+        _lists_stay_on_the_cpu(),
         Mode(),
     ):
         yield CLAIMED
+
+
+@contextmanager
+def _lists_stay_on_the_cpu() -> Iterator[None]:
+    """Indices given as lists go to the device by an operation that :class:`Mode` sees, or not at all."""
+    before = torch._C._only_lift_cpu_tensors()
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        yield
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)
 
 
 def claims(device: Any) -> bool:
