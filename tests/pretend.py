@@ -26,7 +26,6 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only
 
 CLAIMED = torch.device("cuda", 0)
 """The device as Python code sees it."""
@@ -137,7 +136,7 @@ class Mode(TorchDispatchMode):
 
 def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``Tensor.to``, which would ask for the current device of a build without CUDA before any operation."""
-    args, kwargs = tree_map_only((str, torch.device), lambda d: INNER if claims(d) else d, (args, kwargs))
+    args, kwargs = _each((args, kwargs), (str, torch.device), lambda d: INNER if claims(d) else d)
     return torch._C.TensorBase.to(tensor, *args, **kwargs)
 
 
@@ -225,30 +224,53 @@ def compute(func: Any, args: Any, kwargs: Any, generator: torch.Generator | None
     """
     if func is torch.ops.prim.layout.default:
         return args[0].held.layout
-    flat = tree_flatten((args, kwargs))[0]
-    ours = [x for x in flat if isinstance(x, Pretend)]
-    if ours:
-        _refuse_mixtures(func, args, kwargs, flat)
+    tensors = list(_tensors((args, kwargs)))
+    ours = [x for x in tensors if isinstance(x, Pretend)]
+    if ours and len(ours) < len(tensors):
+        _refuse_mixtures(func, args, kwargs, [x for x in tensors if not isinstance(x, Pretend)])
     asked = kwargs.get("device")
-    here = bool(ours) if asked is None else claims(asked)
-    kwargs = _with_generator(func, args, kwargs, here, generator)
+    if asked is not None:
+        here = claims(asked)
+    elif func._schema.name in CROSSING | INDEXING:
+        here = isinstance(args[0], Pretend)
+    else:
+        here = bool(ours)
+    kwargs = _with_generator(func, kwargs, here, generator)
     if not ours and not here:
         return func(*args, **kwargs)
     if claims(asked):
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    wrappers = {id(x.held): x for x in ours}
-    inner_args, inner_kwargs = tree_map_only(Pretend, lambda x: x.held, (args, kwargs))
     if func is torch.ops.aten._efficientzerotensor.default:  # a mark of the CPU's tensor that the wrapper would hide
         func = torch.ops.aten.zeros.default
-    result = func(*inner_args, **inner_kwargs)
+    result = func(*_each(args, Pretend, lambda x: x.held), **_each(kwargs, Pretend, lambda x: x.held))
     if torch.Tag.inplace_view in func.tags and ours:
         _follow(args[0])
     if not here:
         return result
+    wrappers = {id(x.held): x for x in ours}
     view = bool(ours) and any(value.alias_info is not None for value in func._schema.returns)
     # in inference mode views of tensors from outside are none of its own
     with torch.inference_mode(ours[0].is_inference() if view else torch.is_inference_mode_enabled()):
-        return tree_map_only(Tensor, lambda x: wrappers[id(x)] if id(x) in wrappers else Pretend(x), result)
+        return _each(result, Tensor, lambda x: wrappers[id(x)] if id(x) in wrappers else Pretend(x))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """All tensors in nested arguments."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple | dict):
+        for item in tree.values() if isinstance(tree, dict) else tree:
+            yield from _tensors(item)
+
+
+def _each(tree: Any, kind: Any, change: Callable[[Any], Any]) -> Any:
+    """Nested arguments or results with every leaf of a kind changed; torch's own pytrees take most of the time."""
+    if isinstance(tree, kind):
+        return change(tree)
+    if isinstance(tree, list | tuple):
+        items = [_each(item, kind, change) for item in tree]
+        return items if isinstance(tree, list) else tuple(items)
+    return {k: _each(v, kind, change) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 
 def _follow(wrapper: Pretend) -> None:
@@ -258,27 +280,22 @@ def _follow(wrapper: Pretend) -> None:
     wrapper.data = shaped
 
 
-def _refuse_mixtures(func: Any, args: Any, kwargs: Any, flat: list[Any]) -> None:
+def _refuse_mixtures(func: Any, args: Any, kwargs: Any, strangers: list[Tensor]) -> None:
     """Raise RuntimeError where tensors of the CPU meet ours, but for the exceptions that a GPU makes."""
     name = func._schema.name
-    strangers = [x for x in flat if isinstance(x, Tensor) and not isinstance(x, Pretend)]
-    if not strangers or name in CROSSING:
+    if name in CROSSING:
         return
     if name in INDEXING:
-        values = args[2] if len(args) > 2 else kwargs.get("values")
-        single = values is None or values.ndim == 0
-        if isinstance(args[0], Pretend) and (single or isinstance(values, Pretend)):
+        # without values, or with a number, only the indices matter
+        values = [x for x in args[2:3] if x.ndim]
+        if all(isinstance(x, Pretend) for x in (args[0], *values)):
             return
-        inside = [x for x in tree_flatten(args[1])[0] if isinstance(x, Pretend)]
-        if not isinstance(args[0], Pretend) and not inside and single:
+        if not any(isinstance(x, Pretend) for x in (args[0], *values, *_tensors(args[1]))):
             return
     elif all(x.ndim == 0 for x in strangers) and (torch.Tag.pointwise in func.tags or name in SCALARS):
-        written = [
-            value
-            for argument, value in zip(func._schema.arguments, args, strict=False)
-            if argument.alias_info is not None and argument.alias_info.is_write
-        ]
-        written += [kwargs[a.name] for a in func._schema.arguments if a.is_out and a.name in kwargs]
+        described = func._schema.arguments
+        given = {a.name: value for a, value in zip(described, args, strict=False)} | kwargs
+        written = [given[a.name] for a in described if a.alias_info is not None and a.alias_info.is_write]
         if all(isinstance(x, Pretend) for x in written):
             return
     raise RuntimeError(
@@ -286,9 +303,7 @@ def _refuse_mixtures(func: Any, args: Any, kwargs: Any, flat: list[Any]) -> None
     )
 
 
-def _with_generator(
-    func: Any, args: Any, kwargs: Any, here: bool, default: torch.Generator | None
-) -> dict[str, Any]:
+def _with_generator(func: Any, kwargs: Any, here: bool, default: torch.Generator | None) -> dict[str, Any]:
     """Arguments by name with the generator of the device where the numbers are wanted."""
     given = kwargs.get("generator")
     if given is None:
