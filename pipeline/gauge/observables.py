@@ -22,9 +22,9 @@ CHUNK_BYTES = 2**26
 def gauge_observables(links: Tensor, system: GaugeSystem) -> dict[str, Any]:
     """Of each configuration, (batch,): ``plaquette`` float64 and, for U(1), ``topological_charge`` int64."""
     group = group_of(system)
-    found: dict[str, Any] = {"plaquette": group.mean_plaquette(links).numpy()}
+    found: dict[str, Any] = {"plaquette": group.mean_plaquette(links).cpu().numpy()}
     if group.name == "u1":
-        found["topological_charge"] = u1.topological_charge(links).round().long().numpy()
+        found["topological_charge"] = u1.topological_charge(links).round().long().cpu().numpy()
     return found
 
 
@@ -44,12 +44,12 @@ def fermion_observables(
     matrices = group_of(system).matrices(links)
     if correlator:
         squares = propagator_squares(matrices, system.kappa)
-        found["correlator"] = by_distance(squares).numpy()
-        found["correlator_from_zero"] = squares[:, 0].numpy()
+        found["correlator"] = by_distance(squares).cpu().numpy()
+        found["correlator_from_zero"] = squares[:, 0].cpu().numpy()
     if condition_numbers:
-        found["condition_number"] = condition_number(WilsonDirac, matrices, system.kappa).numpy()
+        found["condition_number"] = condition_number(WilsonDirac, matrices, system.kappa).cpu().numpy()
         if system.length % 2 == 0:
-            found["condition_number_even_odd"] = condition_number(SchurComplement, matrices, system.kappa).numpy()
+            found["condition_number_even_odd"] = condition_number(SchurComplement, matrices, system.kappa).cpu().numpy()
     return found
 
 

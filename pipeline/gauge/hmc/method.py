@@ -73,7 +73,7 @@ class HMC(HMCSettings):
             is finite), ``exp_minus_delta_h``; ``broken``, the number of chains rejected for NaN or infinity; and the
             ``integrator_steps`` it took.
         """
-        metrics = self._metrics(state, self._advance(state, rng.torch_generator(self.seed, "baseline.hmc.warmup", k)))
+        metrics = self._metrics(state, self._advance(state, self._generator(state, "warmup", k)))
         # Limits keep the inverse finite where all chains reject; the estimate mends itself with more steps.
         acceptance = min(max(metrics["acceptance"], 0.01), 1.0)
         step_size = self.trajectory_length / state.integrator_steps
@@ -100,7 +100,7 @@ class HMC(HMCSettings):
 
         from pipeline.gauge import observables
 
-        generator = rng.torch_generator(self.seed, "baseline.hmc.measure", k)
+        generator = self._generator(state, "measure", k)
         along = [self._observed_trajectory(state, generator) for _ in range(self.trajectories_per_measurement)]
         record: dict[str, Any] = {name: np.stack([one[name] for one in along], axis=1) for name in along[0]}
         record |= observables.fermion_observables(
@@ -108,7 +108,7 @@ class HMC(HMCSettings):
         )
         if self.keep_links:
             single = torch.complex64 if state.links.is_complex() else torch.float32
-            record["links"] = state.links.to(single).numpy()
+            record["links"] = state.links.to(single).cpu().numpy()
         return record | {"volume": state.system.size}
 
     def summarise(self, records: Sequence[Record]) -> Result:
@@ -123,14 +123,18 @@ class HMC(HMCSettings):
         """Observables, and links if kept, of configurations; see :func:`pipeline.gauge.hmc.ensemble.kept`."""
         return ensemble.kept(record)
 
+    def _generator(self, state: HMCState, purpose: str, k: int) -> torch.Generator:
+        """On the device of the links."""
+        return rng.torch_generator(self.seed, f"baseline.hmc.{purpose}", k, str(state.links.device))
+
     def _observed_trajectory(self, state: HMCState, generator: torch.Generator) -> dict[str, Any]:
         from pipeline.gauge import observables
 
         outcome = self._advance(state, generator)
         return observables.gauge_observables(state.links, state.system) | {
-            "accepted": outcome.accepted.numpy(),
-            "broken": outcome.broken.numpy(),
-            "exp_minus_delta_h": _weight(outcome.delta_h).numpy(),
+            "accepted": outcome.accepted.cpu().numpy(),
+            "broken": outcome.broken.cpu().numpy(),
+            "exp_minus_delta_h": _weight(outcome.delta_h).cpu().numpy(),
         }
 
     def _advance(self, state: HMCState, generator: torch.Generator) -> Trajectory:

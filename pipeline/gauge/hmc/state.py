@@ -42,7 +42,7 @@ class HMCState:
         }
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
-        """Restore bit for bit.
+        """Restore bit for bit, on the device of the links that were there.
 
         Raises:
             ValueError: the links are of another lattice, group or number of chains, or no elements of the group.
@@ -51,7 +51,7 @@ class HMCState:
 
         from pipeline.gauge.group import group_of
 
-        links = tree["links"].clone()
+        links = tree["links"].to(self.links.device, copy=True)
         links = torch.view_as_complex(links) if self.links.is_complex() and links.shape[-1] == 2 else links
         if links.shape != self.links.shape:
             raise ValueError(f"links of shape {tuple(links.shape)} do not fit {tuple(self.links.shape)}")
