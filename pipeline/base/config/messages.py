@@ -75,7 +75,7 @@ def type_of(config: DictConfig, key: str) -> str:
 
 def invalid(text: str) -> tuple[str, str] | None:
     """Value and what is allowed, from OmegaConf's words about a value of the wrong type; None for other words."""
-    found = re.search(r"Value '(.*)'.* could not be converted to (\w+)", text)
+    found = re.search(r"Value '(.*?)'(?: of type '\w+')? could not be converted to (\w+)", text)
     if found:
         return found[1], f"must be {TYPE_NAMES.get(f'{found[2]}Node', found[2])}"
     if "ValidationError" not in text:
