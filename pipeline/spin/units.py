@@ -12,8 +12,8 @@ ENERGY_UNITS: tuple[EnergyUnit, ...] = ("total", "per site")
 def energy_factor(unit: str, convention: str, n_sites: int) -> float:
     """What a total energy in Pauli matrices is multiplied by, to be in ``unit`` and ``convention``.
 
-    ``spin-1/2`` is for Heisenberg models, whose couplings act on S = σ/2: S·S = σ·σ/4. Ising models have no such
-    factor, since their field term is linear in σ.
+    ``spin-1/2`` is for Heisenberg and XXZ models, whose couplings act on S = σ/2: S·S = σ·σ/4. Ising models have no
+    such factor, since their field term is linear in σ.
 
     Raises:
         ValueError: an unknown unit or convention.

@@ -29,7 +29,9 @@ JZ = (0.5, 1.0, 2.0, -1.5, 0.0, -1.0)
 
 def xxz(n_sites: int, bonds: list[tuple[int, int]], jxy: float, jz: float) -> np.ndarray:
     """Σ_bonds [Jxy (σxσx + σyσy) + Jz σzσz], written out."""
-    strings = [(j, letters, bond) for bond in bonds for j, letters in ((jxy, "xx"), (jxy, "yy"), (jz, "zz"))]
+    strings: list[tuple[float, str, tuple[int, ...]]] = [
+        (j, letters, bond) for bond in bonds for j, letters in ((jxy, "xx"), (jxy, "yy"), (jz, "zz"))
+    ]
     matrix = dense.strings(n_sites, strings)
     assert not matrix.imag.any()
     return matrix.real
@@ -64,7 +66,7 @@ def test_elements_sectors_and_energies(system: SpinSystem, matrix: np.ndarray) -
     assert solved.estimate("energy").bound == "exact"
     if conserves_total_spin(terms):
         return  # of which one state of each multiplet is looked for
-    found = []
+    found: list[float] = []
     for sector in plan(system, terms, 2).sectors:
         block = build(system.size, terms, sector)
         found += np.linalg.eigvalsh(block.toarray()).tolist() * sector.multiplicity if block.Ns else []

@@ -55,7 +55,7 @@ def _belongs(kind: str, move: Permutation, name: str) -> bool:
     if name == "translations":
         return kind.startswith("translation")
     # Along two sites a translation is a reflection as well, and is listed once.
-    return not kind.startswith("translation") or _is_involution(move)
+    return kind.startswith(("reflection", "transposition")) or (kind.startswith("translation") and _is_involution(move))
 
 
 def _why_not(system: SpinSystem, terms: Sequence[PauliTerm], name: str) -> str:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from pipeline.spin.lattice import Lattice
+from pipeline.spin.symmetry.automorphisms import automorphisms
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm
@@ -17,8 +18,11 @@ _String = tuple[tuple[int, str], ...]
 def lattice_symmetries(system: SpinSystem, terms: Sequence[PauliTerm]) -> dict[str, Permutation]:
     """Generators of the lattice symmetries of ``system`` by name, each checked to leave ``terms`` unchanged.
 
-    Translations and reflections (and x <-> y on a square); empty for a system of unknown geometry.
+    Translations and reflections (and x <-> y on a square); for a system of unknown geometry what the graph of its
+    strings shows (:mod:`pipeline.spin.symmetry.automorphisms`).
     """
+    if system.lattice is None:
+        return automorphisms(terms, system.size)
     found: dict[str, Permutation] = {}
     for name, permutation in proposals(system.lattice).items():
         new = permutation != tuple(range(system.size)) and permutation not in found.values()

@@ -7,7 +7,14 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.spin.symmetry.charges import conserves_magnetisation, conserves_spin_flip, conserves_total_spin, is_real
+from pipeline.spin.symmetry.charges import (
+    conserves_magnetisation,
+    conserves_spin_flip,
+    conserves_total_spin,
+    is_real,
+    ladder_strings,
+)
+from pipeline.spin.symmetry.stoquastic import is_stoquastic, overlapping_state
 from pipeline.spin.terms import PauliTerm
 from tests.spin import dense
 
@@ -79,3 +86,42 @@ def test_rounding_of_coefficients_that_cancel() -> None:
     terms = [PauliTerm(j, axis, (0, 1)) for axis in ("xx", "yy") for j in (0.1, 0.2, -0.3)]
     assert conserves_magnetisation(terms)
     assert conserves_magnetisation([*terms[:3], *terms[:2:-1]])
+
+
+@pytest.mark.parametrize("terms", cases())
+def test_ladder_strings_are_the_same_matrix(terms: list[PauliTerm]) -> None:
+    """σ± written out; where Σ σz is conserved every string raises as often as it lowers."""
+    letters = {"+": np.array([[0.0, 1.0], [0.0, 0.0]]), "-": np.array([[0.0, 0.0], [1.0, 0.0]]), "z": dense.SIGMA_Z}
+    total = np.zeros((2**SITES, 2**SITES), dtype=complex)
+    strings = ladder_strings(terms)
+    for coefficient, word, sites in strings:
+        factors = {f"s{site}": letters[letter] for letter, site in zip(word, sites, strict=True)}
+        total += coefficient * dense.operator(SITES, **factors)
+    np.testing.assert_allclose(total, matrix(terms), rtol=0, atol=1e-12)
+    assert all(word.count("+") == word.count("-") for _, word, _ in strings) == conserves_magnetisation(terms)
+
+
+def test_complex_elements_prove_nothing() -> None:
+    """A spiral: exchange with a weaker chiral part has its ground state at a momentum of its own."""
+    bonds = [(i, (i + 1) % 4) for i in range(4)]
+    spiral = [
+        PauliTerm(c, word, b) for b in bonds for c, word in ((-1.0, "xx"), (-1.0, "yy"), (0.4, "xy"), (-0.4, "yx"))
+    ]
+    assert not is_stoquastic(spiral)
+    assert not is_stoquastic([PauliTerm(-1.0, "x", (0,)), PauliTerm(0.1, "y", (0,))])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_overlapping_state_of_random_strings(seed: int) -> None:
+    """Wherever one is found, a ground state has a part of it, Σ σz conserved or not."""
+    draw = np.random.default_rng(seed)
+    terms = [PauliTerm(float(draw.normal()), "zz", (int(draw.integers(j)), j)) for j in range(1, SITES)]
+    terms += [
+        PauliTerm(float(draw.uniform(-1, 1)) * abs(t.coefficient), axis, t.sites) for t in terms for axis in ("xx",)
+    ]
+    terms += [PauliTerm(float(draw.normal()), "z", (0,)), PauliTerm(float(draw.normal()), "x", (1,))]
+    state = overlapping_state(terms, SITES)
+    assert state is not None
+    values, vectors = np.linalg.eigh(matrix(terms))
+    ground = vectors[:, values < values[0] + 1e-9]
+    assert np.abs(ground[dense.row(np.array(state))]).max() > 1e-6
