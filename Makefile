@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help env test lint format bench promote lock index clean-cache reproduce-all plan-all
 
 help: ## this list
-	@echo "usage: make TARGET [SCALE=smoke|laptop|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
+	@echo "usage: make TARGET [SCALE=smoke|laptop|long|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
 	@echo
 	@grep -hE '^[a-zA-Z_%<>-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## /\1|/' | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
 	@echo "  reproduce-NAME         compute what is missing and write the report: NAME = table1, nf_nqs-table1, ..."

@@ -82,16 +82,24 @@ def _run(options: argparse.Namespace) -> int:
     _check(options)
     if options.artefact != "all":
         return _artefact(load_artefact(options.artefact, options.paper), options)
-    return max(_if_it_has_the_scale(load_artefact(name), options) for name in all_artefacts())
+    return _every_artefact(options)
 
 
-def _if_it_has_the_scale(artefact: Artefact, options: argparse.Namespace) -> int:
-    """One of all artefacts; what a paper's recipes do not offer is named and left out."""
-    try:
-        return _artefact(artefact, options)
-    except MissingScale as error:
-        say(f"{artefact.id} is left out: {error}")
-        return 0
+def _every_artefact(options: argparse.Namespace) -> int:
+    """All that have the scale; the others are named and left out.
+
+    Raises:
+        UserError: none has it.
+    """
+    statuses = []
+    for name in all_artefacts():
+        try:
+            statuses.append(_artefact(load_artefact(name), options))
+        except MissingScale as error:
+            say(f"{name} is left out: {error}")
+    if not statuses:
+        raise UserError(f"--scale {options.scale}: no artefact has it")
+    return max(statuses)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -211,6 +211,18 @@ def test_bad_input(options: list[str], message: str, capsys: pytest.CaptureFixtu
     assert "Traceback" not in error
 
 
+def test_all_leaves_out_what_does_not_have_the_scale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "all_artefacts", lambda: ["pseudofermion/hmc", "nf_nqs/priors"])
+    assert cli.main(["all", "--scale", "gpu", "--plan"]) == 0
+    said = capsys.readouterr()
+    assert "pseudofermion/hmc is left out: scale=gpu: paper=pseudofermion" in said.err
+    assert "nf_nqs/priors: about" in said.out
+    assert cli.main(["all", "--scale", "long", "--plan"]) == 2
+    assert "--scale long: no artefact has it" in capsys.readouterr().err
+
+
 def test_short_and_long_names_mean_the_same() -> None:
     assert load_artefact("table1").id == load_artefact("nf_nqs-table1").id == load_artefact("nf_nqs/table1").id
     assert load_artefact("table1", "nf_nqs").id == "nf_nqs/table1"

@@ -228,6 +228,11 @@ def test_completion_offers_groups_choices_and_the_keys_of_what_is_chosen() -> No
     assert "system.range=" not in candidates("system.", ["system=square_heisenberg"])
     assert "system.range=" in candidates("system.", ["system=nonsense", "train.steps=3"])
     assert candidates("recipe", []) == []
+    assert candidates("paper=nf_nqs/m", []) == ["paper=nf_nqs/mps"]
+    assert candidates("paper=nf", []) == [f"paper={name}" for name in recipes((CONF,)) if name.startswith("nf")]
+    assert "scale=long" in candidates("scale=", [])
+    assert candidates("scale=", ["paper=pseudofermion/su3"]) == ["scale=smoke", "scale=laptop", "scale=paper"]
+    assert "train.sampler.chains=" in candidates("train.sampler.", ["paper=nf_nqs/mps", "scale=smoke"])
 
 
 def test_the_shell_gets_its_completions(tmp_path: Path) -> None:
