@@ -90,7 +90,7 @@ class PhaseConfig:
         adam, sgd, sr: another optimizer from here on, with fresh moments; at most one of them.
         system: fields of the system that are different in this phase only: ``{length_x: 6, length_y: 6}``, for what a
             network that fits any size learns on a small system is a good start on the large one; ``{field: 3.0}``, for
-            the state follows a Hamiltonian that changes little by little.
+            the state follows a system that changes little by little.
     """
 
     steps: int = MISSING
