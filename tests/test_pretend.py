@@ -198,7 +198,15 @@ def complex_numbers(x: Tensor) -> list[Tensor]:
     factor = torch.linalg.cholesky_ex(matrix)[0]
     solution = torch.cholesky_solve(z, factor)
     z.conj()[0].mul_(2)
-    return [z, z.conj() * z, z.conj().imag, torch.polar(x, x).real, solution, torch.linalg.eigvalsh(matrix), z.mH.conj()]
+    return [
+        z,
+        z.conj() * z,
+        z.conj().imag,
+        torch.polar(x, x).real,
+        solution,
+        torch.linalg.eigvalsh(matrix),
+        z.mH.conj(),
+    ]
 
 
 def integers(x: Tensor) -> list[Tensor]:

@@ -145,7 +145,9 @@ def test_stages_run_on_it_and_torch_is_itself_again(tmp_path: Path) -> None:
             run = composed(overrides, f"train.steps={steps}")
             output = execute(Context(run, notify=lambda _: None))
         assert output.result is not None
-    devices = [line for path in tmp_path.rglob("status.json") for line in path.read_text().splitlines() if "device" in line]
+    devices = [
+        line for path in tmp_path.rglob("status.json") for line in path.read_text().splitlines() if "device" in line
+    ]
     assert len(devices) == 3
     assert all('"cuda"' in line for line in devices), devices
     assert before == (torch.Generator, torch.tensor, Tensor.to, Tensor.device, torch.cuda.is_available)
