@@ -15,10 +15,12 @@ with the same seed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -210,6 +212,44 @@ def claims(device: Any) -> bool:
     return isinstance(device, torch.device) and device.type in (CLAIMED.type, INNER.type)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What the rules of devices need to know of an operation.
+
+    Attributes:
+        name: without the overload.
+        scalars: takes zero-dimensional tensors of the CPU as numbers.
+        view: returns what shares memory with an argument.
+        reshapes: changes the shape of its first argument in place.
+        random: takes a generator.
+        names: of the arguments.
+        written: names of those that are written to.
+    """
+
+    name: str
+    scalars: bool
+    view: bool
+    reshapes: bool
+    random: bool
+    names: tuple[str, ...]
+    written: tuple[str, ...]
+
+
+@functools.cache
+def rules(func: Any) -> Rules:
+    """Of an overload, from its schema; looking there every time would take longer than most operations."""
+    schema, tags = func._schema, func.tags
+    return Rules(
+        name=schema.name,
+        scalars=torch.Tag.pointwise in tags or schema.name in SCALARS,
+        view=any(value.alias_info is not None for value in schema.returns),
+        reshapes=torch.Tag.inplace_view in tags,
+        random=any(a.name == "generator" for a in schema.arguments),
+        names=tuple(a.name for a in schema.arguments),
+        written=tuple(a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write),
+    )
+
+
 def compute(func: Any, args: Any, kwargs: Any, generator: torch.Generator | None) -> Any:
     """One operation of torch, by the rules of devices.
 
@@ -224,6 +264,7 @@ def compute(func: Any, args: Any, kwargs: Any, generator: torch.Generator | None
     """
     if func is torch.ops.prim.layout.default:
         return args[0].held.layout
+    rule = rules(func)
     tensors = list(_tensors((args, kwargs)))
     ours = [x for x in tensors if isinstance(x, Pretend)]
     if ours and len(ours) < len(tensors):
@@ -231,11 +272,11 @@ def compute(func: Any, args: Any, kwargs: Any, generator: torch.Generator | None
     asked = kwargs.get("device")
     if asked is not None:
         here = claims(asked)
-    elif func._schema.name in CROSSING | INDEXING:
+    elif rule.name in CROSSING or rule.name in INDEXING:
         here = isinstance(args[0], Pretend)
     else:
         here = bool(ours)
-    kwargs = _with_generator(func, kwargs, here, generator)
+    kwargs = _with_generator(rule, kwargs, here, generator)
     if not ours and not here:
         return func(*args, **kwargs)
     if claims(asked):
@@ -243,15 +284,20 @@ def compute(func: Any, args: Any, kwargs: Any, generator: torch.Generator | None
     if func is torch.ops.aten._efficientzerotensor.default:  # a mark of the CPU's tensor that the wrapper would hide
         func = torch.ops.aten.zeros.default
     result = func(*_each(args, Pretend, lambda x: x.held), **_each(kwargs, Pretend, lambda x: x.held))
-    if torch.Tag.inplace_view in func.tags and ours:
+    if rule.reshapes and ours:
         _follow(args[0])
     if not here:
         return result
     wrappers = {id(x.held): x for x in ours}
-    view = bool(ours) and any(value.alias_info is not None for value in func._schema.returns)
+
+    def wrap(x: Tensor) -> Tensor:
+        return wrappers[id(x)] if id(x) in wrappers else Pretend(x)
+
+    if not (rule.view and ours):
+        return _each(result, Tensor, wrap)
     # in inference mode views of tensors from outside are none of its own
-    with torch.inference_mode(ours[0].is_inference() if view else torch.is_inference_mode_enabled()):
-        return _each(result, Tensor, lambda x: wrappers[id(x)] if id(x) in wrappers else Pretend(x))
+    with torch.inference_mode(ours[0].is_inference()):
+        return _each(result, Tensor, wrap)
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
@@ -282,33 +328,30 @@ def _follow(wrapper: Pretend) -> None:
 
 def _refuse_mixtures(func: Any, args: Any, kwargs: Any, strangers: list[Tensor]) -> None:
     """Raise RuntimeError where tensors of the CPU meet ours, but for the exceptions that a GPU makes."""
-    name = func._schema.name
-    if name in CROSSING:
+    rule = rules(func)
+    if rule.name in CROSSING:
         return
-    if name in INDEXING:
+    if rule.name in INDEXING:
         # without values, or with a number, only the indices matter
         values = [x for x in args[2:3] if x.ndim]
         if all(isinstance(x, Pretend) for x in (args[0], *values)):
             return
         if not any(isinstance(x, Pretend) for x in (args[0], *values, *_tensors(args[1]))):
             return
-    elif all(x.ndim == 0 for x in strangers) and (torch.Tag.pointwise in func.tags or name in SCALARS):
-        described = func._schema.arguments
-        given = {a.name: value for a, value in zip(described, args, strict=False)} | kwargs
-        written = [given[a.name] for a in described if a.alias_info is not None and a.alias_info.is_write]
-        if all(isinstance(x, Pretend) for x in written):
+    elif rule.scalars and all(x.ndim == 0 for x in strangers):
+        given = {**dict(zip(rule.names, args, strict=False)), **kwargs}
+        if all(isinstance(given[name], Pretend) for name in rule.written):
             return
     raise RuntimeError(
         f"Expected all tensors to be on the same device, but found at least two devices, {CLAIMED} and cpu! ({func})"
     )
 
 
-def _with_generator(func: Any, kwargs: Any, here: bool, default: torch.Generator | None) -> dict[str, Any]:
+def _with_generator(rule: Rules, kwargs: Any, here: bool, default: torch.Generator | None) -> dict[str, Any]:
     """Arguments by name with the generator of the device where the numbers are wanted."""
     given = kwargs.get("generator")
     if given is None:
-        wants = here and default is not None and any(a.name == "generator" for a in func._schema.arguments)
-        return {**kwargs, "generator": default} if wants else kwargs
+        return {**kwargs, "generator": default} if rule.random and here and default is not None else kwargs
     if (given._cdata in _GENERATORS) != here:
         wanted, found = (CLAIMED.type, "cpu") if here else ("cpu", CLAIMED.type)
         raise RuntimeError(f"Expected a '{wanted}' device type for generator but found '{found}'")
