@@ -87,4 +87,6 @@ class StochasticReconfiguration:
         return {"previous": self._previous}
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
-        self._previous = tree["previous"]
+        previous = tree["previous"]
+        # a checkpoint comes back on the CPU
+        self._previous = None if previous is None else previous.to(self._parameters[0].device)
