@@ -122,6 +122,13 @@ def test_a_step_that_is_not_finite_changes_nothing(position: int) -> None:
     assert sr.state_dict()["previous"] is memory
 
 
+def test_what_is_remembered_returns_to_the_device_of_the_parameters() -> None:
+    parameter = nn.Parameter(torch.zeros(5, dtype=torch.float64, device="meta"))
+    sr = StochasticReconfiguration([parameter], lr=0.1, shift=1e-3, momentum=0.5, max_distance=None)
+    sr.load_state_dict({"previous": torch.ones(5, dtype=torch.float64)})
+    assert sr.state_dict()["previous"].device.type == "meta"
+
+
 class Table(WaveFunction):
     """log ψ(x) = θ_x: every state, and every change of it, can be represented."""
 
