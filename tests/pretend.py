@@ -80,7 +80,8 @@ class Pretend(Tensor):
     def numpy(self, **_: Any) -> Any:
         """Raises TypeError, like numpy.asarray."""
         raise TypeError(
-            f"can't convert {CLAIMED} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            f"can't convert {CLAIMED} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+            "first."
         )
 
     def tolist(self) -> Any:
@@ -187,7 +188,7 @@ def accelerator() -> Iterator[torch.device]:
         mock.patch.multiple(torch.cuda, **cuda),
         mock.patch.multiple(Tensor, **tensor),
         mock.patch.multiple(torch, Generator=PretendGenerator, **from_data),
-        mock.patch("pipeline.base.run.device.cuda_driver_sees_a_gpu", lambda: True),
+        mock.patch("pipeline.base.run.device.cuda_driver_sees_a_gpu", return_value=True),
         _lists_stay_on_the_cpu(),
         Mode(),
     ):

@@ -88,8 +88,5 @@ class StochasticReconfiguration:
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
         previous = tree["previous"]
-<<<<<<< HEAD
-=======
         # a checkpoint comes back on the CPU
->>>>>>> h4
         self._previous = None if previous is None else previous.to(self._parameters[0].device)
