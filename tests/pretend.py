@@ -52,7 +52,7 @@ class Pretend(Tensor):
     """Claims the device ``cuda:0``; ``held`` is the tensor on the CPU with its numbers, or its sparse matrix."""
 
     held: Tensor
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Pretend:
@@ -70,7 +70,9 @@ class Pretend(Tensor):
         return tensor
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """For tensors that outlive :func:`accelerator`."""
         return compute(func, args, kwargs or {}, None)
 
@@ -96,7 +98,7 @@ class PretendGenerator(torch.Generator):
     """A generator of any device; on the pretend one, with a stream of its own."""
 
     def __new__(cls, device: Any = "cpu") -> PretendGenerator:
-        generator = super().__new__(cls, "cpu" if claims(device) else device)
+        generator = super().__new__(cls, "cpu" if claims(device) else device)  # type: ignore[call-arg]
         generator.pretends = claims(device)
         if generator.pretends:
             _GENERATORS[generator._cdata] = generator  # type: ignore[attr-defined]
@@ -166,7 +168,7 @@ def _from_data(name: str) -> Callable[..., Tensor]:
 def accelerator() -> Iterator[torch.device]:
     """While it lasts, there is one GPU: ``cuda:0``, which is what it yields."""
     properties = SimpleNamespace(name="pretend accelerator", total_memory=MEMORY, major=0, minor=0)
-    cuda = {
+    cuda: Any = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "is_current_stream_capturing": lambda: False,
@@ -177,13 +179,13 @@ def accelerator() -> Iterator[torch.device]:
         "empty_cache": lambda: None,
         "synchronize": lambda device=None: None,
     }
-    tensor = {
+    tensor: Any = {
         "to": _to,
         "cuda": lambda self, *_, **__: _to(self, INNER),
         "device": property(_device),
         "is_cuda": property(lambda self: _device(self).type == CLAIMED.type),
     }
-    from_data = {name: _from_data(name) for name in ("tensor", "as_tensor", "asarray")}
+    from_data: Any = {name: _from_data(name) for name in ("tensor", "as_tensor", "asarray")}
     with (
         mock.patch.multiple(torch.cuda, **cuda),
         mock.patch.multiple(Tensor, **tensor),

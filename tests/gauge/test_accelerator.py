@@ -14,13 +14,13 @@ from torch import Tensor
 
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.base.store.files import load_tree, save_tree
-from pipeline.gauge import neighbours, observables, su3
-from pipeline.gauge.action import wilson_action
+from pipeline.gauge import neighbours, observables, su3, u1
+from pipeline.gauge.action import Action, wilson_action
 from pipeline.gauge.fermions import hopping
 from pipeline.gauge.fermions.actions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
 from pipeline.gauge.fermions.monomials import condition_numbers, hasenbusch
 from pipeline.gauge.fermions.solver import ConjugateGradient, DenseSolver
-from pipeline.gauge.group import SU3, U1, Group, group_of
+from pipeline.gauge.group import Group, group_of
 from pipeline.gauge.hmc.integrator import SCHEMES, integrate
 from pipeline.gauge.hmc.method import HMC
 from pipeline.gauge.hmc.state import HMCState
@@ -42,7 +42,7 @@ HMCS: dict[str, tuple[GaugeSystem, dict[str, Any]]] = {
     "su3_2d": (COLOURED, {"condition_numbers": True}),
     "su3_2d_pseudofermions": (COLOURED, {"fermions": {**PSEUDOFERMIONS, "even_odd": False}}),
 }
-GROUPS: dict[str, tuple[Group, int]] = {"u1": (U1, 4), "su3": (SU3, 2)}
+GROUPS: dict[str, tuple[Group, int]] = {"u1": (u1, 4), "su3": (su3, 2)}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_hmc(name: str, device: torch.device, tmp_path: Path) -> None:
     assert again.links.device == device
     result = hmc.summarise(records)
     assert np.isfinite(result.estimate("plaquette").value)
-    assert hmc.ensemble(records)["links"].shape[:2] == (2, 2)
+    assert hmc.ensemble(records[0])["links"].shape[:1] == (2,)
 
 
 def started(hmc: HMC, system: GaugeSystem, device: torch.device) -> HMCState:
@@ -112,7 +112,7 @@ def actions(group: Group, links: Tensor) -> Numbers:
         pseudofermions = PseudofermionAction(fermions, monomials, DenseSolver())
         pseudofermions.refresh(links.cpu(), torch_generator(3, "fields"))
         pseudofermions.fields = tuple(field.to(links.device) for field in pseudofermions.fields)
-        terms = {"exact": ExactDeterminantAction(fermions), "pseudofermions": pseudofermions}
+        terms: dict[str, Action] = {"exact": ExactDeterminantAction(fermions), "pseudofermions": pseudofermions}
         for name, action in terms.items():
             found |= {f"{name}_{even_odd}": action.value(links), f"{name}_force_{even_odd}": action.force(links)}
         solver = ConjugateGradient(1e-12, 1000)
@@ -131,7 +131,7 @@ def molecular_dynamics(group: Group, links: Tensor) -> Numbers:
 
 
 def measurements(group: Group, links: Tensor) -> Numbers:
-    system = SCHWINGER if group is U1 else COLOURED
+    system = SCHWINGER if group is u1 else COLOURED
     assert group_of(system) is group
     found = observables.gauge_observables(links, system)
     found |= observables.fermion_observables(links, system, correlator=True, condition_numbers=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipeline.stages import profile
@@ -54,8 +56,14 @@ def test_no_baseline_is_chosen_for_the_key_of_an_inference(monkeypatch: pytest.M
 def test_a_key_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.base.store.keys import digest
 
-    keys, computed = Keys(compose_run(["paper=nf_nqs", "scale=smoke"])), []
-    monkeypatch.setattr("pipeline.stages.keys.digest", lambda nodes: computed.append(1) or digest(nodes))
+    keys = Keys(compose_run(["paper=nf_nqs", "scale=smoke"]))
+    computed: list[Any] = []
+
+    def counted(nodes: Any) -> str:
+        computed.append(nodes)
+        return digest(nodes)
+
+    monkeypatch.setattr("pipeline.stages.keys.digest", counted)
     assert keys.train == keys.train
     assert keys.infer(3) == keys.infer(3) != keys.infer(4)
     assert len(computed) == 3  # the training's is part of the inference's
