@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.stages import profile
 from pipeline.stages.compose import compose_run
-from pipeline.stages.keys import Keys
+from pipeline.stages.keys import Keys, Nodes
 
 PHASES = "train.phases=[{steps:20,samples:100},{steps:20,sgd:{lr:0.01,momentum:0.9}}]"
 CHAINS = [
@@ -54,8 +54,14 @@ def test_no_baseline_is_chosen_for_the_key_of_an_inference(monkeypatch: pytest.M
 def test_a_key_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.base.store.keys import digest
 
-    keys, computed = Keys(compose_run(["paper=nf_nqs", "scale=smoke"])), []
-    monkeypatch.setattr("pipeline.stages.keys.digest", lambda nodes: computed.append(1) or digest(nodes))
+    keys = Keys(compose_run(["paper=nf_nqs", "scale=smoke"]))
+    computed: list[str] = []
+
+    def counted(nodes: Nodes) -> str:
+        computed.append(digest(nodes))
+        return computed[-1]
+
+    monkeypatch.setattr("pipeline.stages.keys.digest", counted)
     assert keys.train == keys.train
     assert keys.infer(3) == keys.infer(3) != keys.infer(4)
     assert len(computed) == 3  # the training's is part of the inference's
