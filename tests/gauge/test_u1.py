@@ -100,10 +100,10 @@ def test_links_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("key", "values"),
     [
-        ("system.length", {"length": 1, "beta": 2.0}),
-        ("system.beta", {"length": 4, "beta": -1.0}),
-        ("system.beta", {"length": 4, "beta": math.nan}),
-        ("system.kind", {"length": 4, "beta": 2.0, "kind": "su3"}),
+        ("length", {"length": 1, "beta": 2.0}),
+        ("beta", {"length": 4, "beta": -1.0}),
+        ("beta", {"length": 4, "beta": math.nan}),
+        ("kind", {"length": 4, "beta": 2.0, "kind": "su3"}),
     ],
 )
 def test_a_bad_system_names_its_key(key: str, values: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ EXCHANGE = (*METROPOLIS, "train.sampler.rule=exchange")
 ANSATZE = {
     "rbm": ("ansatz=rbm",),
     "complex_rbm": ("ansatz=rbm", "train.ansatz.parameters=complex"),
+    "jastrow": ("ansatz=jastrow",),
     "mps": ("ansatz=mps", "train.ansatz.bond_dimension=3"),
     "dense_ar": ("ansatz=dense_ar", "train.ansatz.layers=2", "train.ansatz.phase=true"),
     "conv_ar": ("ansatz=conv_ar", "train.ansatz.layers=2", "train.ansatz.features=4"),
@@ -47,6 +48,7 @@ VMC: dict[str, tuple[str, ...]] = {
     "flips": (*RING, *ANSATZE["complex_rbm"], *METROPOLIS, "train.sampler.global_flip=0.1", "optimizer=sgd"),
     "exchange": (*HEISENBERG, *ANSATZE["rbm"], *EXCHANGE, "train.method.sign_rule=stoquastic"),
     "exchange_any": (*HEISENBERG, *ANSATZE["rbm"], *EXCHANGE, "train.sampler.pairs=any", "optimizer=sr"),
+    "jastrow": (*RING, *ANSATZE["jastrow"], *METROPOLIS),
     "mps": (*RING, *ANSATZE["mps"], *METROPOLIS, "optimizer=sr"),
     "dense_ar": (*RING, *ANSATZE["dense_ar"], *DIRECT, "infer.keep_samples=true"),
     "conv_ar": (*RING, *ANSATZE["conv_ar"], *DIRECT, "optimizer=sr"),

@@ -219,7 +219,7 @@ def test_report_of_a_run_with_a_rejected_step(tmp_path: Path, monkeypatch: pytes
         calls.append(1)
         return local_energy(*arguments) * (float("nan") if len(calls) in (1, 3) else 1.0)
 
-    monkeypatch.setattr("pipeline.spin.vmc.local_energy", sometimes_not_finite)
+    monkeypatch.setattr("pipeline.spin.vmc.method.local_energy", sometimes_not_finite)
     assert cli.main([*RBM, "train.steps=5", f"results_dir={tmp_path}"]) == 0
     (path,) = tmp_path.glob("_store/train/*/metrics.jsonl")
     lines = [json.loads(text) for text in path.read_text().splitlines()]

@@ -40,7 +40,10 @@ BAD = [
     (["train.snapshots=[5000]"], r"train\.snapshots=5000: must lie between 0 and train\.steps"),
     (["infer.units=0"], r"infer\.units=0: must be at least 1"),
     (["tracker.mode=on"], r"tracker\.mode=on: must be one of offline, online, disabled"),
-    (["stages=[trian]"], r"stages=trian: must be one of train, infer, baseline, report \(did you mean 'train'"),
+    (
+        ["stages=[trian]"],
+        r"stages=trian: must be one of train, infer, baseline, profile, report \(did you mean 'train'",
+    ),
     (["baseline.use=quspn"], r"baseline\.use=quspn: must be one of .*did you mean 'quspin'"),
     (["method=vmc"], r"train\.method\.\w+: is set by the paper .* method=vmc .*paper=none"),
     (["+extra=1"], r"\+extra=1: keys can be set, not added or deleted"),
