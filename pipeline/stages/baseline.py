@@ -54,7 +54,7 @@ def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> fl
 
     torch.set_num_threads(context.run.threads)
     state = solver.init(context.run.system)
-    loop = Loop(work.path, state, context.loop_settings(tracked=False))
+    loop = Loop(work.path, state, context.loop_settings(tracked=False, alone=True))
     warmup = loop.run("warmup", solver.step, solver.warmup)
     outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
     summarise(work.path, solver)

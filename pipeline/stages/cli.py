@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,10 +19,12 @@ from pipeline.base.config.sweep import check_sweep, for_hydra, ours, with_parame
 from pipeline.base.errors import ConfigError, Interrupted, UserError
 from pipeline.base.run.console import describe_crash, guarded, say
 from pipeline.base.run.progress import make_progress
+from pipeline.base.run.ranks import started_by_torchrun
 from pipeline.base.store.files import write_json
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences, holding
+from pipeline.stages.follow import follow, follows, together
 
 HELP = """\
 usage: python -m pipeline [-m] [--config-dir DIR] [key=value ...]
@@ -47,7 +50,10 @@ papers, with the scales of each recipe
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point; returns the exit status."""
+    """Entry point; returns the exit status. Of several processes the first one speaks."""
+    if follows():
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+            return guarded(lambda: _dispatch(list(arguments)))
     return guarded(lambda: _dispatch(list(arguments)))
 
 
@@ -66,6 +72,8 @@ def _dispatch(arguments: list[str]) -> int:
     if "--cfg" in flags:
         return _show(overrides)
     if flags:
+        if started_by_torchrun():
+            raise UserError("a sweep runs its jobs one by one: start it without torchrun, or torchrun each job")
         return _sweep(overrides)
     return _single(overrides)
 
@@ -114,8 +122,11 @@ def _show(overrides: list[str]) -> int:
 
 
 def _single(overrides: list[str]) -> int:
-    """One run in this process."""
+    """One run in this process, or this process's part in it."""
     run = compose_run(overrides)
+    if follows():
+        follow(run)
+        return 0
     if not sys.stderr.isatty() and run.progress:
         say(f"{run.system.kind}: stages {', '.join(run.stages)}")
     summary = run_and_report(run, str(run.system.kind), deviations(run, overrides))
@@ -138,9 +149,10 @@ def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> dict
     from pipeline.stages.run import execute
 
     progress = make_progress(run.progress)
-    context = Context(run, label=label, progress=progress, notify=say, deviations=list(said))
     try:
-        output = execute(context)
+        with together(run) as ranks:
+            context = Context(run, label=label, progress=progress, notify=say, deviations=list(said), ranks=ranks)
+            output = execute(context)
     finally:
         progress.close()
     folder = report(context, output) if "report" in run.stages else None

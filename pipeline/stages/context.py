@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.run.loop import LoopSettings
 from pipeline.base.run.progress import Progress, Silent
+from pipeline.base.run.ranks import OneProcess, Ranks
 from pipeline.base.run.tracking import Tracker
 from pipeline.base.store.keys import digest, plain
 from pipeline.base.store.provenance import ROOT
@@ -29,6 +30,7 @@ class Context:
         notify: one line for the user.
         deviations: sentences about the scale that hold for this run; reports print them.
         repair: set damaged entries aside; False only looks.
+        ranks: who shares the work of methods; this process is the first of them.
     """
 
     run: RunConfig
@@ -38,6 +40,7 @@ class Context:
     notify: Callable[[str], None] = print
     repair: bool = True
     deviations: list[str] = field(default_factory=list)
+    ranks: Ranks = field(default_factory=OneProcess)
     _tracker: Tracker | None = None
 
     @cached_property
@@ -75,8 +78,8 @@ class Context:
         settings: Nodes = plain(nodes)
         return settings
 
-    def loop_settings(self, *, tracked: bool = True) -> LoopSettings:
-        """Settings of a loop of this run."""
+    def loop_settings(self, *, tracked: bool = True, alone: bool = False) -> LoopSettings:
+        """Settings of a loop of this run; ``alone``: the other ranks have no part in it."""
         return LoopSettings(
             checkpoint_seconds=self.run.checkpoint_seconds,
             time_limit_seconds=self.run.time_limit_seconds,
@@ -84,6 +87,7 @@ class Context:
             progress=self.progress,
             tracker=self.tracker() if tracked else None,
             notify=self.notify,
+            ranks=OneProcess() if alone else self.ranks,
         )
 
     def close(self) -> None:

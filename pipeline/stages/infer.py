@@ -16,7 +16,7 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
     """Result of the state that ``start`` names."""
     assert start is not None, "inference starts from a state"
     run = context.run
-    method = build_method(run)
+    method = build_method(run, context.ranks)
     state = method.init(run.train.seed)
     state.load_state_dict(start.entry.state(start.step))
     loop = Loop(work.path, state, context.loop_settings())

@@ -44,7 +44,7 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
 
     run, amounts = context.run, context.run.profile
     peak = _device_memory(torch, run.device)
-    method = build_method(run)
+    method = build_method(run, context.ranks)
     state = method.init(run.train.seed)
     loop = Loop(work.path, state, context.loop_settings(tracked=False))
     wait = torch.cuda.synchronize if resolve_device(run.device) == "cuda" else lambda: None

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pipeline.base.config.components import implementation
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import Method
+from pipeline.base.errors import ConfigError
 from pipeline.base.run.loop import Loop
+from pipeline.base.run.ranks import Ranks
 from pipeline.base.store.commit import commit, drop_checkpoints, reopen
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.store import Work
@@ -76,14 +78,23 @@ def said(run: RunConfig, entry: Entry) -> str:
     return f"train: {ours.step} steps{f' ({ours.stopped})' if ours.stopped else ''}, {entry.cost}"
 
 
-def build_method(run: RunConfig) -> Method:
-    """The method that ``train.method`` names, on the configured device."""
+def build_method(run: RunConfig, ranks: Ranks | None = None) -> Method:
+    """The method that ``train.method`` names, on the configured device, sharing its work with ``ranks``.
+
+    Raises:
+        ConfigError: several ranks, for a method that works in one process.
+    """
     import torch
 
     from pipeline.base.run.device import resolve_device
 
     torch.set_num_threads(run.threads)
-    method: Method = implementation(run.train.method)(run.system, run.train, run.infer, resolve_device(run.device))
+    shares = () if ranks is None or ranks.size == 1 else (ranks,)
+    if shares and not run.train.method.shares_work:
+        allowed = f"works in one process, not in {shares[0].size}"
+        raise ConfigError("method", run.train.method.name, allowed)
+    device = resolve_device(run.device)
+    method: Method = implementation(run.train.method)(run.system, run.train, run.infer, device, *shares)
     return method
 
 
@@ -110,7 +121,7 @@ def _prepare(context: Context, work: Work) -> None:
 
 def _train_in(context: Context, work: Work) -> None:
     run = context.run
-    method = build_method(run)
+    method = build_method(run, context.ranks)
     state = method.init(run.train.seed)
     loop = Loop(work.path, state, context.loop_settings())
     steps = max(run.train.steps, _reached_before(context, work))

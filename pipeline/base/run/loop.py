@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.base.contracts import State
 from pipeline.base.errors import Interrupted, NonFiniteError
 from pipeline.base.run.progress import Progress, Silent
+from pipeline.base.run.ranks import OneProcess, Ranks
 from pipeline.base.run.tracking import Tracker
 from pipeline.base.store.commit import commit, read_progress
 from pipeline.base.store.entry import state_name
@@ -28,6 +29,10 @@ from pipeline.base.store.records import save_records
 
 MOST_PENDING_BYTES = 2**26
 """Arrays of records held in memory before they are written with a checkpoint, however short ago the last one was."""
+
+
+SIGNAL, TIME, LAST = 1, 2, 4
+"""Reasons to end a loop after a unit, on which all ranks agree."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class LoopSettings:
         checkpoint_seconds: wall-clock time between checkpoints.
         time_limit_seconds: checkpoint and stop after this long in one loop.
         label: shown in progress messages.
+        ranks: who shares the units; this process is the first of them (see :func:`follow` for the others).
     """
 
     checkpoint_seconds: float = 60.0
@@ -55,6 +61,7 @@ class LoopSettings:
     progress: Progress = field(default_factory=Silent)
     tracker: Tracker | None = None
     notify: Callable[[str], None] = print
+    ranks: Ranks = field(default_factory=OneProcess)
 
 
 class Loop:
@@ -105,6 +112,8 @@ class Loop:
             if converged and run.done:
                 # a checkpoint may have been written after the rule fired and before the loop was marked finished
                 run.stopped = converged(self.state)
+            if run.done < count and run.stopped is None:
+                self._call_the_others(name, run.done)
             while run.done < count and run.stopped is None:
                 began = time.perf_counter()
                 values = body(self.state, run.done)
@@ -112,12 +121,13 @@ class Loop:
                 run.accept(values)
                 run.stopped = converged(self.state) if converged else None
                 run.keep_snapshot()
-                if interrupted and run.stopped is None:
+                reasons = self.settings.ranks.agree(run.reasons(bool(interrupted)))
+                if reasons & SIGNAL:
                     run.checkpoint()
                     raise Interrupted(
                         f"{self.settings.label} {name}: stopped after {run.done}/{count}; run again to go on"
                     )
-                if run.out_of_time() and run.done < count and run.stopped is None:
+                if reasons & TIME:
                     run.checkpoint()
                     limit = self.settings.time_limit_seconds
                     raise Interrupted(
@@ -126,6 +136,12 @@ class Loop:
                 if run.checkpoint_due():
                     run.checkpoint()
         return run.finish()
+
+    def _call_the_others(self, name: str, done: int) -> None:
+        """Tell the other ranks what is done from which unit on, and from which state."""
+        ranks = self.settings.ranks
+        if ranks.size > 1:
+            ranks.broadcast((name, done, self.state.state_dict()))
 
     def _restore_threads(self) -> None:
         """A resumed run takes the thread count it began with: 1 and 2 threads differ in the last bit."""
@@ -181,9 +197,14 @@ class _Run:
         if self.done in self.snapshots and not path.exists():
             save_tree(path, self.loop.state.state_dict())
 
-    def out_of_time(self) -> bool:
+    def reasons(self, interrupted: bool) -> int:
+        """Why this rank would end the loop now."""
+        if self.stopped is not None:
+            return LAST
         limit = self.loop.settings.time_limit_seconds
-        return limit is not None and time.monotonic() - self.began >= limit
+        out_of_time = limit is not None and time.monotonic() - self.began >= limit
+        last = self.done == self.count
+        return SIGNAL * interrupted | TIME * (out_of_time and not last) | LAST * last
 
     def checkpoint_due(self) -> bool:
         overdue = time.monotonic() - self.last_checkpoint >= self.loop.settings.checkpoint_seconds
@@ -215,6 +236,24 @@ class _Run:
         self.checkpoint()
         self.metrics_file.close()
         return outcome
+
+
+def follow(ranks: Ranks, state: State, bodies: Mapping[str, Callable[[Any, int], object]]) -> None:
+    """What every rank but the first does: its share of the units of each loop, until the first says that all is over.
+
+    Args:
+        ranks: this rank is not 0.
+        state: like that of the first rank, which sends what is in it.
+        bodies: of the loops, by name.
+    """
+    while (order := ranks.broadcast(None)) is not None:
+        name, k, tree = order
+        state.load_state_dict(tree)
+        with _signals() as interrupted:
+            reasons = 0
+            while not reasons:
+                bodies[name](state, k)
+                reasons, k = ranks.agree(SIGNAL * bool(interrupted)), k + 1
 
 
 @contextmanager

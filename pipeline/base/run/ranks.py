@@ -7,6 +7,7 @@ gathered or added up, so that all of them go on with the same values. One proces
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ def share(ranks: Ranks, count: int) -> slice:
     return slice(begin, begin + base + (ranks.rank < more))
 
 
+def shared(ranks: Ranks, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """``function(rows)``, whose rows do not depend on each other, each rank working on its share.
+
+    Where there are fewer rows than ranks, everybody works on all of them.
+    """
+    if ranks.size == 1 or len(rows) < ranks.size:
+        return function(rows)
+    return ranks.gather(function(rows[share(ranks, len(rows))]))
+
+
 class OneProcess:
     """Nobody to talk to."""
 
@@ -89,6 +100,9 @@ class OneProcess:
         """Nobody to wait for."""
 
 
+ALONE: Ranks = OneProcess()
+
+
 class Processes:
     """The processes that ``torchrun`` started: gloo on CPUs, NCCL on GPUs.
 
@@ -102,6 +116,8 @@ class Processes:
 
         self._distributed, self._torch = distributed, torch
         self._device = torch.device(device)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if self._device.type == "cuda" else "gloo")
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()

@@ -58,7 +58,8 @@ class Batch:
 class Sampler(Protocol):
     """Draws from |ψ|², or from another distribution with weights, or enumerates it.
 
-    Constructed with (config, space, device, chunks). All randomness of batch ``k`` comes from generators seeded by
+    Constructed with (config, space, device, chunks, ranks): every rank draws the same random numbers, works on
+    its share and comes back with the whole batch. All randomness of batch ``k`` comes from generators seeded by
     (seed, purpose, k), and whatever else a batch depends on is in ``state``: a run killed anywhere goes on with
     identical numbers.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.base.numbers.rng import torch_generator
+from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.sampler.contract import Batch, Errors, NoState
 from pipeline.spin.sampler.schema import DirectConfig
@@ -20,13 +21,14 @@ class DirectSampler:
         space: any; the ansatz knows its sites.
         device: torch device name; random numbers are drawn there.
         chunks: keeps evaluations within memory.
+        ranks: which share the work.
     """
 
     errors: Errors = "independent"
 
-    def __init__(self, config: DirectConfig, space: Space, device: str, chunks: Chunks) -> None:
+    def __init__(self, config: DirectConfig, space: Space, device: str, chunks: Chunks, ranks: Ranks = ALONE) -> None:
         del space
-        self._samples, self._device, self._chunks = config.samples, device, chunks
+        self._samples, self._device, self._chunks, self._ranks = config.samples, device, chunks, ranks
 
     def start(self, seed: int, purpose: str) -> NoState:
         """Independent draws remember nothing."""
@@ -48,4 +50,5 @@ class DirectSampler:
         # all numbers at once: what a generator returns depends on the size of the request, which memory must not change
         shape = (samples or self._samples, ansatz.n_uniforms)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=self._device)
-        return Batch.of_draws(in_chunks(self._chunks, "draws", ansatz.draw, uniforms)[None])
+        draws = shared(self._ranks, lambda rows: in_chunks(self._chunks, "draws", ansatz.draw, rows), uniforms)
+        return Batch.of_draws(draws[None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.bits import decode
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.sampler.contract import Batch, Errors, NoState
@@ -20,13 +21,16 @@ class ExhaustiveSampler:
         space: gives the number of spins.
         device: torch device name.
         chunks: keeps evaluations within memory.
+        ranks: which share the work.
     """
 
     errors: Errors = "exact"
 
-    def __init__(self, config: ExhaustiveConfig, space: Space, device: str, chunks: Chunks) -> None:
+    def __init__(
+        self, config: ExhaustiveConfig, space: Space, device: str, chunks: Chunks, ranks: Ranks = ALONE
+    ) -> None:
         del config
-        self._chunks = chunks
+        self._chunks, self._ranks = chunks, ranks
         self.spins = decode(torch.arange(2**space.size, device=device), space.size)
 
     def start(self, seed: int, purpose: str) -> NoState:
@@ -41,5 +45,7 @@ class ExhaustiveSampler:
         del state, samples, seed, purpose, k
         present = ansatz.present(self.spins)
         spins = self.spins if present is None else self.spins[present]
-        log_psi = in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, spins)
+        log_psi = shared(
+            self._ranks, lambda rows: in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, rows), spins
+        )
         return Batch(spins, torch.softmax(2.0 * log_psi.real.double(), dim=0))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.base.numbers.rng import torch_generator
+from pipeline.base.run.ranks import ALONE, Ranks, share
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.sampler.schema import MetropolisConfig
@@ -49,12 +50,17 @@ class MetropolisSampler:
         space: gives the sites, the sector where exchanges begin and the neighbours that may be exchanged.
         device: torch device name; random numbers are drawn there.
         chunks: keeps evaluations within memory.
+        ranks: which share the work.
     """
 
     errors: Errors = "chains"
 
-    def __init__(self, config: MetropolisConfig, space: Space, device: str, chunks: Chunks) -> None:
+    def __init__(
+        self, config: MetropolisConfig, space: Space, device: str, chunks: Chunks, ranks: Ranks = ALONE
+    ) -> None:
         self.config, self._space, self._device, self._chunks = config, space, device, chunks
+        # fewer chains than ranks: everybody moves all of them
+        self._ranks = ranks if config.chains >= ranks.size else ALONE
         if config.rule == "local":
             self._rule: _LocalFlip | _NeighbourExchange | _AnyExchange = _LocalFlip(space.size)
         elif config.pairs == "neighbours":
@@ -82,7 +88,8 @@ class MetropolisSampler:
         """``samples`` draws from all chains together, ``thinning`` proposals apart, equal ones merged."""
         c = self.config
         generator = torch_generator(seed, purpose, k, self._device)
-        chains = _Chains(self, ansatz, state.spins, generator)
+        mine = share(self._ranks, c.chains)
+        chains = _Chains(self, ansatz, state.spins, mine, generator)
         if not state.burned_in:
             chains.advance(c.burn_in)
         chains.accepted.zero_()
@@ -90,9 +97,10 @@ class MetropolisSampler:
         for _ in range((samples or c.samples) // c.chains):
             chains.advance(thinning)
             draws.append(chains.spins)
-        state.spins, state.burned_in = chains.spins, True
+        state.spins, state.burned_in = self._ranks.gather(chains.spins), True
         proposals = len(draws) * thinning * c.chains
-        return Batch.of_draws(torch.stack(draws, dim=1), {"acceptance": float(chains.accepted) / proposals})
+        acceptance = float(self._ranks.reduce(chains.accepted)) / proposals
+        return Batch.of_draws(self._ranks.gather(torch.stack(draws, dim=1)), {"acceptance": acceptance})
 
     def log_weight(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
         """log|ψ|², (C, N) → (C,) float64."""
@@ -113,11 +121,19 @@ class MetropolisSampler:
 
 
 class _Chains:
-    """Chains in motion under a fixed ψ."""
+    """Chains in motion under a fixed ψ: those of this rank, with their part of the random numbers of all."""
 
-    def __init__(self, sampler: MetropolisSampler, ansatz: WaveFunction, spins: Tensor, generator: torch.Generator):
+    def __init__(
+        self,
+        sampler: MetropolisSampler,
+        ansatz: WaveFunction,
+        spins: Tensor,
+        mine: slice,
+        generator: torch.Generator,
+    ) -> None:
         self._sampler, self._ansatz, self._generator = sampler, ansatz, generator
-        self.spins = spins
+        self._all, self._mine = len(spins), mine
+        self.spins = spins[mine]
         self._here: Tensor | None = None
         self.accepted = torch.zeros((), dtype=torch.float64, device=spins.device)
 
@@ -133,8 +149,9 @@ class _Chains:
 
     def _walk(self, steps: int) -> None:
         """Single flips, left to the ansatz."""
-        shape = (2, steps, len(self.spins))
+        shape = (2, steps, self._all)
         uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
+        uniforms = uniforms[..., self._mine]
         sites = _site(uniforms[0], self.spins.shape[1])
         spins, accepted = self._ansatz.walk(self.spins, sites, 0.5 * uniforms[1].log())
         self.spins = spins.clone()  # a tensor of inference mode could not be used for training
@@ -145,8 +162,9 @@ class _Chains:
         if self._here is None:
             self._here = self._sampler.log_weight(self._ansatz, self.spins)
         for _ in range(steps):
-            shape = (len(self.spins), 4)
+            shape = (self._all, 4)
             uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
+            uniforms = uniforms[self._mine]
             proposed, log_ratio = self._sampler.propose(self.spins, uniforms)
             there = self._sampler.log_weight(self._ansatz, proposed)
             # a chain that starts where ψ vanishes leaves by its first proposal

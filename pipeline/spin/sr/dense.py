@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.sr.operator import centred, stacked
@@ -24,9 +25,15 @@ class DenseLogDerivatives:
         self.shape = (self._rows.shape[1], self._rows.shape[0])
 
     @staticmethod
-    def of(ansatz: WaveFunction, spins: Tensor, weights: Tensor, chunks: Chunks) -> DenseLogDerivatives:
-        """Of all trainable parameters of ``ansatz`` over configurations ``spins`` (M, N)."""
-        return DenseLogDerivatives(log_derivatives(ansatz, spins, chunks), weights)
+    def of(
+        ansatz: WaveFunction, spins: Tensor, weights: Tensor, chunks: Chunks, ranks: Ranks = ALONE
+    ) -> DenseLogDerivatives:
+        """Of all trainable parameters of ``ansatz`` over configurations ``spins`` (M, N).
+
+        The ranks share the backward passes; each then holds the whole matrix.
+        """
+        rows = shared(ranks, lambda some: log_derivatives(ansatz, some, chunks), spins)
+        return DenseLogDerivatives(rows, weights)
 
     def gram(self) -> Tensor:
         return self._rows @ self._rows.T

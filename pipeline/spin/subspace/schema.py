@@ -37,6 +37,7 @@ class SubspaceFlowConfig:
 
     version: ClassVar[int] = 1
     implementation: ClassVar[str] = "pipeline.spin.subspace.method:SubspaceFlow"
+    shares_work: ClassVar[bool] = False
     shown: ClassVar[Shown] = Shown(
         "energy", "energy (total, Pauli)", "total", ("floor_mean", "energy_mean", "energy_min"), ("energy",)
     )

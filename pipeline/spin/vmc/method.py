@@ -20,6 +20,7 @@ from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
+from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_ansatz, share_parameters
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.hamiltonian import Hamiltonian
@@ -148,18 +149,26 @@ class VariationalMonteCarlo:
         train: node with ``method`` (VMCConfig), ``ansatz``, ``sampler``, ``optimizer``, ``phases`` and ``dtype``.
         infer: amounts, seed and, where it is not that of the training, sampler of the fresh batches.
         device: torch device name.
+        ranks: which share sampling, local energies and gradients; all hold the same state.
     """
 
-    def __init__(self, system: SpinSystem, train: TrainConfig, infer: VMCInferConfig, device: str) -> None:
+    def __init__(
+        self,
+        system: SpinSystem,
+        train: TrainConfig,
+        infer: VMCInferConfig,
+        device: str,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.config: VMCConfig = train.method
-        self.train, self.infer, self.device, self.system = train, infer, device, system
+        self.train, self.infer, self.device, self.system, self.ranks = train, infer, device, system, ranks
         self.dtype = getattr(torch, train.dtype)
         self.schedule = Schedule(train.optimizer, train.phases)
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
         own = self.parts[0]
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
         self.inference_sampler = (
-            _sampler(infer.sampler, own.space, device, self.chunks) if infer.sampler else self.sampler
+            _sampler(infer.sampler, own.space, device, self.chunks, ranks) if infer.sampler else self.sampler
         )
         self.observables = Observables(system, device)
 
@@ -188,12 +197,12 @@ class VariationalMonteCarlo:
             state.move_to(settings.system)
         ansatz = state.view(settings.system, lambda: self._ansatz(parts.system, state.seed))
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        local = local_energy(parts.hamiltonian, ansatz, batch.spins, parts.chunks)
+        local = self._local(parts, ansatz, batch)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        change = update(state.optimizer, ansatz, batch, local, parts.chunks, self.config.gradient_clip)
+        change = update(state.optimizer, ansatz, batch, local, parts.chunks, self.config.gradient_clip, self.ranks)
         if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "gradient")
         state.rejected_in_a_row = 0
@@ -217,7 +226,7 @@ class VariationalMonteCarlo:
         batch = self.inference_sampler.sample(
             state.ansatz, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k
         )
-        local = local_energy(self.hamiltonian, state.ansatz, batch.spins, self.chunks)
+        local = self._local(self.parts[0], state.ansatz, batch)
         bad = int((~local.isfinite()).sum())
         if bad:
             raise NonFiniteError(f"inference: {bad} of {len(local)} local energies of batch {k} are not finite")
@@ -234,8 +243,12 @@ class VariationalMonteCarlo:
         hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
         chunks = Chunks(self.config.memory_gib, self.device)
         space = space_of(system)
-        sampler = _sampler(self.train.sampler, space, self.device, chunks)
+        sampler = _sampler(self.train.sampler, space, self.device, chunks, self.ranks)
         return SystemParts(system, hamiltonian, space, sampler, chunks)
+
+    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
+        """E_loc of every row, each rank working on its share."""
+        return shared(self.ranks, lambda rows: local_energy(parts.hamiltonian, ansatz, rows, parts.chunks), batch.spins)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
         ansatz = build_ansatz(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
@@ -255,8 +268,8 @@ class VariationalMonteCarlo:
         return {"rejected_steps": state.rejected}
 
 
-def _sampler(config: Any, space: Space, device: str, chunks: Chunks) -> Sampler:
-    sampler: Sampler = implementation(config)(config, space, device, chunks)
+def _sampler(config: Any, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> Sampler:
+    sampler: Sampler = implementation(config)(config, space, device, chunks, ranks)
     return sampler
 
 

@@ -35,6 +35,7 @@ class VMCConfig:
 
     version: ClassVar[int] = 2
     implementation: ClassVar[str] = "pipeline.spin.vmc.method:VariationalMonteCarlo"
+    shares_work: ClassVar[bool] = True
     shown: ClassVar[Shown] = Shown("energy", "energy (total, Pauli)", "total", ("energy",), ("energy", "variance"))
 
     name: str = "vmc"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pipeline.base.run.ranks import ALONE, Ranks, share
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.optimizers import Optimizer
 from pipeline.spin.sampler.contract import Batch
@@ -15,7 +16,13 @@ from pipeline.spin.wave_function import WaveFunction
 
 
 def update(
-    optimizer: Optimizer, ansatz: WaveFunction, batch: Batch, local: Tensor, chunks: Chunks, clip: float | None
+    optimizer: Optimizer,
+    ansatz: WaveFunction,
+    batch: Batch,
+    local: Tensor,
+    chunks: Chunks,
+    clip: float | None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Change the parameters; not at all where what comes back is not finite.
 
@@ -26,28 +33,36 @@ def update(
         local: E_loc of every configuration, (B,).
         chunks: keeps backward passes within memory.
         clip: largest norm of a gradient; None: no limit. Reconfiguration has a limit of its own.
+        ranks: which share the derivatives.
 
     Returns:
         How large the change was, or the gradient: ``distance`` or ``gradient_norm``.
     """
     if isinstance(optimizer, StochasticReconfiguration):
-        operator = DenseLogDerivatives.of(ansatz, batch.spins, batch.weights, chunks)
+        operator = DenseLogDerivatives.of(ansatz, batch.spins, batch.weights, chunks, ranks)
         target = forces(local, batch.weights, operator.is_complex)
         return {"distance": optimizer.step(operator, target)}
     energy = (batch.weights * local).sum()
-    norm = _set_gradients(ansatz, batch.spins, 2.0 * batch.weights * (local - energy), chunks, clip)
+    slope = 2.0 * batch.weights * (local - energy)
+    norm = _set_gradients(ansatz, batch.spins, slope, chunks, clip, ranks)
     if norm.isfinite():
         optimizer.step()
     return {"gradient_norm": float(norm)}
 
 
-def _set_gradients(ansatz: WaveFunction, spins: Tensor, slope: Tensor, chunks: Chunks, clip: float | None) -> Tensor:
+def _set_gradients(
+    ansatz: WaveFunction, spins: Tensor, slope: Tensor, chunks: Chunks, clip: float | None, ranks: Ranks
+) -> Tensor:
     """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
 
     slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
     """
     parameters = [p for p in ansatz.parameters() if p.requires_grad]
     total = [torch.zeros_like(p) for p in parameters]
+    several = 1 < ranks.size <= len(spins)
+    if several:
+        mine = share(ranks, len(spins))
+        spins, slope = spins[mine], slope[mine]
 
     def body(begin: int, size: int) -> int:
         end = min(begin + size, len(spins))
@@ -65,5 +80,5 @@ def _set_gradients(ansatz: WaveFunction, spins: Tensor, slope: Tensor, chunks: C
 
     chunks.run("gradients", len(spins), body, probe, 2, gradients=True)
     for parameter, gradient in zip(parameters, total, strict=True):
-        parameter.grad = gradient
+        parameter.grad = ranks.reduce(gradient) if several else gradient
     return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
