@@ -52,7 +52,7 @@ class Pretend(Tensor):
     """Claims the device ``cuda:0``; ``held`` is the tensor on the CPU with its numbers, or its sparse matrix."""
 
     held: Tensor
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Pretend:
@@ -70,7 +70,9 @@ class Pretend(Tensor):
         return tensor
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """For tensors that outlive :func:`accelerator`."""
         return compute(func, args, kwargs or {}, None)
 
@@ -80,7 +82,8 @@ class Pretend(Tensor):
     def numpy(self, **_: Any) -> Any:
         """Raises TypeError, like numpy.asarray."""
         raise TypeError(
-            f"can't convert {CLAIMED} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            f"can't convert {CLAIMED} device type tensor to numpy. "
+            "Use Tensor.cpu() to copy the tensor to host memory first."
         )
 
     def tolist(self) -> Any:
@@ -95,7 +98,7 @@ class PretendGenerator(torch.Generator):
     """A generator of any device; on the pretend one, with a stream of its own."""
 
     def __new__(cls, device: Any = "cpu") -> PretendGenerator:
-        generator = super().__new__(cls, "cpu" if claims(device) else device)
+        generator = super().__new__(cls, "cpu" if claims(device) else device)  # type: ignore[call-arg]
         generator.pretends = claims(device)
         if generator.pretends:
             _GENERATORS[generator._cdata] = generator  # type: ignore[attr-defined]
@@ -165,7 +168,7 @@ def _from_data(name: str) -> Callable[..., Tensor]:
 def accelerator() -> Iterator[torch.device]:
     """While it lasts, there is one GPU: ``cuda:0``, which is what it yields."""
     properties = SimpleNamespace(name="pretend accelerator", total_memory=MEMORY, major=0, minor=0)
-    cuda = {
+    cuda: dict[str, Any] = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "is_current_stream_capturing": lambda: False,
@@ -176,18 +179,18 @@ def accelerator() -> Iterator[torch.device]:
         "empty_cache": lambda: None,
         "synchronize": lambda device=None: None,
     }
-    tensor = {
+    tensor: dict[str, Any] = {
         "to": _to,
         "cuda": lambda self, *_, **__: _to(self, INNER),
         "device": property(_device),
         "is_cuda": property(lambda self: _device(self).type == CLAIMED.type),
     }
-    from_data = {name: _from_data(name) for name in ("tensor", "as_tensor", "asarray")}
+    from_data: dict[str, Any] = {name: _from_data(name) for name in ("tensor", "as_tensor", "asarray")}
     with (
         mock.patch.multiple(torch.cuda, **cuda),
         mock.patch.multiple(Tensor, **tensor),
         mock.patch.multiple(torch, Generator=PretendGenerator, **from_data),
-        mock.patch("pipeline.base.run.device.cuda_driver_sees_a_gpu", lambda: True),
+        mock.patch("pipeline.base.run.device.cuda_driver_sees_a_gpu", return_value=True),
         _lists_stay_on_the_cpu(),
         Mode(),
     ):

@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.gauge import neighbours, observables, su3
-from pipeline.gauge.action import wilson_action
+from pipeline.gauge.action import Action, wilson_action
 from pipeline.gauge.fermions import hopping
 from pipeline.gauge.fermions.actions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
 from pipeline.gauge.fermions.monomials import condition_numbers, hasenbusch
@@ -112,7 +112,7 @@ def actions(group: Group, links: Tensor) -> Numbers:
         pseudofermions = PseudofermionAction(fermions, monomials, DenseSolver())
         pseudofermions.refresh(links.cpu(), torch_generator(3, "fields"))
         pseudofermions.fields = tuple(field.to(links.device) for field in pseudofermions.fields)
-        terms = {"exact": ExactDeterminantAction(fermions), "pseudofermions": pseudofermions}
+        terms: dict[str, Action] = {"exact": ExactDeterminantAction(fermions), "pseudofermions": pseudofermions}
         for name, action in terms.items():
             found |= {f"{name}_{even_odd}": action.value(links), f"{name}_force_{even_odd}": action.force(links)}
         solver = ConjugateGradient(1e-12, 1000)
