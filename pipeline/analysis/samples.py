@@ -13,9 +13,13 @@ def kept_samples(records: Sequence[Mapping[str, Any]], n_sites: int) -> NDArray[
     """Spins ±1, (chains, n, N), of all batches one after the other; a single chain where draws are independent.
 
     Args:
-        records: of an inference, in order, each with ``samples`` (chains, n, ⌈N/8⌉) uint8, bit 1 for spin -1.
+        records: of an inference, in order, each with ``samples`` (chains, n, ⌈N/62⌉) int64.
         n_sites: N.
     """
+    import torch
+
+    from pipeline.spin.bits import unpack
+
     packed = np.concatenate([record["samples"] for record in records], axis=1)
-    down = np.unpackbits(packed, axis=-1, count=n_sites).astype(np.int8)
-    return (1 - 2 * down).astype(np.int8)
+    spins: NDArray[np.int8] = unpack(torch.from_numpy(packed), n_sites).numpy()
+    return spins

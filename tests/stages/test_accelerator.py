@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.store.files import load_tree, save_tree
-from pipeline.spin.bits import decode
+from pipeline.spin.bits import unpack
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
@@ -130,7 +130,7 @@ def numbers(run: RunConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in range(2):
         found |= {f"{key}_{k}": value for key, value in method.step(state, k).items()}
-    spins = decode(torch.arange(64, device=method.device), 6)
+    spins = unpack(torch.arange(64, device=method.device)[:, None], 6)
     with torch.no_grad():
         found["log_amplitude"] = state.ansatz.log_amplitude(spins).exp().cpu().numpy()
         flipped = state.ansatz.connected_log_amplitudes(spins, method.hamiltonian.flip_masks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.base.run.ranks import ALONE, Ranks, shared
-from pipeline.spin.bits import decode
+from pipeline.spin.bits import unpack
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.sampler.contract import Batch, Errors, NoState
 from pipeline.spin.sampler.schema import ExhaustiveConfig
@@ -31,7 +31,7 @@ class ExhaustiveSampler:
     ) -> None:
         del config
         self._chunks, self._ranks = chunks, ranks
-        self.spins = decode(torch.arange(2**space.size, device=device), space.size)
+        self.spins = unpack(torch.arange(2**space.size, device=device)[:, None], space.size)
 
     def start(self, seed: int, purpose: str) -> NoState:
         """Nothing changes from batch to batch."""

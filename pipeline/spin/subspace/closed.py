@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.spin.bits import decode, encode
+from pipeline.spin.bits import pack, unpack
 from pipeline.spin.hamiltonian import Hamiltonian
+from pipeline.spin.systems import SITES_A_WORD
 
 
 class Subspace:
@@ -19,11 +20,16 @@ class Subspace:
     Args:
         codes: packed basis states, any order, repetitions allowed, shape (n,).
         hamiltonian: supplies the matrix elements; its device is used.
+
+    Raises:
+        ValueError: more sites than fit one word.
     """
 
     def __init__(self, codes: Tensor, hamiltonian: Hamiltonian) -> None:
+        if hamiltonian.n_sites > SITES_A_WORD:
+            raise ValueError(f"{hamiltonian.n_sites} sites do not fit one word of {SITES_A_WORD} bits")
         self.codes = torch.unique(codes)
-        self.spins = decode(self.codes, hamiltonian.n_sites)
+        self.spins = unpack(self.codes[:, None], hamiltonian.n_sites)
         self.matrix = self._restricted(hamiltonian)
 
     def __len__(self) -> int:
@@ -32,7 +38,7 @@ class Subspace:
     def _restricted(self, hamiltonian: Hamiltonian) -> Tensor:
         """H_S as CSR: single look-up of every flipped code in the sorted list of codes."""
         size = len(self)
-        masks = encode(1 - 2 * hamiltonian.flip_masks.to(torch.int8))
+        masks = pack(1 - 2 * hamiltonian.flip_masks.to(torch.int8))[:, 0]
         targets = self.codes[:, None] ^ masks[None, :]
         columns = torch.searchsorted(self.codes, targets).clamp_(max=size - 1)
         rows, groups = torch.nonzero(self.codes[columns] == targets, as_tuple=True)

@@ -14,7 +14,7 @@ from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.numbers.statistics import independent_mean
 from pipeline.spin.ansatz.build import build_ansatz
-from pipeline.spin.bits import encode
+from pipeline.spin.bits import pack
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.subspace.closed import Subspace
 from pipeline.spin.subspace.realnvp import Prior, RealNVP, smoothing_bias_at_identity
@@ -50,7 +50,7 @@ class SubspaceInference:
     def measure(self, flow: RealNVP, k: int) -> dict[str, Any]:
         """Record of fresh subspace ``k``: final energy of the NQS, floor, packed basis states, trace."""
         generator = torch_generator(self.infer.seed, "inference subspace", k, self.device)
-        subspace = Subspace(encode(flow.sample_signs(self.infer.draws, generator)), self.hamiltonian)
+        subspace = Subspace(pack(flow.sample_signs(self.infer.draws, generator))[:, 0], self.hamiltonian)
         trace, learning_rate = self._minimise(subspace, k)
         return {
             "energy": trace[-1],

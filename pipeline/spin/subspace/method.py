@@ -18,7 +18,7 @@ from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.contracts import Record
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.spin.ansatz.build import build_ansatz
-from pipeline.spin.bits import encode
+from pipeline.spin.bits import pack
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.subspace.closed import Subspace
@@ -139,7 +139,7 @@ class SubspaceFlow:
         generator = torch_generator(state.seed, "subspaces", k, self.device)
         subspaces = []
         for _ in range(c.subspaces):
-            codes = encode(state.flow.sample_signs(c.draws, generator))
+            codes = pack(state.flow.sample_signs(c.draws, generator))[:, 0]
             subspaces.append(Subspace(codes, self.hamiltonian))
         return subspaces
 

@@ -20,6 +20,7 @@ from pipeline.base.numbers.statistics import (
     jackknife,
     split_r_hat,
 )
+from pipeline.spin.bits import pack
 from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.systems import SpinSystem
 
@@ -67,8 +68,8 @@ def record(
     For each quantity its mean ``name`` and its mean squared deviation ``name_spread2`` over the batch, and what the
     sampler says of it; with Markov chains also the series ``name_series`` (chains, n); with importance weights the
     ``ess`` (a fraction of the draws), the log of the mean weight ``log_weight`` and ``square``, the mean of |E_loc|².
-    ``samples`` are the spins in the order of drawing, packed along the last axis, (chains, n, ⌈N/8⌉) uint8 with bit 1
-    for spin -1 (``numpy.unpackbits(..., count=N)`` undoes it).
+    ``samples`` are the spins in the order of drawing, packed into words, (chains, n, ⌈N/62⌉) int64
+    (:func:`pipeline.spin.bits.unpack` undoes it).
     """
     energy = (batch.weights * local).sum()
     values = {"energy": local.real, "variance": (local - energy).abs().square(), **observables}
@@ -87,7 +88,7 @@ def record(
         for name, value in {"energy": local, **observables}.items():
             kept[f"{name}_series"] = value[batch.order].cpu().numpy()
     if keep_samples and batch.order is not None:
-        kept["samples"] = np.packbits((batch.spins[batch.order] < 0).cpu().numpy(), axis=-1)
+        kept["samples"] = pack(batch.spins)[batch.order].cpu().numpy()
     return kept
 
 

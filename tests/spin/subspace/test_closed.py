@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.spin.bits import decode, encode
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.subspace.closed import Subspace
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
@@ -53,31 +52,9 @@ def random_codes(n_sites: int, count: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).permutation(2**n_sites)[:count])
 
 
-def test_bit_convention() -> None:
-    assert encode(torch.tensor([1, -1, -1, 1, 1])).item() == 0b00110
-    assert encode(torch.tensor([-1.0, 1.0, 1.0])).item() == 1
-    assert decode(torch.tensor(0b00110), 5).tolist() == [1, -1, -1, 1, 1]
-
-
-@pytest.mark.parametrize("n_sites", [1, 2, 8, 31, 32, 33, 53, 54, 61, 62])
-def test_round_trip(n_sites: int) -> None:
-    random = np.random.default_rng(n_sites)
-    spins = torch.from_numpy(random.choice([-1, 1], (3, 40, n_sites))).to(torch.int8)
-    spins[0, 0], spins[0, 1] = -1, 1
-    codes = encode(spins)
-    assert codes.dtype == torch.int64
-    assert codes.shape == (3, 40)
-    expected = [[sum(2**i for i, s in enumerate(state) if s < 0) for state in block] for block in spins.tolist()]
-    assert codes.tolist() == expected
-    assert codes[0, :2].tolist() == [2**n_sites - 1, 0]
-    assert decode(codes, n_sites).dtype == torch.int8
-    assert torch.equal(decode(codes, n_sites), spins)
-    assert torch.equal(encode(spins.float()), codes)
-
-
 def test_too_many_sites() -> None:
     with pytest.raises(ValueError, match="63 sites"):
-        encode(torch.ones(2, 63))
+        Subspace(torch.zeros(1, dtype=torch.int64), Hamiltonian([PauliTerm(1.0, "z", (0,))], 63))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -17,6 +17,7 @@ from pipeline.base.errors import ConfigError, NonFiniteError
 from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.base.store.records import Records, save_records
+from pipeline.spin.bits import unpack
 from pipeline.spin.exact.quspin import QuSpinED
 from pipeline.spin.systems import ChainHeisenberg, SquareTFIM
 from pipeline.spin.vmc.schema import VMCInferConfig
@@ -193,7 +194,7 @@ def test_samples_are_kept_in_order(tmp_path: Path, sampler: Any) -> None:
     save_records(tmp_path / "records.npz", records)
     chains = 1 if sampler is DIRECT else 20
     for record in Records([tmp_path / "records.npz"]):
-        spins = 1 - 2 * np.unpackbits(record["samples"], axis=-1, count=5).astype(int)
+        spins = unpack(torch.from_numpy(record["samples"]), 5).numpy().astype(int)
         assert spins.shape == (chains, 60 // chains, 5)
         assert spins.sum(-1).mean() == pytest.approx(record["magnetisation"])
         if sampler is not DIRECT:
@@ -243,7 +244,7 @@ def test_inference_goes_on_with_the_chains_of_the_training() -> None:
         assert calls == [(chains == "training", chains == "training")]
         assert torch.equal(state.sampling.state_dict()["spins"], left["spins"])
         # a single flip a sample: the first sample is at most one spin from where the chain was left
-        moved = np.unpackbits(first[chains][:, 0], axis=-1, count=5) != (left["spins"].numpy() < 0)
+        moved = unpack(torch.from_numpy(first[chains][:, 0]), 5) != left["spins"]
         assert (moved.sum(-1) <= 1).all() == (chains == "training")
     assert not np.array_equal(first["fresh"], first["training"])
 
