@@ -227,6 +227,6 @@ def _print_table(table: Table) -> None:
 
 
 def _has_bug(folder: Path) -> bool:
-    from reproduce.tables import read_cells
+    from reproduce.csv_files import read_csv
 
-    return any(cell["vs_reference"] == "BELOW-BOUND" for cell in read_cells(folder / "cells.csv"))
+    return any(cell["vs_reference"] == "BELOW-BOUND" for cell in read_csv(folder / "cells.csv"))

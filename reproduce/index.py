@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.artefact import all_artefacts, load_artefact
-from reproduce.tables import read_cells
+from reproduce.csv_files import read_csv
 
 INTRODUCTION = """\
 What `make reproduce-*` wrote and we committed: one folder for each artefact and scale, with
@@ -49,7 +49,7 @@ def _line(path: Path, results: Path) -> Line | None:
     paper, name, scale = path.parent.parts[-3:]
     if f"{paper}/{name}" not in all_artefacts() or scale == "smoke":
         return None
-    cells = read_cells(path)
+    cells = read_csv(path)
     printed = [c for c in cells if c["published"]]
     errors = [(abs(float(c["rel_error_ours"])), c) for c in cells if c["rel_error_ours"] and c["quantity"] == "energy"]
     worst = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,11 +146,11 @@ def past_seconds(folder: Path) -> dict[str, float]:
     path = folder / "runs.csv"
     if not path.exists():
         return {}
-    seconds: dict[str, dict[str, float]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            seconds.setdefault(f"{row['cell']}/{row['method']}", {})[row["seed"]] = float(row["seconds"])
-    return {cell: sum(by_seed.values()) / len(by_seed) for cell, by_seed in seconds.items()}
+    import pandas as pd
+
+    runs = pd.read_csv(path).drop_duplicates(["cell", "method", "seed"])
+    means = runs["seconds"].groupby(runs["cell"] + "/" + runs["method"]).mean()
+    return {str(cell): float(seconds) for cell, seconds in means.items()}
 
 
 def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str, ...]) -> Task:

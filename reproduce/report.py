@@ -13,8 +13,9 @@ from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.store.files import sha256, write_json
 from pipeline.stages.cuts import holding
 from reproduce.artefact import FOLDER, Artefact, Rendering
+from reproduce.csv_files import write_csv
 from reproduce.sources import code_digest
-from reproduce.tables import CELL_FIELDS, CURVE_FIELDS, RUN_FIELDS, CellRow, Finished, Table, write_csv
+from reproduce.tables import CELL_FIELDS, CURVE_FIELDS, RUN_FIELDS, CellRow, Finished, Table
 
 MANIFEST = "manifest.json"
 
@@ -48,7 +49,7 @@ def write_report(table: Table, folder: Path, command: str, digest: str) -> None:
     write_csv(folder / "cells.csv", CELL_FIELDS, [vars(row) for row in table.rows])
     write_csv(folder / "runs.csv", RUN_FIELDS, table.run_rows())
     write_csv(folder / "curves.csv", CURVE_FIELDS, table.curve_rows(rendering.curves))
-    _write_wide(folder / "table.csv", rendering)
+    write_csv(folder / "table.csv", rendering.header, rendering.body)
     figures = _write_figure(folder, rendering)
     (folder / "report.md").write_text(_page(table, rendering, command, bool(figures)), encoding="utf-8")
     names = ["report.md", "table.csv", "cells.csv", "runs.csv", "curves.csv", *figures]
@@ -58,15 +59,6 @@ def write_report(table: Table, folder: Path, command: str, digest: str) -> None:
 def below_bound(table: Table) -> list[CellRow]:
     """Variational estimates under an exact reference: bugs."""
     return [row for row in table.rows if row.vs_reference == "BELOW-BOUND"]
-
-
-def _write_wide(path: Path, rendering: Rendering) -> None:
-    import csv
-
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(rendering.header)
-        writer.writerows(rendering.body)
 
 
 def _write_figure(folder: Path, rendering: Rendering) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error, vs_reference
@@ -330,22 +329,3 @@ def _points(where: dict[str, Any], curve: Curve) -> list[dict[str, Any]]:
         line |= {"y": y, "sigma": curve.sigma[i] if curve.sigma else None, "unit": curve.unit}
         lines.append(where | line)
     return lines
-
-
-def write_csv(path: Path, fields: Sequence[str], lines: Iterable[dict[str, Any]]) -> None:
-    """Write a CSV file with exactly these columns; floats keep all their digits."""
-    import csv
-
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=fields, lineterminator="\n")
-        writer.writeheader()
-        for line in lines:
-            writer.writerow({k: "" if v is None else repr(v) if isinstance(v, float) else v for k, v in line.items()})
-
-
-def read_cells(path: Path) -> list[dict[str, str]]:
-    """Lines of a written ``cells.csv``."""
-    import csv
-
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
