@@ -23,11 +23,14 @@ class AnsatzConfig:
         log_domain: log ψ is available, which ratios of amplitudes need.
         direct: |ψ|² can be drawn from without a Markov chain.
         any_size: the parameters do not depend on the number of sites.
+        name: of the ansatz, as its file in ``conf/ansatz``.
     """
 
     log_domain: ClassVar[bool] = False
     direct: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
+
+    name: str = MISSING
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
@@ -110,7 +113,7 @@ class AutoregressiveConfig(AnsatzConfig):
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a spin system that has the symmetries."""
         if not isinstance(system, SpinSystem):
-            raise ConfigError("", type(self).__name__, "works on spin systems")
+            raise ConfigError("", self.name, "works on spin systems")
         symmetry_group(system, self.symmetries)
 
 

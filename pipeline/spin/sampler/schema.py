@@ -22,9 +22,12 @@ class SamplerConfig:
 
     Attributes:
         draws: whether it draws samples, which have statistical errors and can be kept.
+        name: of the sampler, as its file in ``conf/sampler``.
     """
 
     draws: ClassVar[bool] = True
+
+    name: str = MISSING
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when ``system`` cannot be sampled like this."""
@@ -75,7 +78,7 @@ class DirectConfig(SamplerConfig):
 
     def check_ansatz(self, ansatz: AnsatzConfig) -> None:
         if not ansatz.direct:
-            allowed = f"{type(ansatz).__name__} cannot be drawn from directly; use sampler=metropolis"
+            allowed = f"ansatz={ansatz.name} cannot be drawn from directly; use sampler=metropolis"
             raise ConfigError("", "direct", allowed)
 
 

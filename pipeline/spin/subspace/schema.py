@@ -84,7 +84,7 @@ class SubspaceFlowConfig:
         sampler = run.train.sampler
         if sampler is not None:
             raise ConfigError(
-                "sampler", type(sampler).__name__, "method=subspace_flow samples by its flow; use sampler=none"
+                "sampler", sampler.name, "method=subspace_flow samples by its flow; use sampler=none"
             )
         if run.train.phases:
             raise ConfigError("train.phases", None, "method=subspace_flow has none: its settings are constant")

@@ -66,7 +66,7 @@ class VMCConfig:
             raise ConfigError("sampler", "none", "method=vmc needs one, such as sampler=exhaustive")
         if not ansatz.log_domain:
             raise ConfigError(
-                "ansatz", type(ansatz).__name__, "does not give log ψ, which method=vmc needs; use ansatz=rbm"
+                "ansatz", ansatz.name, "does not give log ψ, which method=vmc needs; use ansatz=rbm"
             )
         with checks.under("train.sampler"):
             sampler.check_ansatz(ansatz)
@@ -97,7 +97,7 @@ class VMCConfig:
         except ConfigError as error:
             raise ConfigError(key, changes, f"cannot be trained on: {error}") from error
         if system.size != run.system.size and not run.train.ansatz.any_size:
-            raise ConfigError(key, changes, f"the parameters of {type(run.train.ansatz).__name__} fit one size only")
+            raise ConfigError(key, changes, f"the parameters of ansatz={run.train.ansatz.name} fit one size only")
 
 
 @dataclass
