@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.numbers.result import Estimate, Result
@@ -29,6 +28,8 @@ from pipeline.gauge.systems import PureGauge, SU3PureGauge
 
 def _characters(beta: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """All n that matter and I_n(β)/I_0(β); I_n/I_0 ~ exp(-n²/2β) is below 1e-20 beyond the last."""
+    from scipy import special
+
     last = 20 + math.ceil(10.0 * math.sqrt(beta))
     n = np.arange(-last, last + 1)
     return n, special.ive(n, beta) / special.ive(0, beta)
@@ -36,6 +37,8 @@ def _characters(beta: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 def u1_plaquette(length: int, beta: float) -> float:
     """⟨Re P⟩ = Σ_n I_n^{V-1} I_n' / Σ_n I_n^V with V = length² and I_n' = (I_{n-1} + I_{n+1})/2."""
+    from scipy import special
+
     volume = length**2
     n, ratio = _characters(beta)
     derivative = 0.5 * (special.ive(n - 1, beta) + special.ive(n + 1, beta)) / special.ive(0, beta)
@@ -50,6 +53,8 @@ def topological_susceptibility(length: int, beta: float) -> float:
 
     The terms cancel where ⟨Q²⟩ is tiny (β >> V): the absolute error is 1e-14, not the relative one.
     """
+    from scipy import special
+
     volume = length**2
     n, ratio = _characters(beta)
     # φ sin nφ jumps at ±π, which rules out the trapezoidal rule; the peak at 0 has the width 1/sqrt(β).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 FEWEST_TIMES = 4
 """Extent in time below which the fit has a single time, or the one of the source."""
@@ -48,6 +47,8 @@ def fitted_mass(correlator: NDArray[np.float64], sigma: NDArray[np.float64]) -> 
             independent, which costs little precision and keeps the fit stable. Errors of m come from repeating the fit
             (jackknife).
     """
+    from scipy import optimize
+
     extent = len(correlator)
     times = np.arange(first_fitted_time(extent), extent // 2 + 1)
     values, weights = folded(correlator)[times], 1.0 / sigma[times]

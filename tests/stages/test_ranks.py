@@ -55,8 +55,8 @@ def same(one: Path, several: Path) -> None:
 
 @pytest.mark.parametrize(
     ("processes", "overrides"),
-    [(2, (*DIRECT, "optimizer=adam")), (2, (*CHAINS, "optimizer=adam")), (3, (*DIRECT, "optimizer=sr"))],
-    ids=["direct", "chains", "sr"],
+    [(2, (*CHAINS, "optimizer=adam")), (3, (*DIRECT, "optimizer=sr"))],
+    ids=["chains-adam", "direct-sr"],
 )
 def test_same_samples_and_numbers_as_one_process(processes: int, overrides: tuple[str, ...], tmp_path: Path) -> None:
     quiet = [o for o in QUIET if "burn_in" not in o or "sampler=metropolis" in overrides]
@@ -70,7 +70,7 @@ def test_same_samples_and_numbers_as_one_process(processes: int, overrides: tupl
 
 
 def test_interrupted_together_and_resumed_by_another_number_of_ranks(tmp_path: Path) -> None:
-    words = (*DIRECT, "optimizer=adam", "infer.keep_samples=true", "train.steps=400", *QUIET[:3])
+    words = (*DIRECT, "optimizer=adam", "infer.keep_samples=true", "train.steps=60", *QUIET[:3])
     one, several = tmp_path / "one", tmp_path / "several"
     for folder in (one, several):
         folder.mkdir()
@@ -94,7 +94,6 @@ def test_interrupted_together_and_resumed_by_another_number_of_ranks(tmp_path: P
     ("overrides", "message"),
     [
         (("paper=nf_nqs", "scale=smoke", "stages=[train]"), "method=subspace_flow: works in one process, not in 2"),
-        (("method=vmc", "train.steps=-1"), "train.steps=-1: must be at least 0"),
         (("-m", "method=vmc", "train.seed=1,2"), "a sweep runs its jobs one by one"),
     ],
 )

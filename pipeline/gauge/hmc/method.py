@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy import special
 
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
 from pipeline.base.numbers import rng
@@ -73,6 +72,8 @@ class HMC(HMCSettings):
             is finite), ``exp_minus_delta_h``; ``broken``, the number of chains rejected for NaN or infinity; and the
             ``integrator_steps`` it took.
         """
+        from scipy import special
+
         metrics = self._metrics(state, self._advance(state, self._generator(state, "warmup", k)))
         # Limits keep the inverse finite where all chains reject; the estimate mends itself with more steps.
         acceptance = min(max(metrics["acceptance"], 0.01), 1.0)

@@ -7,8 +7,9 @@ proposal takes products and a logarithm, no exponential.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pipeline.base.run.compiled import njit
 
 LARGEST_EXPONENT = 700.0
 """Double precision ends at exp(709)."""

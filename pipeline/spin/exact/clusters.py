@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import int32, njit, uint64
+from numba import int32, uint64
 from numpy.typing import NDArray
 
+from pipeline.base.run.compiled import njit
 from pipeline.spin.exact.worldlines import END, Memory, join, label_clusters, pick, random_bits, waiting_time
 
 CUTS, KINKS, BETWEEN, SAME, SAME_NEAREST, MAGNETISATION = range(6)

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import int32, njit
+from numba import int32
 from numpy.typing import NDArray
 
+from pipeline.base.run.compiled import njit
 from pipeline.spin.exact.worldlines import END, Memory, join, label_clusters, pick, random_bits, waiting_time
 
 OPERATORS, BETWEEN, SAME, MAGNETISATION = range(4)

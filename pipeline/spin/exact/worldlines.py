@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import int32, njit, uint64
+from numba import int32, uint64
 from numpy.typing import NDArray
+
+from pipeline.base.run.compiled import njit
 
 END = 2.0
 """A time after all others."""

@@ -83,9 +83,7 @@ class SubspaceFlowConfig:
         """Raise ConfigError for a sampler (the flow is the sampler) and for phases."""
         sampler = run.train.sampler
         if sampler is not None:
-            raise ConfigError(
-                "sampler", sampler.name, "method=subspace_flow samples by its flow; use sampler=none"
-            )
+            raise ConfigError("sampler", sampler.name, "method=subspace_flow samples by its flow; use sampler=none")
         if run.train.phases:
             raise ConfigError("train.phases", None, "method=subspace_flow has none: its settings are constant")
         if isinstance(run.train.optimizer, SRConfig):

@@ -65,9 +65,7 @@ class VMCConfig:
         if not isinstance(sampler, SamplerConfig):
             raise ConfigError("sampler", "none", "method=vmc needs one, such as sampler=exhaustive")
         if not ansatz.log_domain:
-            raise ConfigError(
-                "ansatz", ansatz.name, "does not give log ψ, which method=vmc needs; use ansatz=rbm"
-            )
+            raise ConfigError("ansatz", ansatz.name, "does not give log ψ, which method=vmc needs; use ansatz=rbm")
         with checks.under("train.sampler"):
             sampler.check_ansatz(ansatz)
         for number, phase in enumerate(run.train.phases):

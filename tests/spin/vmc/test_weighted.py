@@ -12,6 +12,7 @@ import torch
 
 from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import torch_generator
+from pipeline.base.run.ranks import Ranks
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sampler.contract import Batch, Errors, NoState
 from pipeline.spin.sampler.schema import SamplerConfig
@@ -46,7 +47,8 @@ class TiltedSampler:
 
     errors: Errors = "weighted"
 
-    def __init__(self, config: TiltedConfig, space: Space, device: str, chunks: Chunks) -> None:
+    def __init__(self, config: TiltedConfig, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> None:
+        del chunks, ranks
         self._config, self._device = config, device
         self.spins = torch.from_numpy(dense.basis(space.size)).to(torch.int8)
 
