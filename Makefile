@@ -35,7 +35,7 @@ $(BENCH): $(READY)
 	@touch $@
 
 test: lint ## ruff, mypy and all tests: units, and every artefact at smoke scale
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist worksteal
 
 lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .

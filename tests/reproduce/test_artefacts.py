@@ -145,7 +145,8 @@ def test_failed_cell_is_a_row_with_its_reason_while_the_others_go_on(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(_sabotage(tmp_path, fault)), prepend=os.pathsep)
     results = tmp_path / "results"
-    options = ["table1", "--scale", "smoke", "--only", "N30-L15", "--only", "N30-L1", *QUIET, f"results_dir={results}"]
+    only = [f"--only=N30-{row}/{method}" for row in ("L15", "L1") for method in ("nqs+nf", "reference")]
+    options = ["table1", "--scale", "smoke", *only, *QUIET, f"results_dir={results}"]
     assert cli.main(options) == 1
     said = capsys.readouterr().err
     assert "FAILED N30-L15/nqs+nf#0" in said
