@@ -11,7 +11,7 @@ from pipeline.base.config import checks
 from pipeline.base.config.nodes import InferConfig, RunConfig
 from pipeline.base.config.phases import Schedule
 from pipeline.base.contracts import Shown
-from pipeline.base.errors import ConfigError
+from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.spin.sampler.schema import SamplerConfig
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import must_be_spins
@@ -82,7 +82,8 @@ class VMCConfig:
         known = {name: kind for name, kind in known.items() if kind in (int, float)}
         for name, value in changes.items():
             if name not in known:
-                raise ConfigError(f"{key}.{name}", value, f"must be one of {', '.join(known)}")
+                may = f"a phase can change {', '.join(known)}"
+                raise ConfigError(f"{key}.{name}", value, may, did_you_mean(name, known))
             if known[name] is int and type(value) is not int:
                 raise ConfigError(f"{key}.{name}", value, "must be an integer")
         with checks.under(key):

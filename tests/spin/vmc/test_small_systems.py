@@ -103,8 +103,9 @@ def test_parameters_that_depend_on_the_number_of_sites_are_not_shared() -> None:
     [
         (
             ["train.phases=[{steps:2,system:{length_z:3}}]"],
-            r"phases\[0\]\.system\.length_z=3: must be one of length_x, length_y, coupling, field",
+            r"phases\[0\]\.system\.length_z=3: a phase can change length_x, length_y, coupling, field",
         ),
+        (["train.phases=[{steps:2,system:{feild:3.0}}]"], r"phases\[0\]\.system\.feild=3\.0: .*did you mean 'field'\?"),
         (["train.phases=[{steps:2,system:{periodic:true}}]"], r"system\.periodic"),
         (["train.phases=[{steps:2,system:{field:strong}}]"], r"system\.field"),
         (["train.phases=[{steps:2,system:{length_x:0}}]"], r"train\.phases\[0\]\.system\.length_x=0: must be at least"),
