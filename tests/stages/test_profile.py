@@ -32,7 +32,7 @@ def test_profile_times_steps_and_leaves_no_training(
     step = entry.result().main
     assert step is not None
     assert (step.name, step.n, step.unit) == ("seconds_per_step", 4, "s")
-    assert 4 * step.value < 10 * entry.seconds
+    assert 0 < 3 * step.value <= entry.seconds  # the median of four is at most a third of their sum
     assert [line["k"] for line in entry.metrics() if line["loop"] == "profile"] == [0, 1, 2, 3]
 
 
