@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.spin.lattice import Lattice
 from pipeline.spin.symmetry.automorphisms import automorphisms
@@ -21,12 +22,21 @@ def lattice_symmetries(system: SpinSystem, terms: Sequence[PauliTerm]) -> dict[s
     Translations and reflections (and x <-> y on a square); for a system of unknown geometry what the graph of its
     strings shows (:mod:`pipeline.spin.symmetry.automorphisms`).
     """
-    if system.lattice is None:
-        return automorphisms(terms, system.size)
+    return dict(_lattice_symmetries(system.lattice, system.size, tuple(terms)))
+
+
+@functools.lru_cache(maxsize=256)
+def _lattice_symmetries(
+    lattice: Lattice | None, size: int, terms: tuple[PauliTerm, ...]
+) -> Mapping[str, Permutation]:
+    """Cached, since every part that is checked against a system asks again."""
+    if lattice is None:
+        return automorphisms(terms, size)
+    coefficients = _coefficients(terms)
     found: dict[str, Permutation] = {}
-    for name, permutation in proposals(system.lattice).items():
-        new = permutation != tuple(range(system.size)) and permutation not in found.values()
-        if new and what_breaks(terms, permutation) is None:
+    for name, permutation in proposals(lattice).items():
+        new = permutation != tuple(range(size)) and permutation not in found.values()
+        if new and _broken(coefficients, permutation) is None:
             found[name] = permutation
     return found
 
@@ -53,15 +63,25 @@ def proposals(lattice: Lattice | None) -> dict[str, Permutation]:
 
 def what_breaks(terms: Sequence[PauliTerm], permutation: Permutation) -> str | None:
     """The first string that ``permutation`` maps to one of another coefficient, in words; None: it is a symmetry."""
-    coefficients: dict[_String, list[float]] = defaultdict(list)
+    return _broken(_coefficients(terms), permutation)
+
+
+def _coefficients(terms: Sequence[PauliTerm]) -> dict[_String, float]:
+    """Coefficient of every string; those of equal strings are added up."""
+    found: dict[_String, list[float]] = defaultdict(list)
     for term in terms:
-        coefficients[_string(term)].append(term.coefficient)
+        found[_string(term)].append(term.coefficient)
+    return {string: math.fsum(values) for string, values in found.items()}
+
+
+def _broken(coefficients: Mapping[_String, float], permutation: Permutation) -> str | None:
+    """See :func:`what_breaks`."""
     for string, here in coefficients.items():
-        image = tuple(sorted((permutation[site], pauli) for site, pauli in string))
-        there = coefficients.get(image, [])
-        if math.fsum(here) != math.fsum(there):
-            has = f"has {math.fsum(there):g}" if there else "does not exist"
-            return f"{_named(string)}, coefficient {math.fsum(here):g}, to {_named(image)}, which {has}"
+        image = tuple(sorted([(permutation[site], pauli) for site, pauli in string]))
+        there = coefficients.get(image)
+        if here != (there or 0.0):
+            has = "does not exist" if there is None else f"has {there:g}"
+            return f"{_named(string)}, coefficient {here:g}, to {_named(image)}, which {has}"
     return None
 
 
