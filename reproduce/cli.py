@@ -14,6 +14,7 @@ from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_m
 from pipeline.base.numbers.formatting import duration
 from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
+from pipeline.stages.compose import logs_of
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
 from reproduce.plan import (
     PERSONAL_KEYS,
@@ -43,8 +44,7 @@ RUNTIME_KEYS = (*PERSONAL_KEYS, "device", "threads")
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status: 0, 1 for failed cells, 2 for bad input, 130 when interrupted."""
-    options = parser().parse_intermixed_args(list(arguments))
-    return guarded(lambda: _run(options), Path("results/_logs"))
+    return guarded(lambda: _run(parser().parse_intermixed_args(list(arguments))), lambda: logs_of(arguments))
 
 
 def console() -> int:
