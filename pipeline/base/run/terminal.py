@@ -1,20 +1,19 @@
 """What a command finds around itself: streams that may be closed or know few characters, and signals.
 
-Imports nothing but small parts of the standard library: it is what a command loads first, so that a signal meets it.
+It is what a command loads first, so that a signal meets it: whatever takes a while to import is imported where it is
+used.
 """
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import io
 import os
 import signal
 import sys
-import threading
-import unicodedata
-from types import FrameType
-from typing import TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import TextIO
 
 STOPPED = "stopped; finished work is kept, run the same command to go on"
 STATUS_STOPPED = 130
@@ -37,6 +36,8 @@ def begin() -> None:
     """What a command does before it imports anything else; from here to its very end, a signal is one line and 130."""
     global _whole_process
     _whole_process = True
+    for number in heeded():
+        signal.signal(number, _leave)
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -44,12 +45,14 @@ def begin() -> None:
             # the lowest free number, which is this one: else the next file to be opened would get what is printed
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     open_streams()
-    for number in heeded():
-        signal.signal(number, _leave)
 
 
 def open_streams() -> None:
     """Streams that are closed lead nowhere; those of few characters get the nearest of what they do not have."""
+    import codecs
+    import io
+
+    codecs.register_error("nearest", _nearest)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None or stream.closed:
@@ -60,9 +63,12 @@ def open_streams() -> None:
 
 def discard(stream: TextIO) -> None:
     """Lead a stream whose reader has gone nowhere: at the exit Python would complain about what is left in it."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
         os.dup2(nowhere, stream.fileno())
+    except (OSError, ValueError):  # it has no number
+        pass
+    finally:
         os.close(nowhere)
 
 
@@ -86,6 +92,8 @@ class Interrupts:
         self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Interrupts:
+        import threading
+
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in heeded()}
         return self
@@ -93,9 +101,7 @@ class Interrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
         if len(self.received) == 1 and _whole_process:
-            watch = threading.Timer(GRACE_SECONDS, _leave)
-            watch.daemon = True
-            watch.start()
+            _leave_later()
         if len(self.received) >= MOST_SIGNALS and _whole_process:
             _leave()
         if not self._closing:
@@ -111,11 +117,21 @@ class Interrupts:
             signal.signal(number, handler)
 
 
+def _leave_later() -> None:
+    """End in the end, whatever hangs: a thread of its own waits for it."""
+    import threading
+
+    watch = threading.Timer(GRACE_SECONDS, _leave)
+    watch.daemon = True
+    watch.start()
+
+
 def _leave(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
     """End at once: nothing has begun, or all is done, or what should have ended does not."""
-    with contextlib.suppress(OSError):
+    try:
         os.write(2, f"{STOPPED}\n".encode())
-    os._exit(STATUS_STOPPED)
+    finally:
+        os._exit(STATUS_STOPPED)
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:
@@ -126,6 +142,8 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
 
 
 def _spelled(character: str) -> str:
+    import unicodedata
+
     if character in LOOKALIKES:
         return LOOKALIKES[character]
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
@@ -136,6 +154,3 @@ def _spelled(character: str) -> str:
         return "?"
     letter = letter.split()[0]
     return letter.capitalize() if "CAPITAL" in family else letter.lower()
-
-
-codecs.register_error("nearest", _nearest)
