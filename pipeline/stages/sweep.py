@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from pipeline.base.config.messages import first_line
 from pipeline.base.config.recipes import words_of
 from pipeline.base.config.sweep import check_sweep, for_hydra, jobs, ours, with_parameters
 from pipeline.base.errors import Interrupted, TimeLimit, UserError
+from pipeline.base.run.children import end, sigint_for_us_alone
 from pipeline.base.run.console import describe_crash, say
+from pipeline.base.run.terminal import Interrupts
 from pipeline.base.store.files import write_json
 from pipeline.stages.compose import compose_run
 from pipeline.stages.single import READ_ONLY, deviations, run_and_report
@@ -42,8 +45,11 @@ def sweep(overrides: list[str]) -> int:
     planned = jobs(words)
     problem: Exception | None = None
     try:
-        _launch([*words, f"hydra.sweep.dir={quoted(str(folder))}"])
+        with sigint_for_us_alone() if any("submitit_local" in word for word in words) else nullcontext():
+            _launch([*words, f"hydra.sweep.dir={quoted(str(folder))}"])
     except KeyboardInterrupt:
+        # of submitit's local launcher, which names the folder of a job after its process
+        end([int(path.name) for path in folder.glob(".submitit/*") if path.name.isdigit()])
         done = sum(outcome["ok"] for outcome in _outcomes(folder).values())
         raise Interrupted(f"stopped after {done}/{len(planned)} runs; run the same command to go on") from None
     except Exception as error:
@@ -102,13 +108,8 @@ def job(config: Any) -> None:
     label = " ".join(overrides)
     outcome: dict[str, Any] = {"overrides": overrides, "ok": False, "finished": True}
     try:
-        run = compose_run([*added, *overrides])
-        summary = run_and_report(run, label, deviations(run, [*added, *overrides]))
-        outcome |= {"ok": not summary.broken, "headline": summary.headline}
-        if summary.broken:
-            outcome["reason"] = "an estimate lies below the exact value"
-        if summary.unwritten is not None and summary.say_unwritten() == 4:
-            outcome |= {"ok": False, "reason": f"the report is not written: {summary.unwritten}"}
+        with nullcontext() if Interrupts.active else Interrupts():  # a launcher may have started a process for us
+            outcome |= _done([*added, *overrides], label)
     except TimeLimit as error:
         outcome |= {"finished": False, "reason": f"{str(error).removeprefix(label).strip()}; run again to go on"}
     except (KeyboardInterrupt, Interrupted) as error:
@@ -119,6 +120,18 @@ def job(config: Any) -> None:
     except Exception as error:
         outcome["reason"] = describe_crash(error, Path(config.results_dir) / "_logs")
     write_json(path, outcome)
+
+
+def _done(overrides: Sequence[str], label: str) -> dict[str, Any]:
+    """What there is to say of a run that came to its end."""
+    run = compose_run(overrides)
+    summary = run_and_report(run, label, deviations(run, overrides))
+    outcome: dict[str, Any] = {"ok": not summary.broken, "headline": summary.headline}
+    if summary.broken:
+        outcome["reason"] = "an estimate lies below the exact value"
+    if summary.unwritten is not None and summary.say_unwritten() == 4:
+        outcome |= {"ok": False, "reason": f"the report is not written: {summary.unwritten}"}
+    return outcome
 
 
 def _outcomes(folder: Path) -> dict[int, dict[str, Any]]:

@@ -86,6 +86,9 @@ class Interrupts:
         received: signals so far: whoever catches a KeyboardInterrupt on its way does not hide it.
     """
 
+    active = False
+    """Whether one is at work in this process."""
+
     def __init__(self) -> None:
         self.received: list[int] = []
         self._closing = False
@@ -96,6 +99,7 @@ class Interrupts:
 
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in heeded()}
+            Interrupts.active = True
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -115,6 +119,7 @@ class Interrupts:
         self._closing = True
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+            Interrupts.active = False
 
 
 def _leave_later() -> None:
