@@ -135,15 +135,16 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
             f" {o}" for o in worth_repeating(options.overrides)
         )
         table = Table(artefact, options.scale, finished)
+        _print_table(table)  # first: a folder that can only be read has no report, but its numbers
+        sys.stdout.flush()
         write_report(table, folder, command, digest)
-        _print_table(table)
-        if folder.parents[2] == Path(tasks[0].run.results_dir):
-            from reproduce.index import write_index
-
-            write_index(folder.parents[2])
         broken = below_bound(table)
         if broken:
             say("BELOW-BOUND: " + ", ".join(f"{row.cell}/{row.method}" for row in broken))
+    if folder.parents[2] == Path(tasks[0].run.results_dir):
+        from reproduce.index import write_index
+
+        write_index(folder.parents[2])  # always: it may have been cut short by whatever ended the run before
     for done in failed:
         say(f"FAILED {done.task.id}: {done.failure}")
     print(f"report: {folder / 'report.md'}")
