@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from reproduce.cli import main
+from pipeline.base.run.terminal import begin
+
+
+def console() -> int:
+    """Entry point of the script ``nqs-reproduce``, with tab completion; returns the exit status."""
+    begin()
+    from reproduce import cli  # only now: a signal during its second of imports is an orderly end too
+
+    return cli.console()
+
 
 if __name__ == "__main__":
+    begin()
+    from reproduce.cli import main
+
     sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_m
 from pipeline.base.numbers.formatting import duration
 from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
+from pipeline.stages.compose import logs_of
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
 from reproduce.plan import (
     PERSONAL_KEYS,
@@ -43,8 +44,7 @@ RUNTIME_KEYS = (*PERSONAL_KEYS, "device", "threads")
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status: 0, 1 for failed cells, 2 for bad input, 130 when interrupted."""
-    options = parser().parse_intermixed_args(list(arguments))
-    return guarded(lambda: _run(options), Path("results/_logs"))
+    return guarded(lambda: _run(parser().parse_intermixed_args(list(arguments))), lambda: logs_of(arguments))
 
 
 def console() -> int:
@@ -135,15 +135,16 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
             f" {o}" for o in worth_repeating(options.overrides)
         )
         table = Table(artefact, options.scale, finished)
+        _print_table(table)  # first: a folder that can only be read has no report, but its numbers
+        sys.stdout.flush()
         write_report(table, folder, command, digest)
-        _print_table(table)
-        if folder.parents[2] == Path(tasks[0].run.results_dir):
-            from reproduce.index import write_index
-
-            write_index(folder.parents[2])
         broken = below_bound(table)
         if broken:
             say("BELOW-BOUND: " + ", ".join(f"{row.cell}/{row.method}" for row in broken))
+    if folder.parents[2] == Path(tasks[0].run.results_dir):
+        from reproduce.index import write_index
+
+        write_index(folder.parents[2])  # always: it may have been cut short by whatever ended the run before
     for done in failed:
         say(f"FAILED {done.task.id}: {done.failure}")
     print(f"report: {folder / 'report.md'}")

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.store.files import atomic_path
 from reproduce.artefact import all_artefacts, load_artefact
 from reproduce.csv_files import read_csv
 
@@ -39,10 +40,13 @@ class Line:
 
 
 def write_index(results: Path) -> None:
-    """Write both index files from the reports found below ``results``."""
+    """Write both index files from the reports found below ``results``, where they are not like this already."""
     lines = [line for path in sorted(results.glob("*/*/*/cells.csv")) if (line := _line(path, results))]
-    (results / "README.md").write_text(_markdown(lines), encoding="utf-8")
-    (results / "index.html").write_text(_html(lines), encoding="utf-8")
+    for name, text in (("README.md", _markdown(lines)), ("index.html", _html(lines))):
+        content = text.encode()
+        if not (results / name).is_file() or (results / name).read_bytes() != content:
+            with atomic_path(results / name) as temporary:
+                temporary.write_bytes(content)
 
 
 def _line(path: Path, results: Path) -> Line | None:

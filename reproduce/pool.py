@@ -8,12 +8,14 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import Interrupted, UserError
+from pipeline.base.run.children import sigint_for_us_alone
 from pipeline.base.run.console import describe_crash
 from pipeline.base.run.progress import Progress
 from reproduce.plan import Task
@@ -51,7 +53,9 @@ class _Worker:
         context = mp.get_context("spawn")
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_serve, args=(child,), daemon=True)
-        self.process.start()
+        resource_tracker.ensure_running()  # it would open the way for signals again in the middle of the start
+        with sigint_for_us_alone():
+            self.process.start()
         child.close()
         self.task: Task | None = None
         self.began = 0.0

@@ -61,6 +61,10 @@ class Interrupted(UserError):
     exit_code = 130
 
 
+class TimeLimit(Interrupted):
+    """``time_limit_seconds`` is over: as after a signal, but other runs of the same command go on."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the closest candidate, or None when nothing is close."""
     close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.base.config import checks
-from pipeline.base.config.compose import compose_config, typed
+from pipeline.base.config.compose import compose_config, parse_override, typed
 from pipeline.base.config.nodes import RunConfig
-from pipeline.base.errors import ConfigError
+from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.run.device import check_device
 from pipeline.stages.choose import baseline_name
 from pipeline.stages.register import register
@@ -45,3 +47,14 @@ def check(run: RunConfig) -> None:
         run.train.method.check_parts(run)
     if "baseline" in run.stages:
         baseline_name(run)
+
+
+def logs_of(arguments: Sequence[str]) -> Path:
+    """Where the traceback of a crash goes: below the ``results_dir`` of the command, as far as it can be read."""
+    results = "results"
+    for word in arguments:
+        with contextlib.suppress(UserError):
+            override = parse_override(word)
+            if override.key_or_group == "results_dir" and not override.is_sweep_override():
+                results = str(override.value())
+    return Path(results) / "_logs"

@@ -20,7 +20,7 @@ LISTED = 30
 
 def main(arguments: Sequence[str], results: Path = Path("results")) -> int:
     """Promote the entries named by a key, ``stage/key`` or the beginning of one; with none, list what there is."""
-    return guarded(lambda: _run(list(arguments), results), results / "_logs")
+    return guarded(lambda: _run(list(arguments), results), lambda: results / "_logs")
 
 
 def _run(wanted: list[str], results: Path) -> int:

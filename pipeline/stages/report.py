@@ -70,7 +70,7 @@ def report(context: Context, output: RunOutput) -> Path:
     folder = context.results / "_runs" / (there[0].path.name if there else context.keys.train)
     folder.mkdir(parents=True, exist_ok=True)
     figure = _figure(output, folder) if output.trained else None
-    (folder / "report.md").write_text(_page(context, output, figure))
+    (folder / "report.md").write_text(_page(context, output, figure), encoding="utf-8")
     write_json(folder / "result.json", _data(output))
     return folder
 

@@ -212,8 +212,8 @@ def hydra_compose(words: tuple[str, ...], folders: tuple[Path, ...], with_hydra:
 def _blamed(text: str, words: tuple[str, ...], folders: tuple[Path, ...]) -> UserError:
     """Our message for Hydra's complaint about what a file of the composition sets or names."""
     missing = re.search(r"Could not find '(.+)/(.+)'", text)
-    if missing and missing[1] in groups(folders):
-        choices = groups(folders)[missing[1]]
+    if missing and (missing[1] in groups(folders) or missing[1].startswith("hydra/")):
+        choices = groups(folders).get(missing[1]) or re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
         return ConfigError(
             missing[1], missing[2], f"must be one of {', '.join(choices)}", did_you_mean(missing[2], choices)
         )

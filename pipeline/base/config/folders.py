@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -34,8 +34,13 @@ def search_override(folders: Sequence[str]) -> str:
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError("--config-dir", folder, "no such folder")
-    paths = (str(Path(folder).resolve()).replace("\\", "\\\\").replace("'", "\\'") for folder in folders)
-    return f"{SEARCH}=[" + ",".join(f"'file://{path}'" for path in paths) + "]"
+    paths = (quoted(f"file://{Path(folder).resolve()}") for folder in folders)
+    return f"{SEARCH}=[" + ",".join(paths) + "]"
+
+
+def quoted(text: str) -> str:
+    """``text`` as a value of an override, whatever quotes, backslashes and brackets are in it."""
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
 def folders_of(overrides: Sequence[Override]) -> tuple[Path, ...]:

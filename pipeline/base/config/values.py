@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -66,16 +67,24 @@ def set_key(config: DictConfig, key: str, value: Any) -> None:
 
 
 def _set_free(config: DictConfig, key: str, value: Any) -> None:
-    """A dictionary whose names are free and whose values have one type."""
+    """A dictionary whose names are free and whose values are numbers."""
     if not isinstance(value, dict):
         raise ConfigError(key, shown(value), f"must be {TYPE_NAMES['DictConfig']}: {{name: value, ...}}")
     for name, content in value.items():
         try:
             if _too_large(content):
                 raise ConfigError(f"{key}.{name}", short(shown(content)), "must fit 64 bits")
-            OmegaConf.update(config, f"{key}.{name}", content, force_add=True)
+            OmegaConf.update(config, f"{key}.{name}", _number(content), force_add=True)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"{key}.{name}", shown(content), "must be an integer") from error
+            raise ConfigError(f"{key}.{name}", shown(content), "must be a number") from error
+
+
+def _number(content: Any) -> Any:
+    """The number that a text spells, as for keys of one type; anything else as it is."""
+    for kind in (int, float) if isinstance(content, str) else ():
+        with contextlib.suppress(ValueError):
+            return kind(content)
+    return content
 
 
 def _item(key: str, kind: Any, content: Any) -> DictConfig:

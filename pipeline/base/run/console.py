@@ -3,48 +3,96 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import Interrupted, UserError
+from pipeline.base.run.terminal import STATUS_BROKEN_PIPE, STATUS_STOPPED, STOPPED, Interrupts, discard, open_streams
 
 
 def say(text: str) -> None:
-    """One line for the user, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """One line for the user, on standard error; a reader that has gone stops no run."""
+    stream = sys.stderr
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):
+        discard(stream)
 
 
-def guarded(body: Callable[[], int], logs: Path = Path("results/_logs")) -> int:
+def guarded(body: Callable[[], int], logs: Callable[[], Path] = lambda: Path("results/_logs")) -> int:
     """Run ``body`` and turn whatever it raises into one line and an exit status; never a traceback.
 
-    Anything that is not a UserError or an operating-system error is our bug: its traceback goes to a file in
-    ``logs``, which the line names.
+    SIGINT and SIGTERM give 130, whatever they meet. Anything that is not a UserError or an operating-system error is
+    our bug: its traceback goes to a file in the folder that ``logs`` gives, which the line names.
     """
+    open_streams()
+    interrupts = Interrupts()
     try:
-        return body()
+        with interrupts:
+            status, line = _ended(body, logs, interrupts)
+            interrupts.close()
+    except KeyboardInterrupt:  # between the end of the work and here
+        status, line = STATUS_STOPPED, STOPPED
+    if interrupts.received and status != STATUS_STOPPED:
+        status, line = STATUS_STOPPED, STOPPED
+    if line:
+        say(line)
+    return status
+
+
+def _ended(body: Callable[[], int], logs: Callable[[], Path], interrupts: Interrupts) -> tuple[int, str | None]:
+    """Exit status, and the line that says why."""
+    try:
+        try:
+            status = body()
+        except SystemExit as error:  # how a parser of options ends, its help printed
+            status = error.code if isinstance(error.code, int) else 0
+        sys.stdout.flush()
+        return status, None
+    except Interrupted as error:
+        return error.exit_code, str(error)
     except UserError as error:
-        say(f"error: {error}")
-        return error.exit_code
+        return error.exit_code, f"error: {error}"
     except KeyboardInterrupt:
-        say("stopped; finished work is kept, run the same command to go on")
-        return 130
+        return STATUS_STOPPED, STOPPED
     except OSError as error:
-        say(f"error: {error}")
-        return 4
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            return STATUS_BROKEN_PIPE, None
+        return 4, f"error: {error}"
     except Exception as error:
-        say(f"error: {describe_crash(error, logs)}")
-        return 1
+        if interrupts.received:  # what a library makes of a signal in the middle of an import, say
+            return STATUS_STOPPED, STOPPED
+        return 1, f"error: {describe_crash(error, logs())}"
+
+
+def _reader_has_gone() -> bool:
+    """Whether standard output is the pipe that broke (``| head``); what is left in it goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
+        return True
+    return False
 
 
 def describe_crash(error: BaseException, logs: Path) -> str:
-    """One line about an unexpected error, with its traceback in a new file below ``logs``."""
+    """One line about an unexpected error, with its traceback in a new file below ``logs``.
+
+    Where nothing can be written there, the folder for temporary files has to do.
+    """
     summary = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
-    try:
-        logs.mkdir(parents=True, exist_ok=True)
-        path = logs / f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06d}.txt"
-        path.write_text("".join(traceback.format_exception(error)))
-        return f"{summary} (unexpected; the traceback is in {path})"
-    except OSError:
-        return f"{summary} (unexpected)"
+    name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06d}.txt"
+    text = "".join(traceback.format_exception(error))
+    for folder in (logs, Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return f"{summary} (unexpected; the traceback is in {folder / name})"
+    return f"{summary} (unexpected)"

@@ -18,9 +18,10 @@ from types import FrameType
 from typing import Any
 
 from pipeline.base.contracts import State
-from pipeline.base.errors import Interrupted, NonFiniteError
+from pipeline.base.errors import Interrupted, NonFiniteError, TimeLimit
 from pipeline.base.run.progress import Progress, Silent
 from pipeline.base.run.ranks import OneProcess, Ranks
+from pipeline.base.run.terminal import heeded
 from pipeline.base.run.tracking import Tracker
 from pipeline.base.store.commit import commit, read_progress
 from pipeline.base.store.entry import state_name
@@ -102,7 +103,8 @@ class Loop:
 
         Raises:
             NonFiniteError: NaN or infinity in the metrics; the last checkpoint stays.
-            Interrupted: SIGINT, SIGTERM or the time limit, after a checkpoint.
+            Interrupted: SIGINT or SIGTERM, after a checkpoint.
+            TimeLimit: the time limit, after a checkpoint.
         """
         if name in self._progress["finished"]:
             return Outcome(**self._progress["finished"][name])
@@ -130,12 +132,11 @@ class Loop:
                 if reasons & TIME:
                     run.checkpoint()
                     limit = self.settings.time_limit_seconds
-                    raise Interrupted(
-                        f"{self.settings.label} {name}: time limit of {limit:g} s after {run.done}/{count}"
-                    )
+                    raise TimeLimit(f"{self.settings.label} {name}: time limit of {limit:g} s after {run.done}/{count}")
                 if run.checkpoint_due():
                     run.checkpoint()
-        return run.finish()
+            outcome = run.finish()
+        return outcome
 
     def _call_the_others(self, name: str, done: int) -> None:
         """Tell the other ranks what is done from which unit on, and from which state."""
@@ -258,7 +259,10 @@ def follow(ranks: Ranks, state: State, bodies: Mapping[str, Callable[[Any, int],
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM so that the loop can stop between units; a second one stops at once."""
+    """Collect SIGINT and SIGTERM so that the loop can stop between units; a second one stops at once.
+
+    One that comes when the loop is over is passed on to whoever heeded signals before.
+    """
     seen: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -266,10 +270,9 @@ def _signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         seen.append(number)
 
-    # a signal that is ignored stays ignored: a worker leaves the terminal's SIGINT to its parent, which passes it on
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
     try:
-        previous = {number: signal.signal(number, handler) for number in numbers}
+        # what is ignored stays ignored: a worker leaves the terminal's SIGINT to its parent, which passes it on
+        previous = {number: signal.signal(number, handler) for number in heeded()}
     except ValueError:  # not in the main thread: signals go elsewhere
         yield seen
         return
@@ -278,3 +281,5 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, old in previous.items():
             signal.signal(number, old)
+    if seen:
+        signal.raise_signal(seen[0])

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from pipeline.base.run.console import say
+
 PLAIN_INTERVAL = 15.0
 """Seconds between plain lines."""
 
@@ -33,7 +35,7 @@ class Lines:
     """A line at most every :data:`PLAIN_INTERVAL` seconds, and one at the end of a loop."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
+        self._write = write or say
         self._last = time.monotonic()
 
     def update(self, label: str, done: int, total: int, metrics: Mapping[str, float]) -> None:

@@ -27,11 +27,11 @@ def source_digest() -> str:
 
 @functools.cache
 def git_revision() -> str:
-    """Commit hash, with ``+changes`` for a modified tree, or ``unknown`` outside a checkout."""
+    """Commit hash, with ``+changes`` for a modified tree; ``unknown`` without a checkout or an answer in time."""
     try:
         sha = _git("rev-parse", "HEAD")
         dirty = _git("status", "--porcelain", "--untracked-files=no", "--", "pipeline", "reproduce", "conf")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):  # no git, no checkout, or no answer in time
         return "unknown"
     return sha + ("+changes" if dirty else "")
 
@@ -58,7 +58,7 @@ def packages() -> dict[str, str]:
 def processor() -> str:
     """Model name of the CPU."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:

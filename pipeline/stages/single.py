@@ -1,0 +1,80 @@
+"""One run from end to end: executed, reported, and said in a few lines."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.base.config.nodes import RunConfig
+from pipeline.base.run.console import say
+from pipeline.base.run.progress import make_progress
+from pipeline.stages.compose import compose_run
+from pipeline.stages.context import Context
+from pipeline.stages.cuts import differences, holding
+from pipeline.stages.follow import together
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""How a folder says that nothing may be written into it: an archive, not an accident."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        lines: for standard output: the table, what each stage did, where the report is.
+        broken: an estimate lies below an exact value.
+        headline: cells of the row that stands for the run; empty without one.
+        unwritten: why there is no report, if one was asked for.
+    """
+
+    lines: list[str]
+    broken: bool
+    headline: list[str]
+    unwritten: OSError | None = None
+
+    def say_unwritten(self) -> int:
+        """Name what kept the report from being written; exit status: results that only can be read are no failure."""
+        assert self.unwritten is not None
+        allowed = self.unwritten.errno in READ_ONLY
+        say(f"{'' if allowed else 'error: '}the report is not written: {self.unwritten}")
+        if not allowed:
+            return 4
+        return 1 if self.broken else 0
+
+
+def deviations(run: RunConfig, overrides: Sequence[str]) -> list[str]:
+    """Sentences of the scale about what it changes, as far as the user has not changed it back."""
+    if not run.deviations:
+        return []
+    paper = compose_run([*overrides, "scale=paper"])
+    return holding(run.deviations.items(), differences(paper, run))
+
+
+def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> Summary:
+    """Execute a run, write its report and return what to print: its numbers, whatever becomes of the report."""
+    from pipeline.stages.report import HEADERS, facts, headline, report, rows
+    from pipeline.stages.run import execute
+
+    progress = make_progress(run.progress)
+    try:
+        with together(run) as ranks:
+            context = Context(run, label=label, progress=progress, notify=say, deviations=list(said), ranks=ranks)
+            output = execute(context)
+    finally:
+        progress.close()
+    table = rows(output)
+    from tabulate import tabulate
+
+    lines = [tabulate([row.cells() for row in table], headers=HEADERS, disable_numparse=True)] if table else []
+    lines += facts(output)
+    unwritten: OSError | None = None
+    if "report" in run.stages:
+        try:
+            lines.append(f"report: {report(context, output) / 'report.md'}")
+        except OSError as error:
+            unwritten = error
+    broken = any(row.verdict == "BELOW-BOUND" for row in table)
+    main = headline(output)
+    return Summary(lines, broken, main.cells() if main else [], unwritten)
