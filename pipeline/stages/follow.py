@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import Interrupted
@@ -19,7 +19,7 @@ def follows() -> bool:
     return started_by_torchrun() and os.environ.get("RANK", "0") != "0"
 
 
-@contextmanager
+@contextlib.contextmanager
 def together(run: RunConfig) -> Iterator[Ranks]:
     """The ranks of a run, all of them at work inside the block; whatever the block does is for the first rank only.
 
@@ -32,7 +32,8 @@ def together(run: RunConfig) -> Iterator[Ranks]:
     try:
         yield ranks
     except Interrupted:
-        ranks.broadcast(None)  # between two units, where the others wait for an order
+        with contextlib.suppress(RuntimeError):  # a signal that all of us got may have ended another rank first
+            ranks.broadcast(None)  # between two units, where the others wait for an order
         raise
     ranks.broadcast(None)
     close()

@@ -23,6 +23,9 @@ from pipeline.base.store.store import Store
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.run import execute
+from reproduce import cli
+from tests import children
+from tests.children import Finished
 
 SMALL = [
     *("paper=nf_nqs", "scale=smoke", "system.n_sites=8", "system.range=4", "progress=false", "stages=[train,infer]"),
@@ -157,10 +160,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def start(results: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    arguments = [*UNTRACKED, *more, f"results_dir={results}"]
-    command = [sys.executable, "-W", "ignore", "-m", "pipeline", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def start(results: Path, *more: str) -> Finished:
+    return children.run("pipeline", *UNTRACKED, *more, f"results_dir={results}")
 
 
 def test_real_full_disk(small_disk: Path, whole: tuple[Path, Any]) -> None:
@@ -228,9 +229,10 @@ def test_clock_that_jumps(
     assert Store(tmp_path / "a" / "_store").find("train", "none") is None
 
 
-def children(pid: int) -> list[int]:
+def below(pid: int) -> list[int]:
+    """Children of a process, and theirs."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
+    return [found for word in text.split() for found in (int(word), *below(int(word)))]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the service in /proc")
@@ -245,7 +247,7 @@ def test_service_of_wandb_killed_in_the_middle(
     def log(self: Tracker, stage: str, k: int, metrics: Any) -> None:
         original(self, stage, k, metrics)
         if k == 2 and not killed:
-            services = [p for p in children(os.getpid()) if "wandb" in Path(f"/proc/{p}/cmdline").read_text()]
+            services = [p for p in below(os.getpid()) if "wandb" in Path(f"/proc/{p}/cmdline").read_text()]
             for pid in services:
                 os.kill(pid, signal.SIGKILL)
             killed.extend(services)
@@ -264,11 +266,13 @@ def test_worker_killed_in_the_middle_of_an_artefact(tmp_path: Path) -> None:
     """Its task has failed, the others go on, and the same command finishes it with the numbers of a quiet run."""
     options = ["train.method.stop=never", "tracker=none", "progress=false", "checkpoint_seconds=0", "train.steps=30"]
     only = ("--only", "N30-L15/nqs+nf", "--only", "N30-L15/reference")
-    command = [sys.executable, "-W", "ignore", "-m", "reproduce", "table1", "--scale", "smoke", *only]
-    command += ["infer.iterations=20", *options]
+    words = ["table1", "--scale", "smoke", *only, "--jobs", "1", "infer.iterations=20", *options]
     broken, quiet = tmp_path / "broken", tmp_path / "quiet"
     process = subprocess.Popen(
-        [*command, "--jobs", "1", f"results_dir={broken}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-m", "reproduce", *words, f"results_dir={broken}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
@@ -276,16 +280,16 @@ def test_worker_killed_in_the_middle_of_an_artefact(tmp_path: Path) -> None:
         if any(p["current"].get("train", {}).get("done", 0) >= 3 for p in begun):
             break
         time.sleep(0.02)
-    workers = [p for p in children(process.pid) if "spawn_main" in Path(f"/proc/{p}/cmdline").read_text()]
-    assert workers
-    for pid in workers:
-        os.kill(pid, signal.SIGKILL)
+    (partial,) = broken.glob("_store/train/*.owner")
+    worker = int(partial.read_text().split()[-1])
+    assert worker in below(process.pid)
+    os.kill(worker, signal.SIGKILL)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr
     assert "the worker process died (signal 9); run again to resume" in stderr
     assert "Traceback" not in stderr
     for results in (broken, quiet):
-        subprocess.run([*command, "--jobs", "1", f"results_dir={results}"], check=True, capture_output=True)
+        assert cli.main([*words, f"results_dir={results}"]) == 0
     numbers = [
         {p.parent.parent.name + p.parent.name: json.loads(p.read_text()) for p in r.glob("_store/*/*/result.json")}
         for r in (broken, quiet)

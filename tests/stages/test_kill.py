@@ -2,60 +2,51 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-FLOW = [
+from tests.children import Child, run
+
+FLOW = (
     *("paper=nf_nqs", "scale=smoke", "system.n_sites=12", "system.range=6", "train.steps=40", "infer.units=20"),
     *("train.method.stop=never", "infer.iterations=60", "stages=[train,infer]"),
-]
-HMC = [
+)
+HMC = (
     *("system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=64"),
     *("baseline.hmc.warmup=100", "baseline.hmc.measurements=300"),
-]
-TWO_FLAVOURS = [
+)
+TWO_FLAVOURS = (
     *("system=schwinger", "system.length=4", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=8"),
-    *("baseline.hmc.warmup=60", "baseline.hmc.measurements=150", "baseline.hmc.trajectories_per_measurement=2"),
-]
-VMC = [
+    *("baseline.hmc.warmup=20", "baseline.hmc.measurements=50", "baseline.hmc.trajectories_per_measurement=2"),
+)
+VMC = (
     *("method=vmc", "system=square_heisenberg", "train.method.sign_rule=stoquastic", "sampler=metropolis"),
-    *(
-        "train.sampler.rule=exchange",
-        "train.sampler.chains=20",
-        "train.sampler.samples=200",
-        "train.steps=60",
-        "train.sampler.burn_in=100",
-    ),
-    *("train.phases=[{steps:20,samples:100},{steps:20,lr:0.01,lr_end:0.001},{steps:20,sgd:{lr:0.01,momentum:0.9}}]",),
+    *("train.sampler.rule=exchange", "train.sampler.chains=20", "train.sampler.samples=200", "train.steps=60"),
+    "train.sampler.burn_in=100",
+    "train.phases=[{steps:20,samples:100},{steps:20,lr:0.01,lr_end:0.001},{steps:20,sgd:{lr:0.01,momentum:0.9}}]",
     *("infer.units=20", "infer.samples=200", "stages=[train,infer]"),
-]
-COMMON = ["tracker=none", "progress=false", "checkpoint_seconds=0.05"]
+)
+COMMON = ("tracker=none", "progress=false", "checkpoint_seconds=0.05")
 
 
-def command(overrides: list[str], results: Path) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "pipeline", *overrides, *COMMON, f"results_dir={results}"]
+def words(overrides: tuple[str, ...], results: Path) -> list[str]:
+    return [*overrides, *COMMON, f"results_dir={results}"]
 
 
 def lines_written(results: Path) -> int:
     return sum(len(p.read_bytes().splitlines()) for p in results.glob("_store/*/*/metrics.jsonl"))
 
 
-def heeds_interrupts() -> None:
-    """In a child before it starts: what ``nohup make test &`` ignores, every process of it would ignore."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def start_and_wait_for(overrides: list[str], results: Path, lines: int) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        command(overrides, results), stderr=subprocess.PIPE, text=True, preexec_fn=heeds_interrupts
-    )
+def start_and_wait_for(overrides: tuple[str, ...], results: Path, lines: int) -> Child:
+    process = Child("pipeline", words(overrides, results))
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         committed = any((p / "progress.json").exists() for p in results.glob("_store/*/*.partial"))
@@ -71,28 +62,36 @@ def result_of(results: Path, stage: str) -> dict[str, object]:
     return data
 
 
+@functools.cache
+def undisturbed(overrides: tuple[str, ...], stage: str) -> Any:
+    """Result of a whole run, in one go."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = run("pipeline", *words(overrides, Path(folder)))
+        assert done.returncode == 0, done.stderr
+        return result_of(Path(folder), stage)
+
+
 @pytest.mark.parametrize(
     ("overrides", "stage", "kills"),
     [
         (FLOW, "infer", (10, 45)),
         (HMC, "baseline", (50, 250)),
-        (TWO_FLAVOURS, "baseline", (30, 120)),
+        (TWO_FLAVOURS, "baseline", (10, 40)),
         (VMC, "infer", (30, 70)),
     ],
     ids=["flow", "hmc", "two-flavours", "vmc"],
 )
 def test_kill_9_at_any_moment_gives_identical_numbers(
-    tmp_path: Path, overrides: list[str], stage: str, kills: tuple[int, ...]
+    tmp_path: Path, overrides: tuple[str, ...], stage: str, kills: tuple[int, ...]
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(overrides, whole), check=True, capture_output=True)
     for lines in kills:
-        process = start_and_wait_for(overrides, broken, lines)
-        process.kill()
+        process = start_and_wait_for(overrides, tmp_path, lines)
+        process.send_signal(signal.SIGKILL)
         process.wait()
-    assert list(broken.glob("_store/*/*.partial")), "killed too late to test anything"
-    subprocess.run(command(overrides, broken), check=True, capture_output=True)
-    assert result_of(broken, stage) == result_of(whole, stage)
+    assert list(tmp_path.glob("_store/*/*.partial")), "killed too late to test anything"
+    done = run("pipeline", *words(overrides, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert result_of(tmp_path, stage) == undisturbed(overrides, stage)
 
 
 @pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)])
@@ -100,29 +99,18 @@ def test_interrupted_artefact_checkpoints_its_workers(tmp_path: Path, number: si
     """The parent alone, as a batch system does, or the whole group, as Ctrl-C in a terminal does."""
     options = ["train.steps=4000", "train.method.stop=never", "tracker=none", f"results_dir={tmp_path}"]
     only = ("--only", "N30-L15/nqs+nf", "--only", "N30-L15/reference")
-    arguments = [sys.executable, "-W", "ignore", "-m", "reproduce", "table1", "--scale", "smoke", *only]
-    process = subprocess.Popen(
-        [*arguments, *options],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=heeds_interrupts,
-    )
+    process = Child("reproduce", ["table1", "--scale", "smoke", *only, *options], own_group=True)
     deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if lines_written(tmp_path) >= 5 or list(tmp_path.glob("_store/train/*.partial/metrics.jsonl")):
-            break
-        time.sleep(0.05)
-    time.sleep(2)
+    while process.poll() is None and time.monotonic() < deadline and lines_written(tmp_path) < 5:
+        time.sleep(0.02)
     if group:
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "run the same command to go on" in stderr.strip().splitlines()[-1]
-    assert "Traceback" not in stderr
+    done = process.wait(60)
+    assert done.returncode == 130, done.stderr
+    assert "run the same command to go on" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
     (partial,) = tmp_path.glob("_store/train/*.partial")
     assert json.loads((partial / "progress.json").read_text())["current"]["train"]["done"] > 0
 
@@ -130,11 +118,13 @@ def test_interrupted_artefact_checkpoints_its_workers(tmp_path: Path, number: si
 def test_sigint_checkpoints_and_exits_tidily(tmp_path: Path) -> None:
     process = start_and_wait_for(FLOW, tmp_path, 5)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr.strip().splitlines()[-1].endswith("run again to go on")
-    assert "Traceback" not in stderr
+    done = process.wait(60)
+    assert done.returncode == 130
+    assert done.stderr.strip().splitlines()[-1].endswith("run again to go on")
+    assert "Traceback" not in done.stderr
     (partial,) = tmp_path.glob("_store/*/*.partial")
-    done = json.loads((partial / "progress.json").read_text())["current"]["train"]["done"]
-    assert 5 <= done < 40
-    subprocess.run(command(FLOW, tmp_path), check=True, capture_output=True)
+    trained = json.loads((partial / "progress.json").read_text())["current"]["train"]["done"]
+    assert 5 <= trained < 40
+    done = run("pipeline", *words(FLOW, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert result_of(tmp_path, "infer") == undisturbed(FLOW, "infer")

@@ -1,4 +1,4 @@
-"""Several processes at one run (``torchrun``, gloo): the same samples and numbers as of one."""
+"""Several processes at one run (as ``torchrun`` starts them, and ``torchrun`` itself; gloo): the numbers of one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.store.entry import Entry
+from tests.children import Child, Finished, start_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 SQUARE = ("method=vmc", "system=square_tfim", "train.steps=6", "train.dtype=float64", "infer.units=2")
@@ -22,16 +23,17 @@ CHAINS = (*SQUARE, "ansatz=rbm", "sampler=metropolis", "train.sampler.samples=35
 QUIET = ("tracker=none", "progress=false", "stages=[train,infer]", "train.sampler.burn_in=20")
 
 
-def command(processes: int, *overrides: str, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """What starts a run of as many processes, and its environment."""
-    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return [sys.executable, *start, "-m", "pipeline", *overrides, f"results_dir={folder}"], environment
+def start(processes: int, *overrides: str, folder: Path) -> list[Child]:
+    """As many processes of one run."""
+    return start_ranks(processes, "pipeline", [*overrides, f"results_dir={folder}"])
 
 
-def run(processes: int, *overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    words, environment = command(processes, *overrides, folder=folder)
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+def run(processes: int, *overrides: str, folder: Path) -> Finished:
+    """The first process's end; all end alike."""
+    ended = [process.wait(200) for process in start(processes, *overrides, folder=folder)]
+    assert len({done.returncode for done in ended}) == 1, [done.stderr for done in ended]
+    assert not any(done.stdout + done.stderr for done in ended[1:]), "the first process alone speaks"
+    return ended[0]
 
 
 def entry(folder: Path, stage: str) -> Entry:
@@ -65,7 +67,7 @@ def test_same_samples_and_numbers_as_one_process(processes: int, overrides: tupl
         folder.mkdir()
         done = run(n, *overrides, "infer.keep_samples=true", *quiet, folder=folder)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("train: 6 steps") == 1, "the first process alone speaks"
+        assert done.stdout.count("train: 6 steps") == 1
     same(folders[1], folders[processes])
 
 
@@ -75,16 +77,17 @@ def test_interrupted_together_and_resumed_by_another_number_of_ranks(tmp_path: P
     for folder in (one, several):
         folder.mkdir()
     assert run(1, *words, folder=one).returncode == 0
-    start, environment = command(2, *words, "checkpoint_seconds=0", folder=several)
-    process = subprocess.Popen(start, cwd=several, env=environment, stderr=subprocess.PIPE, text=True)
+    processes = start(2, *words, "checkpoint_seconds=0", folder=several)
     deadline = time.monotonic() + 100
     while not list(several.glob("_store/train/*.partial/checkpoint-*")):
         assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
+        assert [process.poll() for process in processes] == [None, None], processes[0].wait().stderr
+        time.sleep(0.01)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(60).returncode for process in processes] == [130, 0], (
+        "the first rank tells the other that all is over"
+    )
     assert not list(several.glob("_store/train/*/status.json"))
     assert run(1, *words, folder=several).returncode == 0
     same(one, several)
@@ -99,5 +102,21 @@ def test_interrupted_together_and_resumed_by_another_number_of_ranks(tmp_path: P
 )
 def test_refused_once(overrides: tuple[str, ...], message: str, tmp_path: Path) -> None:
     done = run(2, *overrides, "tracker=none", "progress=false", folder=tmp_path)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert done.stderr.count(f"error: {message}") == 1, done.stderr
+
+
+def test_torchrun(tmp_path: Path) -> None:
+    """The launcher itself, from nothing: its environment is the one that the tests above make up."""
+    words = (*DIRECT, "optimizer=adam", "train.steps=2", "infer.keep_samples=true", *QUIET[:3])
+    one, several = tmp_path / "one", tmp_path / "several"
+    for folder in (one, several):
+        folder.mkdir()
+    assert run(1, *words, folder=one).returncode == 0
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pipeline"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *launcher, *words, f"results_dir={several}"]
+    done = subprocess.run(command, cwd=several, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("train: 2 steps") == 1, "the first process alone speaks"
+    same(one, several)

@@ -28,7 +28,11 @@ def folder() -> Path | None:
 
 
 def njit(*arguments: Any, **options: Any) -> Any:
-    """``numba.njit`` whose result outlives the process; for functions that are no closures over other compiled ones."""
+    """``numba.njit`` whose result outlives the process; for functions that are no closures over other compiled ones.
+
+    With ``fastmath``, what a function calls must be of ``inline="always"``: a function that comes from the disk brings
+    its own copy of what it calls, which may have been optimised in another way than the one that a fresh process uses.
+    """
     path = folder()
     if path is None:
         return numba.njit(*arguments, **options)

@@ -250,7 +250,7 @@ def follow(ranks: Ranks, state: State, bodies: Mapping[str, Callable[[Any, int],
     while (order := ranks.broadcast(None)) is not None:
         name, k, tree = order
         state.load_state_dict(tree)
-        with _signals() as interrupted:
+        with _signals(pass_on=False) as interrupted:  # the first rank heard of it, and says when all is over
             reasons = 0
             while not reasons:
                 bodies[name](state, k)
@@ -258,10 +258,10 @@ def follow(ranks: Ranks, state: State, bodies: Mapping[str, Callable[[Any, int],
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def _signals(pass_on: bool = True) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM so that the loop can stop between units; a second one stops at once.
 
-    One that comes when the loop is over is passed on to whoever heeded signals before.
+    One that comes when the loop is over is passed on to whoever heeded signals before, if ``pass_on``.
     """
     seen: list[int] = []
 
@@ -281,5 +281,5 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, old in previous.items():
             signal.signal(number, old)
-    if seen:
+    if seen and pass_on:
         signal.raise_signal(seen[0])

@@ -2,19 +2,18 @@
 
 One pass reads each neighbour and writes each result once, where elementwise operations on whole fields are bound by
 memory traffic; and a solution iterates on one small system, which stays in the cache, for as long as it needs. Loops
-over colours have a length known when they are compiled, once for each gauge group.
+over colours have a length known when they are compiled, once for each gauge group: that of a tuple, which is a type.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from pipeline.base.run.compiled import njit
 from pipeline.gauge.neighbours import Hop, Neighbours
 
 FAST = {"contract", "reassoc", "nsz"}
@@ -27,9 +26,8 @@ def hop(field: Tensor, links: Tensor, there: Neighbours, sign: float, factor: fl
     result = torch.empty((batch, fields, len(there.sites), spins, colors), dtype=field.dtype)
     # Without a base, its place is taken by a field that is never read.
     below = _array(result if base is None else base)
-    _loops(colors).hop(
-        _array(field), _array(links), _tables(there), sign, factor, base is not None, below, result.numpy()
-    )
+    arrays = _array(field), _array(links), _tables(there)
+    _hops(*arrays, sign, factor, base is not None, below, result.numpy(), (0,) * colors)
     return result
 
 
@@ -39,7 +37,7 @@ def link_gradient(
     """∂S/∂Re U + i ∂S/∂Im U of a real S with the gradient ``gradient`` (same convention) in factor · H ψ."""
     result = torch.zeros(links.shape, dtype=links.dtype)
     arrays = _array(gradient), _array(field), _array(links)
-    _loops(links.shape[-1]).link_gradient(*arrays, _tables(there), sign, factor, result.numpy())
+    _link_gradients(*arrays, _tables(there), sign, factor, result.numpy(), (0,) * links.shape[-1])
     return result
 
 
@@ -68,7 +66,7 @@ def conjugate_gradients(
     """
     result = torch.zeros(field.shape, dtype=field.dtype)
     residuals = torch.zeros(field.shape[:2], dtype=torch.float64)
-    _loops(field.shape[-1]).conjugate_gradients(
+    _solutions(
         _array(field),
         _array(links),
         _tables(hops[0].there),
@@ -80,6 +78,7 @@ def conjugate_gradients(
         max_iterations,
         result.numpy(),
         residuals.numpy(),
+        (0,) * field.shape[-1],
     )
     return result, residuals
 
@@ -94,129 +93,8 @@ def _tables(there: Neighbours) -> tuple[Any, ...]:
     return tuple(table.numpy().view(np.uint64) for table in tables)
 
 
-class _Loops:
-    """Loops for one number of colours.
-
-    Attributes:
-        hop, link_gradient, conjugate_gradients: compiled at their first call.
-    """
-
-    def __init__(self, colors: int) -> None:
-        hop_field = _compile_hop(colors)
-        self.hop = _compile_hops(hop_field)
-        self.link_gradient = _compile_link_gradient(colors)
-        self.conjugate_gradients = _compile_conjugate_gradients(hop_field)
-
-
-_loops = functools.cache(_Loops)
-
-
-def _compile_hop(colors: int) -> Any:
-    @njit(nogil=True, fastmath=FAST)
-    def hop_field(psi, links, tables, sign, factor, has_base, base, result):  # type: ignore[no-untyped-def]
-        """One field over one configuration."""
-        sites, forward, backward, behind = tables
-        for t in range(len(sites)):
-            x, x_0, x_1 = sites[t], behind[0, t], behind[1, t]
-            f_0, f_1, b_0, b_1 = forward[0, t], forward[1, t], backward[0, t], backward[1, t]
-            for i in range(colors):
-                ahead_0 = ahead_1 = behind_0 = behind_1 = psi.dtype.type(0)
-                for j in range(colors):
-                    ahead_0 += links[0, x, i, j] * (psi[f_0, 0, j] - times(sign, psi[f_0, 1, j]))
-                    ahead_1 += links[1, x, i, j] * (psi[f_1, 0, j] + turn(sign, psi[f_1, 1, j]))
-                    h = psi[b_0, 0, j] + times(sign, psi[b_0, 1, j])
-                    behind_0 += links[0, x_0, j, i].conjugate() * h
-                    h = psi[b_1, 0, j] - turn(sign, psi[b_1, 1, j])
-                    behind_1 += links[1, x_1, j, i].conjugate() * h
-                upper = times(factor, ahead_0 + ahead_1 + behind_0 + behind_1)
-                lower = times(sign * factor, behind_0 - ahead_0 + turn(1.0, behind_1 - ahead_1))
-                if has_base:
-                    upper += base[t, 0, i]
-                    lower += base[t, 1, i]
-                result[t, 0, i] = upper
-                result[t, 1, i] = lower
-
-    return hop_field
-
-
-def _compile_hops(hop_field: Any) -> Any:
-    @njit(nogil=True, fastmath=FAST)
-    def loop(field, links, tables, sign, factor, has_base, base, result):  # type: ignore[no-untyped-def]
-        for b in range(field.shape[0]):
-            for k in range(field.shape[1]):
-                hop_field(field[b, k], links[b], tables, sign, factor, has_base, base[b, k], result[b, k])
-
-    return loop
-
-
-def _compile_link_gradient(colors: int) -> Any:
-    @njit(nogil=True, fastmath=FAST)
-    def loop(gradient, field, links, tables, sign, factor, result):  # type: ignore[no-untyped-def]
-        sites, forward, backward, behind = tables
-        for b in range(field.shape[0]):
-            for k in range(field.shape[1]):
-                psi, g = field[b, k], gradient[b, k]
-                for t in range(len(sites)):
-                    x, x_0, x_1 = sites[t], behind[0, t], behind[1, t]
-                    f_0, f_1, b_0, b_1 = forward[0, t], forward[1, t], backward[0, t], backward[1, t]
-                    for i in range(colors):
-                        upper, lower = times(factor, g[t, 0, i]), times(sign * factor, g[t, 1, i])
-                        ahead_0, ahead_1 = upper - lower, upper + turn(1.0, lower)
-                        behind_0, behind_1 = (upper + lower).conjugate(), (upper - turn(1.0, lower)).conjugate()
-                        for j in range(colors):
-                            h = psi[f_0, 0, j] - times(sign, psi[f_0, 1, j])
-                            result[b, 0, x, i, j] += ahead_0 * h.conjugate()
-                            h = psi[f_1, 0, j] + turn(sign, psi[f_1, 1, j])
-                            result[b, 1, x, i, j] += ahead_1 * h.conjugate()
-                            h = psi[b_0, 0, j] + times(sign, psi[b_0, 1, j])
-                            result[b, 0, x_0, j, i] += behind_0 * h
-                            h = psi[b_1, 0, j] - turn(sign, psi[b_1, 1, j])
-                            result[b, 1, x_1, j, i] += behind_1 * h
-
-    return loop
-
-
-def _compile_conjugate_gradients(hop_field: Any) -> Any:
-    @njit(nogil=True, fastmath=FAST)
-    def multiply(psi, links, first, last, two, kappa, sign, middle, result):  # type: ignore[no-untyped-def]
-        """A ψ (sign 1) or A† ψ (-1)."""
-        if two:
-            hop_field(psi, links, first, sign, kappa, False, middle, middle)
-            hop_field(middle, links, last, sign, -kappa, True, psi, result)
-        else:
-            hop_field(psi, links, last, sign, -kappa, True, psi, result)
-
-    @njit(nogil=True, fastmath=FAST)
-    def loop(  # type: ignore[no-untyped-def]
-        field, links, first, last, two, kappa, shift, tolerance, cap, result, residuals
-    ):
-        residual, direction = np.empty_like(field[0, 0]), np.empty_like(field[0, 0])
-        half, image = np.empty_like(field[0, 0]), np.empty_like(field[0, 0])
-        middle = np.empty((len(first[0]), field.shape[3], field.shape[4]), field.dtype)
-        for b in range(field.shape[0]):
-            for k in range(field.shape[1]):
-                residual[:], direction[:] = field[b, k], field[b, k]
-                start = norm = product(residual, residual)
-                for _ in range(cap):
-                    # Ends at once where the norm is NaN, and at infinity by the NaN that follows.
-                    if not norm > tolerance**2 * start:
-                        break
-                    multiply(direction, links[b], first, last, two, kappa, -1.0, middle, half)
-                    multiply(half, links[b], first, last, two, kappa, 1.0, middle, image)
-                    # p†M p = |A†p|², whose rounding errors are smaller than those of the product itself.
-                    step = norm / (product(half, half) + shift * product(direction, direction))
-                    before, norm = norm, advance(step, shift, direction, image, result[b, k], residual)
-                    update(norm / before, residual, direction)
-                if not np.isfinite(norm):
-                    result[b, k], residuals[b, k] = np.nan, np.nan
-                elif start > 0.0:
-                    residuals[b, k] = np.sqrt(norm / start)
-
-    return loop
-
-
-@njit(nogil=True, fastmath=FAST)
-def product(a, b):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _product(a, b):  # type: ignore[no-untyped-def]
     """Re a†b."""
     total = 0.0
     for x, y in zip(a.flat, b.flat):  # noqa: B905 - numba knows no strict
@@ -224,33 +102,126 @@ def product(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, fastmath=FAST)
-def advance(step, shift, direction, image, solution, residual):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _advance(step, shift, direction, image, solution, residual):  # type: ignore[no-untyped-def]
     """x += α p and r -= α (M p + μ p) in place; returns |r|²."""
     total = 0.0
     for index in np.ndindex(direction.shape):
         p = direction[index]
-        solution[index] += times(step, p)
-        r = residual[index] - times(step, image[index] + times(shift, p))
+        solution[index] += _times(step, p)
+        r = residual[index] - _times(step, image[index] + _times(shift, p))
         residual[index] = r
         total += r.real * r.real + r.imag * r.imag
     return total
 
 
-@njit(nogil=True, fastmath=FAST)
-def update(ratio, residual, direction):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _update(ratio, residual, direction):  # type: ignore[no-untyped-def]
     """p = r + β p in place."""
     for index in np.ndindex(direction.shape):
-        direction[index] = residual[index] + times(ratio, direction[index])
+        direction[index] = residual[index] + _times(ratio, direction[index])
 
 
 @njit(inline="always")
-def times(real, z):  # type: ignore[no-untyped-def]
+def _times(real, z):  # type: ignore[no-untyped-def]
     """real · z, where numba would make a complex number of ``real`` first."""
     return complex(real * z.real, real * z.imag)
 
 
 @njit(inline="always")
-def turn(real, z):  # type: ignore[no-untyped-def]
+def _turn(real, z):  # type: ignore[no-untyped-def]
     """i real · z."""
     return complex(-real * z.imag, real * z.real)
+
+
+@njit(inline="always")
+def _hop_field(psi, links, tables, sign, factor, has_base, base, result, colors):  # type: ignore[no-untyped-def]
+    """One field over one configuration."""
+    sites, forward, backward, behind = tables
+    for t in range(len(sites)):
+        x, x_0, x_1 = sites[t], behind[0, t], behind[1, t]
+        f_0, f_1, b_0, b_1 = forward[0, t], forward[1, t], backward[0, t], backward[1, t]
+        for i in range(len(colors)):
+            ahead_0 = ahead_1 = behind_0 = behind_1 = psi.dtype.type(0)
+            for j in range(len(colors)):
+                ahead_0 += links[0, x, i, j] * (psi[f_0, 0, j] - _times(sign, psi[f_0, 1, j]))
+                ahead_1 += links[1, x, i, j] * (psi[f_1, 0, j] + _turn(sign, psi[f_1, 1, j]))
+                h = psi[b_0, 0, j] + _times(sign, psi[b_0, 1, j])
+                behind_0 += links[0, x_0, j, i].conjugate() * h
+                h = psi[b_1, 0, j] - _turn(sign, psi[b_1, 1, j])
+                behind_1 += links[1, x_1, j, i].conjugate() * h
+            upper = _times(factor, ahead_0 + ahead_1 + behind_0 + behind_1)
+            lower = _times(sign * factor, behind_0 - ahead_0 + _turn(1.0, behind_1 - ahead_1))
+            if has_base:
+                upper += base[t, 0, i]
+                lower += base[t, 1, i]
+            result[t, 0, i] = upper
+            result[t, 1, i] = lower
+
+
+@njit(nogil=True, fastmath=FAST)
+def _hops(field, links, tables, sign, factor, has_base, base, result, colors):  # type: ignore[no-untyped-def]
+    for b in range(field.shape[0]):
+        for k in range(field.shape[1]):
+            _hop_field(field[b, k], links[b], tables, sign, factor, has_base, base[b, k], result[b, k], colors)
+
+
+@njit(nogil=True, fastmath=FAST)
+def _link_gradients(gradient, field, links, tables, sign, factor, result, colors):  # type: ignore[no-untyped-def]
+    sites, forward, backward, behind = tables
+    for b in range(field.shape[0]):
+        for k in range(field.shape[1]):
+            psi, g = field[b, k], gradient[b, k]
+            for t in range(len(sites)):
+                x, x_0, x_1 = sites[t], behind[0, t], behind[1, t]
+                f_0, f_1, b_0, b_1 = forward[0, t], forward[1, t], backward[0, t], backward[1, t]
+                for i in range(len(colors)):
+                    upper, lower = _times(factor, g[t, 0, i]), _times(sign * factor, g[t, 1, i])
+                    ahead_0, ahead_1 = upper - lower, upper + _turn(1.0, lower)
+                    behind_0, behind_1 = (upper + lower).conjugate(), (upper - _turn(1.0, lower)).conjugate()
+                    for j in range(len(colors)):
+                        h = psi[f_0, 0, j] - _times(sign, psi[f_0, 1, j])
+                        result[b, 0, x, i, j] += ahead_0 * h.conjugate()
+                        h = psi[f_1, 0, j] + _turn(sign, psi[f_1, 1, j])
+                        result[b, 1, x, i, j] += ahead_1 * h.conjugate()
+                        h = psi[b_0, 0, j] + _times(sign, psi[b_0, 1, j])
+                        result[b, 0, x_0, j, i] += behind_0 * h
+                        h = psi[b_1, 0, j] - _turn(sign, psi[b_1, 1, j])
+                        result[b, 1, x_1, j, i] += behind_1 * h
+
+
+@njit(inline="always")
+def _multiply(psi, links, first, last, two, kappa, sign, middle, result, colors):  # type: ignore[no-untyped-def]
+    """A ψ (sign 1) or A† ψ (-1)."""
+    if two:
+        _hop_field(psi, links, first, sign, kappa, False, middle, middle, colors)
+        _hop_field(middle, links, last, sign, -kappa, True, psi, result, colors)
+    else:
+        _hop_field(psi, links, last, sign, -kappa, True, psi, result, colors)
+
+
+@njit(nogil=True, fastmath=FAST)
+def _solutions(  # type: ignore[no-untyped-def]
+    field, links, first, last, two, kappa, shift, tolerance, cap, result, residuals, colors
+):
+    residual, direction = np.empty_like(field[0, 0]), np.empty_like(field[0, 0])
+    half, image = np.empty_like(field[0, 0]), np.empty_like(field[0, 0])
+    middle = np.empty((len(first[0]), field.shape[3], field.shape[4]), field.dtype)
+    for b in range(field.shape[0]):
+        for k in range(field.shape[1]):
+            residual[:], direction[:] = field[b, k], field[b, k]
+            start = norm = _product(residual, residual)
+            for _ in range(cap):
+                # Ends at once where the norm is NaN, and at infinity by the NaN that follows.
+                if not norm > tolerance**2 * start:
+                    break
+                _multiply(direction, links[b], first, last, two, kappa, -1.0, middle, half, colors)
+                _multiply(half, links[b], first, last, two, kappa, 1.0, middle, image, colors)
+                # p†M p = |A†p|², whose rounding errors are smaller than those of the product itself.
+                step = norm / (_product(half, half) + shift * _product(direction, direction))
+                before, norm = norm, _advance(step, shift, direction, image, result[b, k], residual)
+                _update(norm / before, residual, direction)
+            if not np.isfinite(norm):
+                result[b, k], residuals[b, k] = np.nan, np.nan
+            elif start > 0.0:
+                residuals[b, k] = np.sqrt(norm / start)

@@ -26,9 +26,7 @@ def lattice_symmetries(system: SpinSystem, terms: Sequence[PauliTerm]) -> dict[s
 
 
 @functools.lru_cache(maxsize=256)
-def _lattice_symmetries(
-    lattice: Lattice | None, size: int, terms: tuple[PauliTerm, ...]
-) -> Mapping[str, Permutation]:
+def _lattice_symmetries(lattice: Lattice | None, size: int, terms: tuple[PauliTerm, ...]) -> Mapping[str, Permutation]:
     """Cached, since every part that is checked against a system asks again."""
     if lattice is None:
         return automorphisms(terms, size)
