@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.analysis.verdict import relative_error, vs_reference
+from pipeline.analysis.verdict import may_fluctuate_below, no_verdict, relative_error, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
 from reproduce.curves import snapshot_curves, thinned, training_curves
 from reproduce.plan import Found, Task
-from reproduce.published import Published, VsPaper, published, vs_paper
+from reproduce.published import Published, VsPaper, judged, published
 
 CELL_FIELDS = [
     "artefact",
@@ -126,6 +126,7 @@ class Table:
         other_system: an override changed the physics, so that printed numbers belong to another system.
         reference_methods: columns that the reference cells fill; they have no reference themselves.
         rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
+        undecided: reasons why rows have no verdict, by cell, method and quantity.
         finished: the runs.
     """
 
@@ -136,6 +137,7 @@ class Table:
         self.other_system = any(cut.startswith("system.") for done in self.finished for cut in done.task.cuts)
         references = [done.task.cell for done in self.finished if done.task.cell.method == "reference"]
         self.reference_methods = {column.method for cell in references for column in cell.columns}
+        self.undecided: dict[tuple[str, str, str], str] = {}
         self.rows = self._cell_rows()
 
     def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
@@ -214,23 +216,42 @@ class Table:
         return {"artefact": self.artefact.id, "cell": cell.row, "method": cell.method, "seed": done.task.seed}
 
     def _cell_rows(self) -> list[CellRow]:
-        rows = []
+        compared = []
         for cell in dict.fromkeys(done.task.cell for done in self.finished):
             runs = [done for done in self.finished if done.task.cell is cell]
-            rows += [self._cell_row(cell, column, runs) for column in cell.columns]
+            compared += [(cell, column, runs, *self._compared(cell, column, runs)) for column in cell.columns]
+        tests = sum(may_fluctuate_below(ours, reference) for *_, ours, reference in compared)
+        rows = [self._cell_row(*one, tests) for one in compared]
         have = {(r.cell, r.method, r.quantity) for r in rows}
         rows += [self._not_run(n) for n in self.numbers if (n.cell, n.method, n.quantity) not in have]
         return rows
 
-    def _cell_row(self, cell: Cell, column: Column, runs: Sequence[Finished]) -> CellRow:
+    def _compared(
+        self, cell: Cell, column: Column, runs: Sequence[Finished]
+    ) -> tuple[Estimate | None, Estimate | None]:
+        """Ours, None where a run failed, and the reference, in the unit that the paper prints."""
         number = self.number(cell.row, column.method, column.quantity)
         if number is not None and number.unit in ENERGY_UNITS and (number.unit, number.convention) != _unit_of(column):
             raise ValueError(f"{number.cell} {number.method}: printed {number.shown_unit}, shown as {_unit_of(column)}")
         reference = None if cell.method == "reference" else self.reference(cell.row, column.quantity)
-        failed = [done for done in runs if done.result is None]
+        failed = any(done.result is None for done in runs)
         ours = None if failed else over_seeds([d.result.estimate(column.estimate) for d in runs if d.result])
         size = runs[0].task.run.system.size
-        ours, reference = (_shown(e, *_unit_of(column), size) for e in (ours, reference))
+        return _shown(ours, *_unit_of(column), size), _shown(reference, *_unit_of(column), size)
+
+    def _cell_row(
+        self,
+        cell: Cell,
+        column: Column,
+        runs: Sequence[Finished],
+        ours: Estimate | None,
+        reference: Estimate | None,
+        tests: int,
+    ) -> CellRow:
+        number = self.number(cell.row, column.method, column.quantity)
+        verdict, reason = self._vs_paper(ours, number, reference)
+        if ours is not None and (reason := reason or (no_verdict(ours) if number or reference else "")):
+            self.undecided[cell.row, column.method, column.quantity] = reason
         return CellRow(
             artefact=self.artefact.id,
             cell=cell.row,
@@ -247,8 +268,8 @@ class Table:
             reference_kind=self.reference_kind(cell.row) if reference else "",
             rel_error_ours=_relative_error(ours.value, reference) if ours else None,
             rel_error_published=self._printed_error(number, reference),
-            vs_paper=self._vs_paper(ours, number),
-            vs_reference=vs_reference(ours, reference) if ours else "none",
+            vs_paper=verdict,
+            vs_reference=vs_reference(ours, reference, tests) if ours else "none",
             cuts="; ".join(runs[0].task.cuts),
             scale=self.scale,
             seeds=len(runs),
@@ -279,10 +300,12 @@ class Table:
             scale=self.scale,
         )
 
-    def _vs_paper(self, ours: Estimate | None, number: Published | None) -> VsPaper:
+    def _vs_paper(
+        self, ours: Estimate | None, number: Published | None, reference: Estimate | None
+    ) -> tuple[VsPaper, str]:
         if ours is None:
-            return "failed"
-        return "different-system" if self.other_system and number else vs_paper(ours.value, ours.sigma, number)
+            return "failed", ""
+        return ("different-system", "") if self.other_system and number else judged(ours, number, reference)
 
     def _printed_error(self, number: Published | None, reference: Estimate | None) -> float | None:
         """Of a printed number; None where the reference belongs to another system than the paper's."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Literal
 
 from pipeline.base.numbers.result import Estimate
 
-VsReference = Literal["agrees", "above", "below", "none", "BELOW-BOUND"]
+VsReference = Literal["agrees", "above", "below", "none", "undecided", "BELOW-BOUND"]
 AGREEMENT_SIGMAS = 2.0
 BOUND_SIGMAS = 3.0
 EXACT_TOLERANCE = 1e-9
@@ -19,25 +20,60 @@ def relative_error(value: float, reference: float) -> float:
     return (value - reference) / abs(reference)
 
 
-def combined_sigma(first: float | None, second: float | None) -> float:
-    """Standard error of a difference of independent numbers; unknown errors count as zero."""
-    return math.hypot(first or 0.0, second or 0.0)
+def combined_sigma(first: float, second: float) -> float:
+    """Standard error of a difference of independent numbers."""
+    return math.hypot(first, second)
 
 
-def vs_reference(estimate: Estimate, reference: Estimate | None) -> VsReference:
-    """How ``estimate`` stands to ``reference``.
+def no_verdict(estimate: Estimate) -> str:
+    """Reason why an estimate cannot be judged; empty where it can."""
+    if not getattr(estimate, "reliable", True):
+        return "its chains are too short for their autocorrelation time"
+    if estimate.sigma is None or math.isnan(estimate.sigma):
+        return "its error is unknown"
+    return ""
+
+
+def bound_sigmas(tests: int) -> float:
+    """How far below a bound is a bug, in σ: 3 for one test, and for several together the same chance of a false alarm.
+
+    Of ``tests`` independent normal deviates the lowest is that far below zero as often as a single one is 3σ below
+    (Šidák's correction).
+    """
+    normal = NormalDist()
+    alarm = normal.cdf(-BOUND_SIGMAS)
+    return BOUND_SIGMAS if tests <= 1 else -normal.inv_cdf(-math.expm1(math.log1p(-alarm) / tests))
+
+
+def may_fluctuate_below(estimate: Estimate | None, reference: Estimate | None) -> bool:
+    """Whether chance can put a variational estimate below an exact reference: one of the tests to correct for."""
+    if estimate is None or reference is None or no_verdict(estimate) or no_verdict(reference):
+        return False
+    return _bounded(estimate, reference) and combined_sigma(estimate.sigma or 0.0, reference.sigma or 0.0) > 0
+
+
+def vs_reference(estimate: Estimate, reference: Estimate | None, tests: int = 1) -> VsReference:
+    """How ``estimate`` stands to ``reference``; ``undecided`` where the error of either is unknown.
 
     ``BELOW-BOUND``: a variational estimate lies under an exact reference by more than 3σ (1e-9 relative where σ = 0),
     which is a bug. Under an extrapolated or stochastic reference it is ``below``, a warning.
+
+    Args:
+        tests: number of estimates judged together, for :func:`bound_sigmas`.
     """
     if reference is None:
         return "none"
-    sigma = combined_sigma(estimate.sigma, reference.sigma)
+    if no_verdict(estimate) or no_verdict(reference):
+        return "undecided"
+    sigma = combined_sigma(estimate.sigma or 0.0, reference.sigma or 0.0)
     difference = estimate.value - reference.value
     floor = EXACT_TOLERANCE * abs(reference.value)
-    bounded = estimate.bound == "variational" and reference.bound == "exact"
-    if bounded and difference < -max(BOUND_SIGMAS * sigma, floor):
+    if _bounded(estimate, reference) and difference < -max(bound_sigmas(tests) * sigma, floor):
         return "BELOW-BOUND"
     if abs(difference) <= max(AGREEMENT_SIGMAS * sigma, floor):
         return "agrees"
     return "above" if difference > 0 else "below"
+
+
+def _bounded(estimate: Estimate, reference: Estimate) -> bool:
+    return estimate.bound == "variational" and reference.bound == "exact"

@@ -18,7 +18,7 @@ from pipeline.base.numbers.result import Curve, Estimate, Result
 from reproduce import cli
 from reproduce.artefact import all_artefacts, load_artefact, papers
 from reproduce.plan import make_tasks
-from reproduce.published import Published, published, vs_paper
+from reproduce.published import published
 from reproduce.tables import CELL_FIELDS, over_seeds
 
 PAPERS_OWN_SIZES = ("train.method.draws=150", "infer.draws=150")
@@ -32,10 +32,6 @@ SWEPT = {
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what figures compare."""
 QUIET = ["tracker=none", "progress=false"]
 ONE_ROW = ["table1", "--scale", "smoke", "--only", "N30-L15/nqs+nf", "--only", "N30-L15/reference", *QUIET]
-
-
-def number(text: str, sigma: float | None) -> Published:
-    return Published("a/t", "c", "m", "energy", text, sigma, "total", "pauli", "variational", "Table I")
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -247,17 +243,6 @@ def test_tables_of_nf_nqs_are_complete_and_consistent() -> None:
     for n, length in ((30, 15), (40, 20), (50, 25)):  # the same system stands in both tables
         for method in ("nqs+nf", "dense-ar", "cnn-ar"):
             assert numbers["table1", f"N{n}-L{length}", method].value == numbers["table2", f"N{n}-V1.00", method].value
-
-
-def test_vs_paper() -> None:
-    assert vs_paper(-435.5, 0.01, number("-435.4", 0.1)) == "agrees"
-    assert vs_paper(-435.7, 0.01, number("-435.4", 0.1)) == "lower"
-    assert vs_paper(-435.1, 0.01, number("-435.4", 0.1)) == "higher"
-    # half the last digit of -435.4 is 0.05: two of them are allowed
-    assert vs_paper(-435.49, 0.0, number("-435.4", None)) == "agrees"
-    assert vs_paper(-435.52, 0.0, number("-435.4", 0.0)) == "lower"
-    assert vs_paper(-10.9, 0.0, number("-10", 0.0)) == "agrees"
-    assert vs_paper(1.0, 0.1, None) == "no-number"
 
 
 def test_another_system_is_not_compared_with_the_printed_numbers(tmp_path: Path) -> None:
