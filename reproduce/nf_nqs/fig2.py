@@ -56,5 +56,10 @@ def claims(table: Table) -> list[Claim]:
 
 
 ARTEFACT = Artefact(
-    "nf_nqs", "fig2", "Figure 2: percentage error against interaction length, N = 10, 15, 20, V = 1", cells, render
+    "nf_nqs",
+    "fig2",
+    "Figure 2: percentage error against interaction length, N = 10, 15, 20, V = 1",
+    cells,
+    render,
+    own={"nqs+nf": "NQS+NF"},
 )

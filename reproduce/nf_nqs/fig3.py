@@ -46,5 +46,10 @@ def claims(table: Table) -> list[Claim]:
 
 
 ARTEFACT = Artefact(
-    "nf_nqs", "fig3", "Figure 3: percentage error against interaction strength, N = 10, 15, 20, L = N/2", cells, render
+    "nf_nqs",
+    "fig3",
+    "Figure 3: percentage error against interaction strength, N = 10, 15, 20, L = N/2",
+    cells,
+    render,
+    own={"nqs+nf": "NQS+NF"},
 )

@@ -78,4 +78,5 @@ ARTEFACT = Artefact(
     "Table I: ground state energies for N = 30, 40, 50 and interaction length L, V = 1",
     cells,
     render,
+    own={"nqs+nf": "NQS+NF"},
 )

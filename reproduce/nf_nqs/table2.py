@@ -70,4 +70,5 @@ ARTEFACT = Artefact(
     "Table II: ground state energies for N = 30, 40, 50 and interaction strength V, L = N/2",
     cells,
     render,
+    own={"nqs+nf": "NQS+NF"},
 )
