@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.numbers.formatting import duration, memory
+from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import sha256, write_json
 from pipeline.stages.cuts import holding
 from reproduce.artefact import FOLDER, Artefact, Rendering
@@ -26,7 +27,8 @@ def inputs_digest(artefact: Artefact, scale: str, finished: Sequence[Finished]) 
     for done in finished:
         total.update(f"{done.task.id} {done.task.command} {done.failure} {done.task.cuts}".encode())
         for entry in done.found.entries:
-            total.update(json.dumps([entry.name, entry.status["files"], entry.seconds]).encode())
+            content = entry.status.get("files") or entry.status.get("checksum")
+            total.update(json.dumps([entry.name, content, entry.seconds]).encode())
     total.update((FOLDER / artefact.paper / "published.csv").read_bytes())
     total.update(code_digest(f"reproduce.{artefact.paper}.{artefact.name}", "reproduce.report").encode())
     return total.hexdigest()[:16]
@@ -53,7 +55,8 @@ def write_report(table: Table, folder: Path, command: str, digest: str) -> None:
     figures = _write_figure(folder, rendering)
     (folder / "report.md").write_text(_page(table, rendering, command, bool(figures)), encoding="utf-8")
     names = ["report.md", "table.csv", "cells.csv", "runs.csv", "curves.csv", *figures]
-    write_json(folder / MANIFEST, _manifest(table, command, digest, {n: sha256(folder / n) for n in names}))
+    written = {n: sha256(folder / n) for n in names}
+    write_json(folder / MANIFEST, _manifest(table, command, digest, written, rendering.kept))
 
 
 def below_bound(table: Table) -> list[CellRow]:
@@ -186,14 +189,16 @@ def _provenance(table: Table) -> list[str]:
     return lines
 
 
-def _manifest(table: Table, command: str, digest: str, files: dict[str, str]) -> dict[str, Any]:
+def _manifest(
+    table: Table, command: str, digest: str, files: dict[str, str], kept: Mapping[str, Any]
+) -> dict[str, Any]:
     runs = []
     for done in table.finished:
         stages = []
         for entry in done.found.entries:
-            provenance = entry.provenance()
             facts = {k: v for k, v in entry.status.items() if k not in ("nodes", "files")}
-            stages.append({**facts, "provenance": provenance})
+            said = {"result": _said(done.result)} if done.result and entry is done.source else {}
+            stages.append({**facts, "provenance": entry.provenance(), **said})
         runs.append(
             {
                 "run": done.task.id,
@@ -209,8 +214,14 @@ def _manifest(table: Table, command: str, digest: str, files: dict[str, str]) ->
         "command": command,
         "inputs": digest,
         "files": files,
+        "kept": dict(kept),
         "runs": runs,
     }
+
+
+def _said(result: Result) -> dict[str, Any]:
+    """A result without what stands in ``runs.csv`` and ``curves.csv``."""
+    return {"notes": list(result.notes), "headline": result.headline, "extra": result.extra}
 
 
 def _github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipeline.analysis.verdict import may_fluctuate_below, no_verdict, relative_error, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.store.entry import Entry
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
 from reproduce.curves import snapshot_curves, thinned, training_curves
@@ -60,22 +61,32 @@ RUN_FIELDS = [
     "device",
     "run_key",
 ]
+RUN_FIELDS += [field.name for field in fields(Estimate) if field.name not in ("name", *RUN_FIELDS)]
 CURVE_FIELDS = ["artefact", "cell", "method", "curve", "seed", "x_name", "x", "x_width", "y_name", "y", "sigma", "unit"]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A task with what it found, or the reason why it failed."""
+    """A task with what it found, or the reason why it failed.
+
+    Attributes:
+        shown: its curves as they stand in the report that it is rendered anew from; None where the store has them.
+    """
 
     task: Task
     found: Found
     failure: str | None
+    shown: tuple[Curve, ...] | None = None
+
+    @property
+    def source(self) -> Entry | None:
+        """Whose result it is: of the method, of the baseline for a reference cell, of the profile for a timing."""
+        return self.found.inferred or (None if self.found.trained else self.found.profiled or self.found.reference)
 
     @property
     def result(self) -> Result | None:
-        """Of the method; of the baseline for a reference cell, of the profile for a timing."""
-        entry = self.found.inferred or (None if self.found.trained else self.found.profiled or self.found.reference)
-        return entry.result() if entry and not self.failure else None
+        """None where there is none, or the run failed."""
+        return self.source.result() if self.source and not self.failure else None
 
     @property
     def seconds(self) -> float:
@@ -128,10 +139,20 @@ class Table:
         rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
         undecided: reasons why rows have no verdict, by cell, method and quantity.
         finished: the runs.
+        kept, lines: what the renderer kept for itself and the lines of ``table.csv``, of the report that this is
+            rendered anew from; empty where all comes from the store.
     """
 
-    def __init__(self, artefact: Artefact, scale: str, finished: Sequence[Finished]) -> None:
+    def __init__(
+        self,
+        artefact: Artefact,
+        scale: str,
+        finished: Sequence[Finished],
+        kept: Mapping[str, Any] | None = None,
+        lines: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         self.artefact, self.scale, self.finished = artefact, scale, list(finished)
+        self.kept, self.lines = dict(kept or {}), list(lines)
         self.numbers = [n for n in published(artefact.paper) if n.artefact == artefact.id]
         self._references = {f.task.cell.row: f for f in finished if f.task.cell.method == "reference" and f.result}
         self.other_system = any(cut.startswith("system.") for done in self.finished for cut in done.task.cuts)
@@ -191,6 +212,9 @@ class Table:
         found: list[tuple[Finished, Curve]] = []
         listed = set()
         for done in self.finished:
+            if done.shown is not None:
+                found += [(done, curve) for curve in done.shown]
+                continue
             found += [(done, curve) for curve in (done.result.curves if done.result else ())]
             if done.found.trained is None:
                 continue
@@ -203,10 +227,12 @@ class Table:
 
     def curve_rows(self, extra: Iterable[ExtraCurve] = ()) -> list[dict[str, Any]]:
         """Lines of ``curves.csv``: every curve of every run, thinned, then ``extra`` ones."""
-        lines = []
+        lines, made = [], list(extra)
+        anew = {(one.cell, one.method, one.seed, one.curve.name) for one in made}
         for done, curve in self.curves():
-            lines += _points(self._where(done), thinned(curve))
-        for one in extra:
+            if (done.task.cell.row, done.task.cell.method, done.task.seed, curve.name) not in anew:
+                lines += _points(self._where(done), thinned(curve) if done.shown is None else curve)
+        for one in made:
             where = {"artefact": self.artefact.id, "cell": one.cell, "method": one.method, "seed": one.seed}
             lines += _points(where, one.curve)
         return lines
@@ -234,7 +260,7 @@ class Table:
         if number is not None and number.unit in ENERGY_UNITS and (number.unit, number.convention) != _unit_of(column):
             raise ValueError(f"{number.cell} {number.method}: printed {number.shown_unit}, shown as {_unit_of(column)}")
         reference = None if cell.method == "reference" else self.reference(cell.row, column.quantity)
-        failed = any(done.result is None for done in runs)
+        failed = any(done.result is None for done in runs) or _lack(runs, column.estimate)
         ours = None if failed else over_seeds([d.result.estimate(column.estimate) for d in runs if d.result])
         size = runs[0].task.run.system.size
         return _shown(ours, *_unit_of(column), size), _shown(reference, *_unit_of(column), size)
@@ -249,7 +275,7 @@ class Table:
         tests: int,
     ) -> CellRow:
         number = self.number(cell.row, column.method, column.quantity)
-        verdict, reason = self._vs_paper(ours, number, reference)
+        verdict, reason = self._vs_paper(runs, ours, number, reference)
         if ours is not None and (reason := reason or (no_verdict(ours) if number or reference else "")):
             self.undecided[cell.row, column.method, column.quantity] = reason
         return CellRow(
@@ -301,10 +327,10 @@ class Table:
         )
 
     def _vs_paper(
-        self, ours: Estimate | None, number: Published | None, reference: Estimate | None
+        self, runs: Sequence[Finished], ours: Estimate | None, number: Published | None, reference: Estimate | None
     ) -> tuple[VsPaper, str]:
         if ours is None:
-            return "failed", ""
+            return ("failed" if any(done.result is None for done in runs) else "not-run"), ""
         return ("different-system", "") if self.other_system and number else judged(ours, number, reference)
 
     def _printed_error(self, number: Published | None, reference: Estimate | None) -> float | None:
@@ -317,6 +343,11 @@ class Table:
 def _relative_error(value: float, reference: Estimate | None) -> float | None:
     """None also where the reference vanishes, as a magnetisation does by symmetry."""
     return relative_error(value, reference.value) if reference and reference.value else None
+
+
+def _lack(runs: Sequence[Finished], estimate: str) -> bool:
+    """Whether a written report is older than an estimate that is shown now."""
+    return any(d.shown is not None and d.result and estimate not in {e.name for e in d.result.estimates} for d in runs)
 
 
 def _unit_of(column: Column) -> tuple[str, str]:

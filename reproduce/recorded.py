@@ -1,0 +1,171 @@
+"""Runs as a written report holds them: rendered anew from its own files where the store has them no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import UserError
+from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.store.entry import Entry
+from reproduce.csv_files import read_csv
+from reproduce.plan import Found, Task
+from reproduce.tables import Finished
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class RecordedEntry(Entry):
+    """What a report says of an entry: its status, provenance and, of the last stage, its result; no records or states.
+
+    Attributes:
+        facts: provenance.
+        recorded: estimates, curves and notes.
+    """
+
+    facts: Mapping[str, Any]
+    recorded: Result
+
+    def result(self) -> Result:
+        return self.recorded
+
+    def provenance(self) -> dict[str, Any]:
+        return dict(self.facts)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a report that another rendering can start from.
+
+    Attributes:
+        runs: lines of ``runs.csv`` by cell, method and seed.
+        curves: of each run.
+        table: lines of ``table.csv``.
+    """
+
+    manifest: Mapping[str, Any]
+    runs: Mapping[tuple[str, str, str], list[dict[str, str]]]
+    curves: Mapping[tuple[str, str, str], tuple[Curve, ...]]
+    table: list[dict[str, str]]
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """What the renderer kept for itself; empty in reports that are older than that."""
+        return dict(self.manifest.get("kept", {}))
+
+    def finished(self, task: Task, references: Sequence[Path] = ()) -> Finished | None:
+        """A task as this report has it, with the cuts that held when it ran; None where it does not.
+
+        Args:
+            references: folders of committed references, for notes that older manifests do not hold.
+        """
+        run = next((r for r in self.manifest["runs"] if r["run"] == task.id), None)
+        if run is None:
+            return None
+        where = (task.cell.row, task.cell.method, str(task.seed))
+        lines, curves = self.runs.get(where, []), self.curves.get(where, ())
+        result = Result(tuple(_estimate(line) for line in lines), tuple(c for c in curves if not _of_training(c)))
+        step = next((int(line["steps"]) for line in lines if line["steps"]), None)
+        found = _found(task, [_entry(stage, result, references) for stage in run["stages"]], step)
+        return Finished(replace(task, cuts=tuple(run["cuts"])), found, run["failure"], curves)
+
+
+def read_report(folder: Path) -> Written:
+    """The files of the report in ``folder``.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        lines = {name: read_csv(folder / f"{name}.csv") for name in ("runs", "curves", "table")}
+        runs: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+        for line in lines["runs"]:
+            runs.setdefault(_where(line), []).append(line)
+        if not {"runs", "scale"} <= set(manifest):
+            raise ValueError("its manifest names no runs")
+        return Written(manifest, runs, _curves(lines["curves"]), lines["table"])
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: no report to render anew ({Path(error.filename).name} is missing)") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}: this report cannot be read ({error})") from None
+
+
+def _where(line: Mapping[str, str]) -> tuple[str, str, str]:
+    return line["cell"], line["method"], line["seed"]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _estimate(line: Mapping[str, str]) -> Estimate:
+    """A line of ``runs.csv``; fields that an older report does not have keep their defaults."""
+    values: dict[str, Any] = {"name": line["quantity"]}
+    for field in fields(Estimate):
+        text = line.get(field.name, "")
+        if field.name == "name" or not text:
+            continue
+        kind = str(field.type)
+        if kind.startswith("bool"):
+            values[field.name] = text == "True"
+        elif kind.startswith("int"):
+            values[field.name] = int(text)
+        else:
+            values[field.name] = float(text) if kind.startswith("float") else text
+    values.setdefault("value", float("nan"))
+    return Estimate(**values)
+
+
+def _curves(lines: Sequence[Mapping[str, str]]) -> dict[tuple[str, str, str], tuple[Curve, ...]]:
+    """Curves of each run, in the order of the file."""
+    points: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+    for line in lines:
+        points.setdefault((*_where(line), line["curve"], line["x_name"]), []).append(line)
+    found: dict[tuple[str, str, str], tuple[Curve, ...]] = {}
+    for (cell, method, seed, name, x_name), group in points.items():
+        columns = {key: [v for p in group if (v := _number(p[key])) is not None] for key in ("sigma", "x_width")}
+        x, y = ([float(p[key] or "nan") for p in group] for key in ("x", "y"))
+        curve = Curve.of(name, x_name, group[0]["y_name"], x, y, columns["sigma"], group[0]["unit"], columns["x_width"])
+        found[cell, method, seed] = (*found.get((cell, method, seed), ()), curve)
+    return found
+
+
+def _of_training(curve: Curve) -> bool:
+    return curve.name.startswith("train/") or curve.name.endswith("_along_training")
+
+
+def _entry(stage: Mapping[str, Any], result: Result, references: Sequence[Path]) -> RecordedEntry:
+    facts = {name: value for name, value in stage.items() if name not in ("provenance", "result")}
+    said = stage.get("result") or _promoted(stage, references)
+    result = replace(
+        result, notes=tuple(said.get("notes", ())), extra=said.get("extra", {}), headline=said.get("headline", "")
+    )
+    return RecordedEntry(Path(stage["stage"]) / stage["key"], facts, stage["provenance"], result)
+
+
+def _promoted(stage: Mapping[str, Any], references: Sequence[Path]) -> Mapping[str, Any]:
+    """What a committed reference says beside its estimates."""
+    for folder in references:
+        path = folder / f"{stage['key']}.json"
+        if stage["stage"] == "baseline" and path.is_file():
+            result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("result", {})
+            return result
+    return {}
+
+
+def _found(task: Task, entries: Sequence[RecordedEntry], step: int | None) -> Found:
+    """Entries by stage; the last inference is that of the last state."""
+    stages: dict[str, list[RecordedEntry]] = {}
+    for entry in entries:
+        stages.setdefault(entry.path.parent.name, []).append(entry)
+    inferred = stages.get("infer", [])
+    (trained, reference, profiled) = (stages.get(s, [None])[-1] for s in ("train", "baseline", "profile"))
+    if step is None and trained is not None:
+        step = min(task.run.train.steps, trained.status["steps"])
+    missing = tuple(stage for stage in task.cell.stages if stage not in stages)
+    return Found(trained, inferred[-1] if inferred else None, reference, step, missing, tuple(inferred[:-1]), profiled)
