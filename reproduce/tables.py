@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pipeline.analysis.verdict import may_fluctuate_below, no_verdict, relative_error, vs_reference
+from pipeline.analysis.verdict import error_relative_to, may_fluctuate_below, no_verdict, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.base.store.entry import Entry
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
@@ -292,7 +292,7 @@ class Table:
             reference=reference.value if reference else None,
             reference_sigma=reference.sigma if reference else None,
             reference_kind=self.reference_kind(cell.row) if reference else "",
-            rel_error_ours=_relative_error(ours.value, reference) if ours else None,
+            rel_error_ours=error_relative_to(ours.value, reference) if ours else None,
             rel_error_published=self._printed_error(number, reference),
             vs_paper=verdict,
             vs_reference=vs_reference(ours, reference, tests) if ours else "none",
@@ -337,12 +337,7 @@ class Table:
         """Of a printed number; None where the reference belongs to another system than the paper's."""
         if number is None or reference is None or self.other_system:
             return None
-        return _relative_error(number.value, reference)
-
-
-def _relative_error(value: float, reference: Estimate | None) -> float | None:
-    """None also where the reference vanishes, as a magnetisation does by symmetry."""
-    return relative_error(value, reference.value) if reference and reference.value else None
+        return error_relative_to(number.value, reference)
 
 
 def _lack(runs: Sequence[Finished], estimate: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.analysis.verdict import relative_error
+from pipeline.analysis.verdict import relative_error, vanishes
 from pipeline.base.numbers.formatting import relative
 from pipeline.base.numbers.result import Curve
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, yes_no
@@ -55,7 +55,7 @@ def courses(table: Table) -> list[Course]:
         found.setdefault((done.task.cell.method, done.task.seed), {})[curve.y_name] = curve
     made = []
     for (prior, seed), curves in found.items():
-        if reference is not None and "floor_mean" in curves:
+        if reference is not None and not vanishes(reference) and "floor_mean" in curves:
             errors = tuple(relative_error(floor, reference.value) for floor in curves["floor_mean"].y)
             largest = curves["unique_fraction_max"].y
             stop = next((step for step, fraction in enumerate(largest) if fraction < UNIQUE_RULE), None)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipeline.analysis.verdict import bound_sigmas, may_fluctuate_below, no_verdict, relative_error, vs_reference
+from pipeline.analysis.verdict import (
+    bound_sigmas,
+    error_relative_to,
+    may_fluctuate_below,
+    no_verdict,
+    relative_error,
+    shown_error,
+    vanishes,
+    vs_reference,
+)
 from pipeline.base.numbers.formatting import duration, memory, relative, with_error
 from pipeline.base.numbers.result import Estimate
 
@@ -25,7 +35,8 @@ EXACT = energy(-100.0, 0.0, "exact")
         (energy(-100.0), None, "none"),
         (energy(-100.0), EXACT, "undecided"),
         (energy(-100.0, math.nan), EXACT, "undecided"),
-        (energy(-99.0, 0.1), energy(-100.0, None, "exact"), "undecided"),
+        (energy(-99.0, 0.1), energy(-100.0, None, "stochastic"), "undecided"),
+        (energy(-99.0, 0.1), energy(-100.0, None, "none"), "above"),
         (energy(-99.0, 0.1), EXACT, "above"),
         (energy(-99.81, 0.1), EXACT, "agrees"),
         (energy(-99.79, 0.1), EXACT, "above"),
@@ -46,6 +57,10 @@ def test_vs_reference(estimate: Estimate, reference: Estimate | None, verdict: s
 
 def test_reason_why_there_is_no_verdict() -> None:
     assert no_verdict(energy(-1.0)) == "its error is unknown"
+    short = replace(energy(-1.0, 0.1), doubt="chains are only 6.3 τ_int long")
+    assert no_verdict(short) == "chains are only 6.3 τ_int long"
+    assert vs_reference(short, EXACT) == "undecided"
+    assert vs_reference(energy(-1.0, 0.1), short) == "undecided"
     assert no_verdict(energy(-1.0, 0.0)) == no_verdict(energy(-1.0, 0.1)) == ""
 
 
@@ -75,6 +90,32 @@ def test_what_counts_as_a_test_of_a_bound() -> None:
 def test_relative_error_is_positive_above_whatever_the_sign_of_the_reference() -> None:
     assert relative_error(-99.0, -100.0) == pytest.approx(0.01)
     assert relative_error(101.0, 100.0) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        (Estimate("nearest_correlation", 3e-17), "+1.0e-05 (absolute)"),
+        (Estimate("nearest_correlation", -0.5), "+1.0e+00"),
+        (Estimate("absolute_magnetisation", 0.0, 0.0), "+1.0e-05 (absolute)"),
+        (Estimate("topological_charge", 0.0013, 0.0023), "-1.3e-03 (absolute)"),
+        (Estimate("energy", 0.0, 0.0, unit="total"), "+1.0e-05 (absolute)"),
+        (Estimate("energy_1", 2e-16, 3e-14, unit="total"), "+1.0e-05 (absolute)"),
+        (Estimate("energy", -1e-13, 1e-28, unit="total"), "+1.0e+08"),
+        (None, "–"),
+    ],
+)
+def test_nothing_is_relative_to_what_vanishes(reference: Estimate | None, shown: str) -> None:
+    """By symmetry, but for rounding, or within its error; small energies of small couplings are none of these."""
+    assert shown_error(1e-5, reference) == shown
+    if reference is not None:
+        assert vanishes(reference) == (error_relative_to(1e-5, reference) is None) == ("absolute" in shown)
+
+
+def test_rounding_is_no_difference() -> None:
+    assert vs_reference(Estimate("correlation", -1e-16, 0.0), Estimate("correlation", 3e-17)) == "agrees"
+    assert vs_reference(Estimate("correlation", 1e-11, 0.0), Estimate("correlation", 3e-17)) == "above"
+    assert vs_reference(energy(-2e-13, 0.0), Estimate("energy", -1e-13, 0.0, unit="total", bound="exact")) != "agrees"
 
 
 def test_numbers_as_physicists_write_them() -> None:
