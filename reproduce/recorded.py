@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.base.store.entry import Entry
@@ -16,6 +17,10 @@ from reproduce.plan import Found, Task
 from reproduce.tables import Finished
 
 MANIFEST = "manifest.json"
+
+CHAIN_PER_TAU = 10
+SERIES_PER_TAU = 50
+"""Shortest chain, and all chains together, in autocorrelation times: for reports that are older than doubts."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,10 @@ class Written:
             return None
         where = (task.cell.row, task.cell.method, str(task.seed))
         lines, curves = self.runs.get(where, []), self.curves.get(where, ())
-        result = Result(tuple(_estimate(line) for line in lines), tuple(c for c in curves if not _of_training(c)))
+        estimates = [_estimate(line) for line in lines]
+        if lines and "doubt" not in lines[0] and "infer" in task.cell.stages:
+            estimates = [replace(e, doubt=_doubt(e, _chains(task.run))) for e in estimates]
+        result = Result(tuple(estimates), tuple(c for c in curves if not _of_training(c)))
         step = next((int(line["steps"]) for line in lines if line["steps"]), None)
         found = _found(task, [_entry(stage, result, references) for stage in run["stages"]], step)
         return Finished(replace(task, cuts=tuple(run["cuts"])), found, run["failure"], curves)
@@ -119,6 +127,24 @@ def _estimate(line: Mapping[str, str]) -> Estimate:
             values[field.name] = float(text) if kind.startswith("float") else text
     values.setdefault("value", float("nan"))
     return Estimate(**values)
+
+
+def _chains(run: RunConfig) -> int:
+    """How many chains share the samples of an inference."""
+    sampler = getattr(run.infer, "sampler", None) or run.train.sampler
+    chains: int = getattr(sampler, "chains", 1)
+    return chains
+
+
+def _doubt(estimate: Estimate, chains: int) -> str:
+    """What an older report would have said of an estimate from samples, had it known."""
+    if estimate.tau is not None and estimate.n < CHAIN_PER_TAU * estimate.tau * chains:
+        return f"chains are only {estimate.n / chains / estimate.tau:.3g} τ_int long"
+    if estimate.tau is not None and estimate.n < SERIES_PER_TAU * estimate.tau:
+        return f"all chains together are only {estimate.n / estimate.tau:.3g} τ_int long"
+    if estimate.sigma_kind == "standard-error" and estimate.sigma == 0:
+        return f"all {estimate.n} samples have the same value"
+    return ""
 
 
 def _curves(lines: Sequence[Mapping[str, str]]) -> dict[tuple[str, str, str], tuple[Curve, ...]]:

@@ -358,7 +358,10 @@ def _shown(estimate: Estimate | None, unit: str, convention: str, size: int) -> 
 
 
 def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
-    """One seed as it is; several as their mean, with the standard error and the spread over seeds."""
+    """One seed as it is; several as their mean, with the standard error and the spread over seeds.
+
+    A doubt about one of them is one about the mean: chains that are too short may all have the same bias.
+    """
     first = estimates[0]
     if len(estimates) == 1:
         return first
@@ -366,7 +369,10 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     spread = statistics.stdev(values)
     sigma = spread / len(values) ** 0.5
     mean = statistics.fmean(values)
-    return Estimate(first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values))
+    doubt = next((e.doubt for e in estimates if e.doubt), "")
+    return Estimate(
+        first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values), doubt=doubt
+    )
 
 
 def _points(where: dict[str, Any], curve: Curve) -> list[dict[str, Any]]:
