@@ -102,7 +102,8 @@ class Rendering:
         header, body: the table in the paper's own layout, ready as text.
         verdict: what a reader with one minute should know, a sentence each, of each of the paper's methods by itself;
             empty: sentences that count agreements and name errors.
-        keys: leading columns that name a line; they are repeated where the table is wider than a page.
+        keys: leading columns that name a line, repeated where the table is wider than a page; 0: as many as tell the
+            lines apart.
         breaks: columns before which a wide table may be cut; empty: any.
         claims: what the paper's text says about it.
         notes: sentences on where ours and the paper's definitions differ.
@@ -116,7 +117,7 @@ class Rendering:
     header: Sequence[str]
     body: Sequence[Sequence[str]]
     verdict: Sequence[str] = field(default=(), kw_only=True)
-    keys: int = field(default=1, kw_only=True)
+    keys: int = field(default=0, kw_only=True)
     breaks: Sequence[int] = field(default=(), kw_only=True)
     kept: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     claims: Sequence[Claim] = ()

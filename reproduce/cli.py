@@ -27,7 +27,8 @@ from reproduce.plan import (
     worth_repeating,
 )
 from reproduce.recorded import Written, read_report
-from reproduce.report import below_bound, inputs_digest, up_to_date, write_report
+from reproduce.report import inputs_digest, up_to_date, write_report
+from reproduce.summary import below_bound
 from reproduce.tables import Finished, Table
 
 EPILOG = """\

@@ -133,7 +133,7 @@ def test_one_cell_with_an_override_counts_it_as_a_cut_and_stays_out_of_the_commi
     ]
     assert cli.main(options) == 0
     folder = tmp_path / "_partial" / "nf_nqs" / "table1" / "smoke"
-    assert "infer.units: 20 → 3" in (folder / "report.md").read_text()
+    assert "| `infer.units` | 20 | 3 |" in (folder / "report.md").read_text()
     assert not (tmp_path / "nf_nqs").exists()
 
 
