@@ -26,7 +26,7 @@ from reproduce.plan import (
     reason,
     worth_repeating,
 )
-from reproduce.recorded import Written, read_report
+from reproduce.recorded import NoReport, Written, read_report
 from reproduce.report import inputs_digest, up_to_date, write_report
 from reproduce.summary import below_bound
 from reproduce.tables import Finished, Table
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _every_artefact(options: argparse.Namespace) -> int:
-    """All that have the scale; the others are named and left out.
+    """All that have the scale, or a report of it to render anew; the others are named and left out.
 
     Raises:
         UserError: none has it.
@@ -102,7 +102,7 @@ def _every_artefact(options: argparse.Namespace) -> int:
     for name in all_artefacts():
         try:
             statuses.append(_artefact(load_artefact(name), options))
-        except MissingScale as error:
+        except (MissingScale, NoReport) as error:
             say(f"{name} is left out: {error}")
     if not statuses:
         raise UserError(f"--scale {options.scale}: no artefact has it")

@@ -12,6 +12,7 @@ from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.base.store.entry import Entry
+from pipeline.base.store.files import sha256
 from reproduce.csv_files import read_csv
 from reproduce.plan import Found, Task
 from reproduce.tables import Finished
@@ -21,6 +22,10 @@ MANIFEST = "manifest.json"
 CHAIN_PER_TAU = 10
 SERIES_PER_TAU = 50
 """Shortest chain, and all chains together, in autocorrelation times: for reports that are older than doubts."""
+
+
+class NoReport(UserError):
+    """There is nothing to render anew."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def read_report(folder: Path) -> Written:
     """The files of the report in ``folder``.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        NoReport: there is none.
+        UserError: it cannot be read, or its files are not those that the manifest lists.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -94,11 +100,19 @@ def read_report(folder: Path) -> Written:
         runs: dict[tuple[str, str, str], list[dict[str, str]]] = {}
         for line in lines["runs"]:
             runs.setdefault(_where(line), []).append(line)
-        if not {"runs", "scale"} <= set(manifest):
-            raise ValueError("its manifest names no runs")
+        for name in ("runs.csv", "curves.csv"):
+            if sha256(folder / name) != manifest["files"][name]:
+                raise ValueError(f"{name} is not the file that its manifest lists; git restores it")
+        for run in manifest["runs"]:  # all that is used of it below
+            _ = (
+                run["run"],
+                run["cuts"],
+                run["failure"],
+                [(s["stage"], s["key"], s["provenance"]) for s in run["stages"]],
+            )
         return Written(manifest, runs, _curves(lines["curves"]), lines["table"])
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: no report to render anew ({Path(error.filename).name} is missing)") from None
+        raise NoReport(f"{folder}: no report to render anew ({Path(error.filename).name} is missing)") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: this report cannot be read ({error})") from None
 
