@@ -56,11 +56,11 @@ def page(table: Table, rendering: Rendering, command: str, has_figure: bool) -> 
 
 
 def github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A table as GitHub shows it."""
-    from tabulate import tabulate
-
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in (header, *body)]
-    return tabulate(escaped[1:], headers=escaped[0], tablefmt="github", disable_numparse=True)
+    """A table as GitHub shows it, no wider than its cells."""
+    header, *lines = ([cell.replace("|", r"\|") for cell in line] for line in (header, *body))
+    widths = [max(3, *map(len, column)) for column in zip(header, *lines, strict=True)]
+    rows = [header, ["-" * width for width in widths], *lines]
+    return "\n".join("| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows)
 
 
 def _verdict(table: Table, rendering: Rendering) -> list[str]:
@@ -88,8 +88,8 @@ def parts_of(widths: Sequence[int], keys: int, breaks: Sequence[int] = (), most:
 
     Args:
         widths: of the columns, in characters.
-        breaks: columns before which a part may begin; empty: any. A group of columns between two breaks that is wider
-            than a page stays whole.
+        breaks: columns before which a part should begin; empty: any. What is wider than a page between two of them is
+            cut too.
 
     Returns:
         As few parts as there can be, of about the same width.
@@ -107,6 +107,10 @@ def _filled(widths: Sequence[int], keys: int, breaks: Sequence[int], most: int) 
     starts = sorted({keys, *(breaks or range(keys, len(widths))), len(widths)})
     groups = [list(range(first, last)) for first, last in pairwise(starts)]
     lead = list(range(keys))
+    fits = [1 + sum(widths[k] + 3 for k in [*lead, *group]) <= WIDTH for group in groups]
+    groups = [
+        part for group, whole in zip(groups, fits, strict=True) for part in ([group] if whole else [[k] for k in group])
+    ]
     parts: list[list[int]] = []
     for group in groups:
         wanted = [*lead, *(parts[-1][keys:] if parts else []), *group]
@@ -173,17 +177,18 @@ def _commands(table: Table, command: str) -> list[str]:
 
 def _provenance(table: Table) -> list[str]:
     """Versions, hardware, seconds and memory; each fact once with the number of stages it holds for."""
-    facts: Counter[str] = Counter()
+    facts: dict[str, Counter[str]] = {}
     entries = {entry.name: entry for done in table.finished for entry in done.found.entries}  # runs may share some
     for entry in entries.values():
         p = entry.provenance()
         hardware = ", ".join(f"{v}" for k, v in p["hardware"].items() if k in ("cpu", "gpu"))
         versions = ", ".join(f"{k} {v}" for k, v in p["packages"].items() if v != "absent")
-        facts[
-            f"git {p['git'][:12]}{'+changes' if '+' in p['git'] else ''}, source {p['source']}, {p['threads']} "
-            f"thread(s) on {hardware}; {versions}"
-        ] += 1
-    lines = [f"- {n} stage(s): {fact}" for fact, n in facts.items()]
+        commit = f"{p['git'][:12]}{' with changes' if '+' in p['git'] else ''}"
+        facts.setdefault(f"{p['threads']} thread(s) on {hardware}; {versions}", Counter())[commit] += 1
+    lines = [
+        f"- {commits.total()} stage(s): {fact}; git {', '.join(f'{name} ({n})' for name, n in commits.items())}"
+        for fact, commits in facts.items()
+    ]
     lines.append(f"- compute time {duration(sum(e.seconds for e in entries.values()))}, summed over runs")
     return lines + [f"- reference by {kind}: {text}" for kind, text in _references(table.finished).items()]
 

@@ -14,7 +14,7 @@ from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering
 from reproduce.changes import BUDGET, changes
 from reproduce.csv_files import write_csv
 from reproduce.index import write_index
-from reproduce.page import WIDTH, naming, page, parts_of
+from reproduce.page import WIDTH, github, naming, page, parts_of
 from reproduce.plan import Found
 from reproduce.summary import counted, summary
 from reproduce.tables import CELL_FIELDS, CellRow, Finished, Table
@@ -127,7 +127,18 @@ def test_wide_tables_are_cut_to_parts_of_about_the_same_width_that_repeat_what_n
     assert [len(part) - 2 for part in parts] == [4, 4, 4]
     assert parts_of([5, 5], 1) == [[0, 1]]
     assert parts_of([5], 1) == [[0]]
-    assert parts_of([5, 300, 5], 1) == [[0, 1], [0, 2]], "what is wider than a page alone stays whole"
+    assert parts_of([5, 300, 5], 1) == [[0, 1], [0, 2]], "a column is never cut"
+    wide = parts_of(widths, 2, (2, 12))
+    assert [k for part in wide for k in part[2:]] == list(range(2, 14)), "what is wider than a page is cut anyway"
+    assert all(1 + sum(widths[k] + 3 for k in part) <= WIDTH for part in wide)
+
+
+def test_a_table_is_as_wide_as_its_cells() -> None:
+    assert github(["N", "⟨|m|⟩"], [["30", "1(2)"]]).splitlines() == [
+        r"| N   | ⟨\|m\|⟩ |",
+        "| --- | ------- |",
+        "| 30  | 1(2)    |",
+    ]
 
 
 def test_columns_that_name_a_line() -> None:
