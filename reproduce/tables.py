@@ -276,7 +276,9 @@ class Table:
     ) -> CellRow:
         number = self.number(cell.row, column.method, column.quantity)
         verdict, reason = self._vs_paper(runs, ours, number, reference)
-        if ours is not None and (reason := reason or (no_verdict(ours) if number or reference else "")):
+        against = vs_reference(ours, reference, tests) if ours else "none"
+        if ours is not None and "undecided" in (verdict, against):
+            reason = reason or no_verdict(ours) or "the error of its reference is unknown"
             self.undecided[cell.row, column.method, column.quantity] = reason
         return CellRow(
             artefact=self.artefact.id,
@@ -295,7 +297,7 @@ class Table:
             rel_error_ours=error_relative_to(ours.value, reference) if ours else None,
             rel_error_published=self._printed_error(number, reference),
             vs_paper=verdict,
-            vs_reference=vs_reference(ours, reference, tests) if ours else "none",
+            vs_reference=against,
             cuts="; ".join(runs[0].task.cuts),
             scale=self.scale,
             seeds=len(runs),

@@ -134,4 +134,7 @@ def test_a_table_corrects_its_bounds_for_their_number_and_gives_reasons() -> Non
     verdicts = [row.vs_reference for row in table.rows if row.method == "m"]
     assert verdicts[:4] == ["below", "BELOW-BOUND", "undecided", "above"], "3.5σ of one in 39 is no bug, 5σ are"
     assert table.undecided == {("r2", "m", "energy"): "its error is unknown"}
+    unknown = finished(references[3], Estimate("energy", -100.0, None, bound="stochastic"))
+    table = Table(artefact, "smoke", [runs[3], unknown])
+    assert table.undecided == {("r3", "m", "energy"): "the error of its reference is unknown"}
     assert Table(artefact, "smoke", [runs[0], runs[40]]).rows[0].vs_reference == "BELOW-BOUND"
