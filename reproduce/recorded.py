@@ -19,6 +19,9 @@ from reproduce.tables import Finished
 
 MANIFEST = "manifest.json"
 
+ALONG = "_along_training"
+"""How curves of snapshots end; their errors are a column of its own, empty where one is unknown."""
+
 CHAIN_PER_TAU = 10
 SERIES_PER_TAU = 50
 """Shortest chain, and all chains together, in autocorrelation times: for reports that are older than doubts."""
@@ -79,8 +82,8 @@ class Written:
         where = (task.cell.row, task.cell.method, str(task.seed))
         lines, curves = self.runs.get(where, []), self.curves.get(where, ())
         estimates = [_estimate(line) for line in lines]
-        if lines and "doubt" not in lines[0] and "infer" in task.cell.stages:
-            estimates = [replace(e, doubt=_doubt(e, _chains(task.run))) for e in estimates]
+        if lines and "doubt" not in lines[0]:
+            estimates = [_of_older_report(e, task) for e in estimates]
         result = Result(tuple(estimates), tuple(c for c in curves if not _of_training(c)))
         step = next((int(line["steps"]) for line in lines if line["steps"]), None)
         found = _found(task, [_entry(stage, result, references) for stage in run["stages"]], step)
@@ -121,10 +124,6 @@ def _where(line: Mapping[str, str]) -> tuple[str, str, str]:
     return line["cell"], line["method"], line["seed"]
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
 def _estimate(line: Mapping[str, str]) -> Estimate:
     """A line of ``runs.csv``; fields that an older report does not have keep their defaults."""
     values: dict[str, Any] = {"name": line["quantity"]}
@@ -141,6 +140,15 @@ def _estimate(line: Mapping[str, str]) -> Estimate:
             values[field.name] = float(text) if kind.startswith("float") else text
     values.setdefault("value", float("nan"))
     return Estimate(**values)
+
+
+def _of_older_report(estimate: Estimate, task: Task) -> Estimate:
+    """As it would stand there now: with its doubts, and without a spread where that was a deviation of samples."""
+    inferred = "infer" in task.cell.stages
+    sampled = inferred and task.run.train.sampler is not None
+    spread = None if sampled or estimate.tau is not None or estimate.ess is not None else estimate.spread
+    doubt = _doubt(estimate, _chains(task.run)) if inferred else ""
+    return replace(estimate, spread=spread, doubt=doubt)
 
 
 def _chains(run: RunConfig) -> int:
@@ -168,15 +176,18 @@ def _curves(lines: Sequence[Mapping[str, str]]) -> dict[tuple[str, str, str], tu
         points.setdefault((*_where(line), line["curve"], line["x_name"]), []).append(line)
     found: dict[tuple[str, str, str], tuple[Curve, ...]] = {}
     for (cell, method, seed, name, x_name), group in points.items():
-        columns = {key: [v for p in group if (v := _number(p[key])) is not None] for key in ("sigma", "x_width")}
-        x, y = ([float(p[key] or "nan") for p in group] for key in ("x", "y"))
+        columns = {key: [float(p[key] or "nan") for p in group] for key in ("x", "y", "sigma", "x_width")}
+        for key in ("sigma", "x_width"):
+            if not any(p[key] for p in group) and not (key == "sigma" and name.endswith(ALONG)):
+                columns[key] = []
+        x, y = columns["x"], columns["y"]
         curve = Curve.of(name, x_name, group[0]["y_name"], x, y, columns["sigma"], group[0]["unit"], columns["x_width"])
         found[cell, method, seed] = (*found.get((cell, method, seed), ()), curve)
     return found
 
 
 def _of_training(curve: Curve) -> bool:
-    return curve.name.startswith("train/") or curve.name.endswith("_along_training")
+    return curve.name.startswith("train/") or curve.name.endswith(ALONG)
 
 
 def _entry(stage: Mapping[str, Any], result: Result, references: Sequence[Path]) -> RecordedEntry:

@@ -123,6 +123,21 @@ def test_curves_are_kept_as_they_stand_and_not_thinned_again(folder: Path) -> No
     assert len(table.curve_rows()) == 60
 
 
+def test_an_unknown_error_of_a_point_leaves_the_others_in_their_places(folder: Path) -> None:
+    lines = [line for line in read_csv(folder / "curves.csv") if line["curve"] == "train/energy"][:3]
+    cases = {"a_along_training": ["", "0.5", ""], "b_along_training": ["", "", ""], "c": ["", "", ""]}
+    made = [
+        {**line, "curve": name, "sigma": sigma}
+        for name, sigmas in cases.items()
+        for line, sigma in zip(lines, sigmas, strict=True)
+    ]
+    write_csv(folder / "curves.csv", list(lines[0]), made)
+    _sign(folder, "curves.csv")
+    done = read_report(folder).finished(task(CELL))
+    assert done is not None
+    assert [str(curve.sigma) for curve in done.shown or ()] == ["(nan, 0.5, nan)", "(nan, nan, nan)", "()"]
+
+
 def test_a_run_that_the_report_does_not_have_and_an_estimate_that_it_is_older_than(folder: Path) -> None:
     written = read_report(folder)
     assert written.finished(replace(task(CELL), seed=1)) is None
@@ -151,6 +166,7 @@ def test_doubts_of_a_report_that_is_older_than_them(folder: Path, change: dict[s
     assert done is not None
     assert done.result is not None
     assert done.result.estimate("energy").doubt == doubt
+    assert done.result.estimate("energy").spread is None, "it was a deviation of samples"
 
 
 def test_notes_of_committed_references_where_the_manifest_has_none(folder: Path, tmp_path: Path) -> None:
