@@ -36,7 +36,7 @@ def test_metrics(dtype: str, prior: str, stop: str) -> None:
 
 
 def test_draws_of_the_identity_have_no_site_means_and_no_pairs() -> None:
-    """Either prior gives every orthant the same weight: mean squares of 1/M; a shift or a coupling of halves does not."""
+    """Either prior gives every orthant the same weight: mean squares of 1/M; a flow that moves does not."""
     for prior in ("normal", "bimodal"):
         method = build(prior=prior, draws=2000)
         state = method.init(3)
