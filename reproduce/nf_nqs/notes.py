@@ -100,9 +100,8 @@ def _chains(table: Table) -> Iterator[str]:
     apart = [f"{done.task.cell.row} {r_hat:.2f}" for done, *_, r_hat in runs if r_hat > MIXED]
     if short:
         yield (
-            "Chains of our MPS that are shorter than 20 τ_int, too short to know their errors: "
-            + "; ".join(short)
-            + "."
+            f"Chains of our MPS that are shorter than {CHAIN_PER_TAU} τ_int, too short to know their errors and for a "
+            f"verdict: {'; '.join(short)}."
         )
     if apart:
         yield f"Chains of our MPS that disagree (R-hat of the energy above {MIXED:g}): " + "; ".join(apart) + "."

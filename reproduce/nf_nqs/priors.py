@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error, vanishes
@@ -33,7 +33,7 @@ class Course:
     Attributes:
         steps: at which it is known; all of them, but of a report that is rendered anew from thinned curves.
         errors: relative errors of the floor.
-        unique: unique fractions.
+        unique: unique fractions, None where they are not known.
         fires: where in ``steps`` the paper's rule fires, or None.
         cut: a training that is cut against the paper's, so that what it does not do proves nothing.
         sites, pairs: mean squares of the site means and pairs of the first step, times the number of its draws: 1 for
@@ -45,7 +45,7 @@ class Course:
     seed: int
     steps: tuple[int, ...]
     errors: tuple[float, ...]
-    unique: tuple[float, ...]
+    unique: tuple[float | None, ...]
     fires: int | None
     cut: bool
     sites: float | None = None
@@ -98,11 +98,13 @@ def courses(table: Table) -> list[Course]:
     found: dict[tuple[str, int], tuple[Finished, dict[str, Curve]]] = {}
     for done, curve in table.curves():
         found.setdefault((done.task.cell.method, done.task.seed), (done, {}))[1][curve.y_name] = curve
-    return [
+    made = [
         course_of(done, curves, reference.value)
         for done, curves in found.values()
         if reference is not None and not vanishes(reference) and "floor_mean" in curves
     ]
+    written = {(line.get("prior"), line.get("seed")): line for line in table.lines}
+    return [c if c.whole else completed(c, written.get((PRIORS[c.prior], str(c.seed)), {})) for c in made]
 
 
 def _restored(kept: Mapping[str, Any]) -> Course:
@@ -143,6 +145,20 @@ def course_of(done: Finished, curves: dict[str, Curve], reference: float) -> Cou
     )
 
 
+def completed(course: Course, line: Mapping[str, str]) -> Course:
+    """A course of thinned curves with what ``table.csv`` of its report says of the steps between, to its digits."""
+    points = {step: (e, u) for step, e, u in zip(course.steps, course.errors, course.unique, strict=True)}
+    fires, best = line.get("paper's rule fires at step", ""), line.get("best step", "")
+    if best.isdigit():
+        points.setdefault(int(best), (float(line["floor error, best"]), float(line["unique fraction, best"])))
+    if fires.isdigit():
+        points.setdefault(int(fires), (float(line["floor error there"]), None))
+    steps = tuple(sorted(points))
+    errors, unique = zip(*(points[step] for step in steps), strict=True)
+    known = steps.index(int(fires)) if fires.isdigit() else None if fires == "never" else course.fires
+    return replace(course, steps=steps, errors=errors, unique=unique, fires=known)
+
+
 def render(table: Table) -> Rendering:
     """A line a training; floor and unique fraction against the step, one above the other."""
     found = courses(table)
@@ -156,7 +172,7 @@ def render(table: Table) -> Rendering:
     ]
     if not all(course.whole for course in found):
         notes.append(
-            "Of some trainings only some steps are known: where the rule fires and the floor is lowest is one of them."
+            "Of some trainings only every few steps are known, and those where the rule fires and the floor is lowest."
         )
     return Rendering(
         header,
@@ -184,9 +200,13 @@ def _line(course: Course) -> list[str]:
         "–" if fires is None else relative(course.errors[fires]),
         str(course.steps[best]),
         relative(course.errors[best]),
-        f"{course.unique[best]:.2g}",
-        f"{course.unique[-1]:.2g}",
+        _fraction(course.unique[best]),
+        _fraction(course.unique[-1]),
     ]
+
+
+def _fraction(unique: float | None) -> str:
+    return "–" if unique is None else f"{unique:.2g}"
 
 
 def verdict(found: Sequence[Course]) -> list[str]:
@@ -240,7 +260,7 @@ def _concentrates(found: Sequence[Course]) -> Claim:
         f"{100 * unique_rule():.0f} %",
         "Section IV.B",
         judged(by_prior["bimodal"]),
-        f"unique fractions after {', '.join(map(str, lengths)) or 'no'} steps: {', '.join(f'{u:.2g}' for u in last)}; "
+        f"unique fractions after {', '.join(map(str, lengths)) or 'no'} steps: {', '.join(map(_fraction, last))}; "
         f"the paper trains until the rule fires (undecided where a shorter training has not); with the normal prior: "
         + judged(by_prior["normal"]),
     )
@@ -276,10 +296,11 @@ def _draw(found: Sequence[Course], figure: Any) -> None:
     top, bottom = figure.subplots(2, 1, sharex=True)
     for course in found:
         colour = f"C{list(PRIORS).index(course.prior)}"
-        label = PRIORS[course.prior] if course.seed == SEEDS[0] else None
+        label = PRIORS[course.prior] if course.seed == min(c.seed for c in found if c.prior == course.prior) else None
         for axes, values in ((top, course.errors), (bottom, course.unique)):
-            axes.plot(course.steps, values, color=colour, lw=1, alpha=0.8, label=label)
-            if course.fires is not None:
+            known = [(x, y) for x, y in zip(course.steps, values, strict=True) if y is not None]
+            axes.plot(*zip(*known, strict=True), color=colour, lw=1, alpha=0.8, label=label)
+            if course.fires is not None and values[course.fires] is not None:
                 axes.plot([course.steps[course.fires]], [values[course.fires]], "x", color=colour)
     bottom.axhline(unique_rule(), color="grey", lw=1, ls="--")
     top.set_yscale("log")

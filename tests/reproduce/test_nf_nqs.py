@@ -82,7 +82,7 @@ def test_below_by_more_than_errors_and_rounding() -> None:
 
 
 def test_judged_counts_what_is_undecided() -> None:
-    cases = {
+    cases: dict[str, list[bool | None]] = {
         "not run": [],
         "undecided": [None, None],
         "yes": [True, True],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from pipeline.base.numbers.result import Curve, Estimate
 from reproduce.nf_nqs import priors
@@ -103,14 +105,17 @@ def metrics(steps: int, thin: int = 1, **more: float) -> list[Curve]:
     return [Curve.of(f"train/{name}", "step", name, x, y) for name, y in values.items()]
 
 
-def table_of(curves: list[Curve], kept: dict[str, Any] | None = None) -> Any:
+def table_of(curves: list[Curve], kept: dict[str, Any] | None = None, lines: Sequence[dict[str, str]] = ()) -> Any:
     method = SimpleNamespace(draws=50, subspaces=2)
     task = SimpleNamespace(cell=SimpleNamespace(method="normal"), seed=1, cuts=("train.steps: 10000 → 10",))
     task.run = SimpleNamespace(train=SimpleNamespace(method=method), system=SimpleNamespace(size=30))
     done = SimpleNamespace(task=task)
     reference = Estimate("energy", -8.0, 0.0, unit="total")
     return SimpleNamespace(
-        kept=kept or {}, reference=lambda row, name: reference, curves=lambda: [(done, curve) for curve in curves]
+        kept=kept or {},
+        lines=list(lines),
+        reference=lambda row, name: reference,
+        curves=lambda: [(done, curve) for curve in curves],
     )
 
 
@@ -131,7 +136,7 @@ def test_thinned_metrics_of_an_older_report_say_that_they_are_not_all() -> None:
     table = table_of(metrics(10, thin=3))
     (thin,) = courses(table)
     assert (thin.steps, thin.fires, thin.whole, thin.uniform) == ((0, 3, 6, 9), 2, False, None)
-    assert any("only some steps are known" in note for note in render(table).notes)
+    assert any("only every few steps are known" in note for note in render(table).notes)
     constant = [c for c in metrics(10, thin=3) if not c.name.startswith("train/unique")]
     ends = [
         Curve.of(f"train/{n}", "step", n, [0.0, 9.0], [1.0, 1.0])
@@ -139,6 +144,23 @@ def test_thinned_metrics_of_an_older_report_say_that_they_are_not_all() -> None:
     ]
     (flat,) = courses(table_of([*constant, *ends]))
     assert (flat.unique, flat.fires) == ((1.0,) * 4, None)
+
+
+def test_thinned_metrics_are_completed_from_the_table_of_their_report() -> None:
+    line = {"prior": "standard normal", "seed": "1", "steps": "10", "paper's rule fires at step": "5"}
+    line |= {"floor error there": "+4.4e-01", "best step": "8", "floor error, best": "+3.0e-01"}
+    line |= {"unique fraction, best": "0.4", "unique fraction, last": "0.4"}
+    table = table_of(metrics(10, thin=3), lines=[line])
+    (course,) = courses(table)
+    assert course.steps == (0, 3, 5, 6, 8, 9)
+    assert (course.steps[course.fires or 0], course.steps[course.best]) == (5, 8)
+    assert course.unique == (1.0, 1.0, None, 0.4, 0.4, 0.4)
+    (shown,) = render(table).body
+    assert shown[4:9] == ["5", "+4.4e-01", "8", "+3.0e-01", "0.4"]
+    render(table).draw(Figure())  # type: ignore[misc]
+    assert courses(table_of([], json.loads(json.dumps(render(table).kept)))) == [course]
+    never = courses(table_of(metrics(10, thin=3), lines=[{**line, "paper's rule fires at step": "never"}]))
+    assert never[0].fires is None
 
 
 def test_the_figure_starts_from_the_cells_of_both_priors() -> None:
