@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.verdict import AGREEMENT_SIGMAS
+from pipeline.analysis.verdict import AGREEMENT_SIGMAS, no_verdict
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import yes_no
 from reproduce.published import Published, published
@@ -36,9 +36,13 @@ class Number:
 
 
 def ours(table: Table, row: str, method: str, name: str = "ours") -> Number | None:
-    """Our energy, None where there is none."""
+    """Our energy, None where there is none; the error of a single run that cannot be relied upon counts as unknown."""
     found = table.row(row, method)
-    return None if found is None or found.ours is None else Number(found.ours, found.ours_sigma, name)
+    if found is None or found.ours is None:
+        return None
+    runs = [d.result for d in table.finished if (d.task.cell.row, d.task.cell.method) == (row, method)]
+    doubtful = any(e.name == "energy" and no_verdict(e) for result in runs if result for e in result.estimates)
+    return Number(found.ours, None if doubtful and len(runs) == 1 else found.ours_sigma, name)
 
 
 def printed(table: Table, row: str, method: str, name: str = "printed") -> Number | None:

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from pipeline.base.numbers.formatting import with_error
 from reproduce.nf_nqs.judging import of_text
 from reproduce.nf_nqs.shared import OTHERS, union_share
-from reproduce.tables import Finished, Table
+from reproduce.tables import Table
 
 LARGE_SHARE = 0.1
 """Of all basis states: where a union holds more, its floor says little about a flow."""
-CHAIN_PER_TAU = 10
-"""Autocorrelation times in a chain, below which its error is a guess."""
 MIXED = 1.1
 """R-hat above which chains that started apart are not said to sample one distribution."""
 
@@ -37,12 +35,23 @@ def notes(table: Table, sizes: Sequence[tuple[str, int]]) -> list[str]:
     ]
 
 
+def trainings(table: Table) -> str:
+    """``one training a system``, or how many."""
+    seeds = _seeds(table)
+    return "one training a system" if seeds == 1 else f"{seeds} trainings a system"
+
+
+def _seeds(table: Table) -> int:
+    """Fewest seeds of any energy of NQS+NF; 1 where there is none."""
+    flows = [row for row in table.rows if (row.method, row.quantity) == ("nqs+nf", "energy") and row.ours is not None]
+    return min((row.seeds for row in flows), default=1)
+
+
 def one_flow(table: Table) -> str:
     """What the error of NQS+NF does not hold, or that it is over seeds."""
-    flows = [row for row in table.rows if (row.method, row.quantity) == ("nqs+nf", "energy") and row.ours is not None]
-    seeds = {row.seeds for row in flows}
-    if flows and min(seeds) > 1:
-        return f"Errors of NQS+NF are over {min(seeds)} trainings, each with a seed of its own."
+    seeds = _seeds(table)
+    if seeds > 1:
+        return f"Errors of NQS+NF are over {seeds} trainings, each with a seed of its own."
     return (
         "Brackets and whiskers of NQS+NF are over fresh subspaces of one trained flow, as the paper's are: how far "
         "another training (another seed) would land is not in them, so that a difference of a few σ between two of our "
@@ -90,33 +99,17 @@ def _cuts(table: Table, method: str) -> list[str]:
 
 
 def _chains(table: Table) -> Iterator[str]:
-    """How long the Markov chains of the matrix product states are, in units of their memory, where that is short."""
-    runs = [(done, *found) for done in table.finished if (found := chain_of(done)) is not None]
-    short = [
-        f"{done.task.cell.row} {length:.0f} samples, τ = {tau:.1f}"
-        for done, length, tau, _ in runs
-        if length < CHAIN_PER_TAU * tau
-    ]
-    apart = [f"{done.task.cell.row} {r_hat:.2f}" for done, *_, r_hat in runs if r_hat > MIXED]
-    if short:
-        yield (
-            f"Chains of our MPS that are shorter than {CHAIN_PER_TAU} τ_int, too short to know their errors and for a "
-            f"verdict: {'; '.join(short)}."
-        )
+    """Markov chains of the matrix product states that do not agree with each other."""
+    apart = []
+    for done in table.finished:
+        found = next((e.value for e in done.result.estimates if e.name == "r_hat"), None) if done.result else None
+        if found is not None and found > MIXED:
+            apart.append(f"{done.task.cell.row} {found:.2f}")
     if apart:
-        yield f"Chains of our MPS that disagree (R-hat of the energy above {MIXED:g}): " + "; ".join(apart) + "."
-
-
-def chain_of(done: Finished) -> tuple[float, float, float] | None:
-    """Samples a chain, τ_int of the energy in samples, and R-hat; None of anything but Markov chains.
-
-    A result holds the number of all samples with the energy, and the number of chains with R-hat.
-    """
-    estimates = {e.name: e for e in done.result.estimates} if done.result else {}
-    energy, r_hat = estimates.get("energy"), estimates.get("r_hat")
-    if energy is None or r_hat is None or energy.tau is None:
-        return None
-    return energy.n / r_hat.n, energy.tau, r_hat.value
+        yield (
+            f"Chains of our MPS disagree (R-hat of the energy above {MIXED:g}), so that their errors are too small, at "
+            f"{', '.join(apart)}."
+        )
 
 
 def _said(table: Table) -> list[str]:

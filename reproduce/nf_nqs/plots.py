@@ -12,9 +12,13 @@ from reproduce.tables import CellRow, Table
 ARROW = 0.5
 """Length of an arrow, as a part of the error that it starts from."""
 WHISKERS = (
-    "Whiskers are standard errors, those of the reference included (of the paper's NQS+NF: its ± over √20, and "
-    "rounding); an arrow stands for a whisker that reaches zero, which a logarithmic axis does not show. Filled "
-    "markers lie above the reference, open ones below it (possible for Monte Carlo estimates only)."
+    "Whiskers are standard errors, those of the reference included; an arrow stands for one that reaches zero, which a "
+    "logarithmic axis does not show. Filled markers lie above the reference, open ones below it (possible for Monte "
+    "Carlo estimates only)."
+)
+PRINTED = (
+    " Of the paper's NQS+NF the standard error is its ± over √20, and rounding; of what is printed ± 0, half of the "
+    "last digit."
 )
 
 

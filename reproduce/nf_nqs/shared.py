@@ -20,23 +20,24 @@ SETTINGS = {
 LIGHT = {"mps": ("D", 0.05), "dense-ar": ("^", 0.07), "cnn-ar": ("v", 0.09), "annealed-ar": ("*", 0.11)}
 """Marker, and shift along x, of the methods that figures show in pale."""
 HEADER = (
+    "reference",
+    "kind",
     "NQS+NF paper",
     "NQS+NF ours",
-    "spread",
     "rel. error",
     "vs paper",
+    "spread",
     "union floor",
     "floor rel. error",
     "union states (share)",
-    "reference",
-    "kind",
-    *(text for _, name in OTHERS for text in (f"{name} paper", f"{name} ours", f"{name} rel. error", "vs paper")),
+    *(f"{name} {what}" for _, name in OTHERS for what in ("paper", "ours", "error", "verdict")),
     "annealed AR ours",
-    "annealed AR rel. error",
+    "annealed AR error",
 )
 KEYS = 2
 """Columns before :data:`HEADER` that name a line: N, and L or V."""
-BREAKS = tuple(KEYS + k for k, text in enumerate(HEADER) if text in ("MPS paper", "CNN AR paper"))
+GROUPS = ("spread", "MPS paper", "Dense AR paper", "CNN AR paper", "annealed AR ours")
+BREAKS = tuple(KEYS + HEADER.index(text) for text in GROUPS)
 """Where a table wider than a page is cut."""
 
 CAPTION = (
@@ -90,16 +91,16 @@ def line(table: Table, row: str, n_sites: int) -> list[str]:
     ours, floor = table.row(row, "nqs+nf"), table.row(row, "union-floor")
     reference = table.reference(row, "energy")
     return [
+        with_error(reference.value, reference.sigma, 12) if reference else "–",
+        table.reference_kind(row) or "–",
         _printed(table, row, "nqs+nf"),
         with_error(ours.ours, ours.ours_sigma) if ours else "–",
-        f"{ours.ours_spread:.2g}" if ours and ours.ours_spread is not None else "–",
         relative(ours.rel_error_ours) if ours else "–",
         ours.vs_paper if ours else "not-run",
+        f"{ours.ours_spread:.2g}" if ours and ours.ours_spread is not None else "–",
         with_error(floor.ours, None) if floor else "–",
         relative(floor.rel_error_ours) if floor else "–",
         union_states(table, row, n_sites),
-        with_error(reference.value, reference.sigma, 12) if reference else "–",
-        table.reference_kind(row) or "–",
         *(text for method, _ in OTHERS for text in (_printed(table, row, method), *_other(table, row, method))),
         *_other(table, row, "annealed-ar")[:2],
     ]

@@ -51,8 +51,8 @@ def all_cells(points: Sequence[Point]) -> list[Cell]:
 
 def render(table: Table, points: Sequence[Point], axis: str, claims: Sequence[Claim], caption: str) -> Rendering:
     """A table of the points, and percentage error against the parameter with one series a size."""
-    header = ["N", "L", "V", "NQS+NF", "spread", "error [%]", "union floor error [%]", "union states (share)"]
-    header += ["exact", "kind", *(f"{name} error [%]" for _, name in shared.OURS)]
+    header = ["N", "L", "V", "exact", "kind", "NQS+NF", "spread", "error [%]"]
+    header += ["union floor error [%]", "union states (share)", *(f"{name} error [%]" for _, name in shared.OURS)]
     body = [[str(p.n), str(p.length), f"{p.strength:g}", *_line(table, p)] for p in points]
     notes = [
         "The figure's points are not printed in the text, so that only its sentences can be compared.",
@@ -105,8 +105,8 @@ def _verdict(table: Table, points: Sequence[Point]) -> list[str]:
     if errors:
         above = [f"{row} {e:.2g} %" for row, e in errors.items() if e >= percent]
         found.append(
-            f"NQS+NF: {len(errors) - len(above)} of {len(errors)} points have errors below the {percent:g} % of the "
-            f"paper's text" + (f"; not {', '.join(above)}." if above else ".")
+            f"NQS+NF ({notes_on.trainings(table)}): {len(errors) - len(above)} of {len(errors)} points have errors "
+            f"below the {percent:g} % of the paper's text" + (f"; not {', '.join(above)}." if above else ".")
         )
     worst = []
     for method, name in shared.OURS:
@@ -121,13 +121,13 @@ def _line(table: Table, point: Point) -> list[str]:
     row = point.row
     ours, reference = table.row(row, "nqs+nf"), table.reference(row, "energy")
     return [
+        with_error(reference.value, None, 12) if reference else "–",
+        table.reference_kind(row) or "–",
         with_error(ours.ours, ours.ours_sigma) if ours else "–",
         f"{ours.ours_spread:.2g}" if ours and ours.ours_spread is not None else "–",
         _percent(table, row, "nqs+nf"),
         _percent(table, row, "union-floor"),
         shared.union_states(table, row, point.n),
-        with_error(reference.value, None, 12) if reference else "–",
-        table.reference_kind(row) or "–",
         *(_percent(table, row, method) for method, _ in shared.OURS),
     ]
 

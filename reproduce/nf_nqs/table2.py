@@ -46,7 +46,7 @@ def render(table: Table) -> Rendering:
         claims(table),
         notes,
         lambda figure: draw(table, figure),
-        caption=shared.CAPTION + plots.WHISKERS,
+        caption=shared.CAPTION + plots.WHISKERS + plots.PRINTED,
         verdict=verdict(table, regimes, _all_up()),
         keys=shared.KEYS,
         breaks=shared.BREAKS,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.base.numbers.formatting import relative
 from reproduce.nf_nqs import claims
 from reproduce.nf_nqs.judging import below, lowest, ours
+from reproduce.nf_nqs.notes import trainings
 from reproduce.tables import Table
 
 SHOWN = ("lower", "agrees", "higher", "undecided", "different-system", "failed", "not-run")
@@ -23,9 +24,11 @@ def verdict(table: Table, regimes: Mapping[str, Sequence[str]], all_up: Mapping[
     """
     rows = [row for names in regimes.values() for row in names]
     ranges = [text for regime, names in regimes.items() if (text := _range(table, regime, names))]
-    found = [f"NQS+NF: relative errors of {_listed(ranges)}; {beside(table, 'nqs+nf')}."] if ranges else []
+    found = []
+    if ranges:
+        found.append(f"NQS+NF ({trainings(table)}): relative errors of {_listed(ranges)}; {beside(table, 'nqs+nf')}.")
     if any(ours(table, row, "mps") for row in rows):
-        found.append(f"MPS: {beside(table, 'mps')}.")
+        found.append(f"MPS{_cut(table, 'mps')}: {beside(table, 'mps')}.")
     found += _autoregressive(table, rows, all_up)
     return found
 
@@ -62,6 +65,11 @@ def beside(table: Table, *methods: str) -> str:
     return f"beside {len(printed)} printed energies ours {_listed(parts)}"
 
 
+def _cut(table: Table, *methods: str) -> str:
+    """`` (cut)`` where runs do not have the paper's settings."""
+    return " (cut)" if any(d.task.cuts for d in table.finished if d.task.cell.method in methods) else ""
+
+
 def _autoregressive(table: Table, rows: Sequence[str], all_up: Mapping[str, float]) -> list[str]:
     """Whether they collapse, and whether they are above NQS+NF."""
     methods = [method for method, _ in claims.AUTOREGRESSIVE]
@@ -77,6 +85,6 @@ def _autoregressive(table: Table, rows: Sequence[str], all_up: Mapping[str, floa
     ]
     lower = f"the lower of them is below our NQS+NF at {_listed(under)}" if under else "none is below our NQS+NF"
     return [
-        f"Dense AR and CNN AR: {sum(known)} of {len(known)} end in the aligned states; {lower}; "
+        f"Dense AR and CNN AR{_cut(table, *methods)}: {sum(known)} of {len(known)} end in the aligned states; {lower}; "
         f"{beside(table, *methods)}."
     ]

@@ -50,6 +50,7 @@ def energy(
             "reference": reference,
             "reference_sigma": 0.0,
         } | more
+    more = {"seeds": 1} | more
     return CellRow("nf_nqs/table2", cell, method, "energy", "total", ours=value, ours_sigma=sigma, **more)
 
 

@@ -12,6 +12,7 @@ from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import load_artefact
 from reproduce.nf_nqs import claims, notes, plots, shared, small_chains, verdict
 from reproduce.nf_nqs.judging import Number, below, judged, of_text
+from reproduce.page import WIDTH, parts_of
 from reproduce.published import Published, published, vs_paper
 from tests.reproduce.rows import Rows, done, energy
 
@@ -117,6 +118,15 @@ def test_lower_than_autoregressive_means_the_printed_ones_and_ours() -> None:
     assert "does not collapse: no; in the paper's own table: yes" in claim.evidence
 
 
+def test_an_energy_with_a_doubt_is_no_bound() -> None:
+    """All samples of a collapsed state are the same: what it weighs elsewhere is not known."""
+    table: Any = strong_field()
+    assert claims.below_autoregressive(table, ["N50-V0.10"]).seen == "yes"
+    doubtful = Estimate("energy", -124.012, 0.0, doubt="all 3000 samples have the same value")
+    table.finished = [done("N50-V0.10", "dense-ar", estimates=[doubtful])]
+    assert claims.below_autoregressive(table, ["N50-V0.10"]).seen == "undecided"
+
+
 def test_matrix_product_states_are_compared_by_errors_as_the_papers_own_are() -> None:
     table: Any = Rows(
         [
@@ -173,18 +183,26 @@ def test_errors_of_one_training_say_so() -> None:
     assert notes.one_flow(three) == "Errors of NQS+NF are over 3 trainings, each with a seed of its own."
 
 
-def test_chains_that_are_short_or_disagree_are_named() -> None:
-    """N = 50, V = 1 at laptop scale: 75 chains of 40 samples, τ = 6.4."""
-    found = [Estimate("energy", -1224.2, 0.7, n=3000, tau=6.425), Estimate("r_hat", 1.38, n=75)]
-    run = done("N50-V1.00", "mps", estimates=found)
-    assert notes.chain_of(run) == (40.0, 6.425, 1.38)
-    table: Any = Rows([], finished=[run, done("N50-V1.00", "nqs+nf", estimates=found[:1])])
-    short, apart = notes._chains(table)
-    assert "N50-V1.00 40 samples, τ = 6.4" in short
-    assert "N50-V1.00 1.38" in apart
-    quick = [Estimate("energy", -1.0, 0.7, n=3000, tau=1.5), Estimate("r_hat", 1.01, n=75)]
-    fine: Any = Rows([], finished=[done("a", "mps", estimates=quick)])
-    assert list(notes._chains(fine)) == []
+def test_chains_that_disagree_are_named() -> None:
+    apart, fine = (done(row, "mps", estimates=[Estimate("r_hat", r, n=75)]) for row, r in (("a", 1.38), ("b", 1.01)))
+    table: Any = Rows([], finished=[apart, fine, done("a", "nqs+nf", estimates=[Estimate("energy", -1.0)])])
+    (note,) = notes._chains(table)
+    assert note.endswith("at a 1.38.")
+    quiet: Any = Rows([], finished=[fine])
+    assert list(notes._chains(quiet)) == []
+
+
+def test_a_table_fits_a_page_and_names_each_column_once() -> None:
+    """Parts are cut before a method, and none is wider than a page with the numbers of Table I."""
+    assert len(set(shared.HEADER)) == len(shared.HEADER)
+    line = ["-1225.51020519", "collective spin", "-1225.40 ± 0.02", "-1225.492(3)", "+1.5e-05", "lower", "0.016"]
+    line += ["-1225.5099", "+2.5e-07", "18811 (2e-11)", "-1225.24 ± 0.07", "-1224.2(7)", "+1.1e-03", "undecided"]
+    line += ["-1225 ± 0", "-1224.97(3)", "+4.4e-04", "undecided"] * 2 + ["-1225.312(9)", "+1.6e-04"]
+    lines = [["N", "L", *shared.HEADER], ["50", "25", *line]]
+    widths = [max(3, *(len(one[k]) for one in lines)) for k in range(len(lines[0]))]
+    parts = parts_of(widths, shared.KEYS, shared.BREAKS)
+    assert all(1 + sum(widths[k] + 3 for k in part) <= WIDTH for part in parts)
+    assert {lines[0][part[shared.KEYS]] for part in parts} <= {"reference", *shared.GROUPS}
 
 
 def test_a_union_that_is_a_large_part_of_everything_is_no_merit() -> None:
@@ -235,14 +253,18 @@ def test_verdict_of_a_table_speaks_of_each_method() -> None:
         if r.method == "dense-ar"
     ]
     table.rows += magnetisation
+    table.finished = [done("N30-V0.10", "cnn-ar", ["train.ansatz.features: 512 → 16"]), done("N30-V0.10", "dense-ar")]
     rows = list(table.references)
     flow, networks = verdict.verdict(table, {"V = 0.1": rows}, {"N30-V0.10": -43.5, "N50-V0.10": -122.5})
-    assert "NQS+NF: relative errors of +9.5e-03 to +2.6e-02 at V = 0.1 (the paper's +2.0e-02)" in flow
-    assert "beside 2 printed energies ours are lower at 1 and are higher at 1" in flow
     assert (
-        "Dense AR and CNN AR: 0 of 2 end in the aligned states; the lower of them is below our NQS+NF at N30-V0.10"
-        in (networks)
+        "NQS+NF (one training a system): relative errors of +9.5e-03 to +2.6e-02 at V = 0.1 (the paper's +2.0e-02)"
+        in flow
     )
+    assert "beside 2 printed energies ours are lower at 1 and are higher at 1" in flow
+    assert networks.startswith(
+        "Dense AR and CNN AR (cut): 0 of 2 end in the aligned states; the lower of them is below "
+    )
+    assert "below our NQS+NF at N30-V0.10; beside 3 printed energies" in networks
     empty: Any = Rows([])
     assert verdict.verdict(empty, {"V = 0.1": rows}, {}) == []
 
@@ -258,7 +280,10 @@ def test_verdict_of_a_figure_names_the_points_above_one_percent() -> None:
         references={"N10-L1-V1": -12.785, "N10-L5-V1": -45.5558},
     )
     flow, others = small_chains._verdict(table, points)
-    assert flow.startswith("NQS+NF: 1 of 2 points have errors below the 1 % of the paper's text; not N10-L1-V1 5.8 %")
+    assert flow.startswith(
+        "NQS+NF (one training a system): 1 of 2 points have errors below the 1 % of the paper's text"
+    )
+    assert "; not N10-L1-V1 5.8 %" in flow
     assert "MPS 0.12 %" in others
     assert small_chains.below_one_percent(table, points).seen == "in 1 of 2"
     assert small_chains._percent(table, "N10-L1-V1", "nqs+nf") == "5.8(2)"
