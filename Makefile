@@ -12,7 +12,7 @@ BENCH  := $(VENV)/.bench
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint format bench promote lock index clean-cache reproduce-all plan-all
+.PHONY: help env test lint format bench promote lock index clean-cache reproduce-all render-all plan-all
 
 help: ## this list
 	@echo "usage: make TARGET [SCALE=smoke|laptop|long|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
@@ -20,6 +20,7 @@ help: ## this list
 	@grep -hE '^[a-zA-Z_%<>-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## /\1|/' | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
 	@echo "  reproduce-NAME         compute what is missing and write the report: NAME = table1, nf_nqs-table1, ..."
 	@echo "  plan-NAME              what is cached, what would run, how long it takes"
+	@echo "  render-NAME            the report anew from its own files: today's text and verdicts, nothing computed"
 
 env: $(READY) ## create or update .venv
 
@@ -52,8 +53,14 @@ reproduce-%: $(READY)
 plan-%: $(READY)
 	@$(PY) -m reproduce $* --scale $(SCALE) $(if $(PAPER),--paper $(PAPER)) --plan $(ARGS)
 
+render-%: $(READY)
+	@$(PY) -m reproduce $* --scale $(SCALE) $(if $(PAPER),--paper $(PAPER)) --render $(ARGS)
+
 reproduce-all: $(READY) ## every artefact of every paper
 	@$(PY) -m reproduce all --scale $(SCALE) $(ARGS)
+
+render-all: $(READY) ## every report anew, without computing
+	@$(PY) -m reproduce all --scale $(SCALE) --render $(ARGS)
 
 plan-all: $(READY) ## plans of every artefact
 	@$(PY) -m reproduce all --scale $(SCALE) --plan $(ARGS)

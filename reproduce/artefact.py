@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,26 @@ class Rendering:
 
     Attributes:
         header, body: the table in the paper's own layout, ready as text.
+        verdict: what a reader with one minute should know, a sentence each, of each of the paper's methods by itself;
+            empty: sentences that count agreements and name errors.
+        keys: leading columns that name a line, repeated where the table is wider than a page; 0: as many as tell the
+            lines apart.
+        breaks: columns before which a wide table may be cut; empty: any.
         claims: what the paper's text says about it.
         notes: sentences on where ours and the paper's definitions differ.
         draw: draws the figure on a matplotlib figure's axes, or None.
         caption: of the figure.
         curves: what the figure shows beyond the curves of the runs.
+        kept: what ``render`` needs of records and whole curves, as JSON, for rendering anew without them: it stands in
+            the manifest and comes back as ``Table.kept``.
     """
 
     header: Sequence[str]
     body: Sequence[Sequence[str]]
+    verdict: Sequence[str] = field(default=(), kw_only=True)
+    keys: int = field(default=0, kw_only=True)
+    breaks: Sequence[int] = field(default=(), kw_only=True)
+    kept: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     claims: Sequence[Claim] = ()
     notes: Sequence[str] = ()
     draw: Callable[[Any], None] | None = None
@@ -126,6 +137,9 @@ class Artefact:
         cells: what it consists of, the same at every scale.
         render: from a :class:`reproduce.tables.Table` of those cells.
         literature: methods whose numbers the paper takes from elsewhere and that are not computed here.
+        own: the paper's own methods, whose numbers verdict and index speak of, and what sentences call them; empty:
+            that of the first cell.
+        checks: methods of cells that test our own references and samplers.
     """
 
     paper: str
@@ -134,11 +148,21 @@ class Artefact:
     cells: Callable[[], list[Cell]]
     render: Callable[[Any], Rendering]
     literature: tuple[str, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         """``nf_nqs/table1``."""
         return f"{self.paper}/{self.name}"
+
+    @property
+    def methods(self) -> Mapping[str, str]:
+        """The paper's own methods by name, with what sentences call them."""
+        if self.own:
+            return self.own
+        first = next((cell.columns[0].method for cell in self.cells() if cell.columns), "")
+        return {first: first} if first else {}
 
 
 def papers() -> list[str]:

@@ -14,6 +14,7 @@ from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_m
 from pipeline.base.numbers.formatting import duration
 from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
+from pipeline.base.store.provenance import ROOT
 from pipeline.stages.compose import logs_of
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
 from reproduce.plan import (
@@ -26,7 +27,9 @@ from reproduce.plan import (
     reason,
     worth_repeating,
 )
-from reproduce.report import below_bound, inputs_digest, up_to_date, write_report
+from reproduce.recorded import NoReport, Written, read_report
+from reproduce.report import inputs_digest, up_to_date, write_report
+from reproduce.summary import below_bound
 from reproduce.tables import Finished, Table
 
 EPILOG = """\
@@ -35,6 +38,7 @@ examples
   python -m reproduce table1 --plan                  what is cached, what would run, how long
   python -m reproduce table1 --only N30-L15          one row
   python -m reproduce table1 --only nqs+nf           one column
+  python -m reproduce table1 --render                the committed report anew: today's text, no number computed
   python -m reproduce nf_nqs/table1 --scale gpu --jobs 1 device=cuda
   python -m reproduce table1 infer.units=5           an override; it counts as a cut in the report
 """
@@ -65,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     _completed(parser.add_argument("--paper", help="paper of an artefact given by its short name"), papers())
     _completed(parser.add_argument("--scale", default="laptop", help=", ".join(SCALES)), SCALES)
     parser.add_argument("--plan", action="store_true", help="show what would run and stop")
+    parser.add_argument(
+        "--render", action="store_true", help="compute nothing: write the report anew from the store and its own files"
+    )
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, one on a GPU)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="CELL", help="a cell, or a row or a column of them; repeatable"
@@ -86,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _every_artefact(options: argparse.Namespace) -> int:
-    """All that have the scale; the others are named and left out.
+    """All that have the scale, or a report of it to render anew; the others are named and left out.
 
     Raises:
         UserError: none has it.
@@ -95,7 +102,7 @@ def _every_artefact(options: argparse.Namespace) -> int:
     for name in all_artefacts():
         try:
             statuses.append(_artefact(load_artefact(name), options))
-        except MissingScale as error:
+        except (MissingScale, NoReport) as error:
             say(f"{name} is left out: {error}")
     if not statuses:
         raise UserError(f"--scale {options.scale}: no artefact has it")
@@ -124,17 +131,18 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     if options.plan:
         _print_plan(artefact, tasks, folder)
         return 0
-    finished = compute(tasks, options.jobs)
+    written = read_report(folder) if options.render else None
+    finished = compute(tasks, options.jobs) if written is None else collect(tasks, written)
     digest = inputs_digest(artefact, options.scale, finished)
     failed = [done for done in finished if done.failure]
-    if up_to_date(folder, digest):
+    if written is None and up_to_date(folder, digest):
         say(f"{artefact.id} at scale {options.scale}: nothing to do, {len(tasks)} runs are finished")
     else:
         command = f"python -m reproduce {artefact.id} --scale {options.scale}"
         command += "".join(f" --only {cell}" for cell in options.only) + "".join(
             f" {o}" for o in worth_repeating(options.overrides)
         )
-        table = Table(artefact, options.scale, finished)
+        table = Table(artefact, options.scale, finished, *((written.kept, written.table) if written else ()))
         _print_table(table)  # first: a folder that can only be read has no report, but its numbers
         sys.stdout.flush()
         write_report(table, folder, command, digest)
@@ -184,6 +192,26 @@ def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
     return [
         Finished(task, found[task.id], failures.get(task.id) or _incomplete(found[task.id].missing)) for task in tasks
     ]
+
+
+def collect(tasks: Sequence[Task], written: Written) -> list[Finished]:
+    """What the store has of every task, else what the report has; those that neither has are named and left out.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    finished = []
+    for task in tasks:
+        found = find(task, say, repair=False)
+        references = [folder / "references" for folder in (Path(task.run.results_dir), ROOT / "results")]
+        done = written.finished(task, references) if found.missing else Finished(task, found, None)
+        if done is None:
+            say(f"{task.id} is in neither the store nor the report: left out")
+        else:
+            finished.append(done)
+    if not finished:
+        raise UserError("--render: none of these runs is in the store or in the report")
+    return finished
 
 
 def _incomplete(missing: Sequence[str]) -> str | None:

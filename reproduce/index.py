@@ -1,14 +1,17 @@
-"""``results/README.md`` and ``results/index.html``: every written report with its coverage and worst error."""
+"""``results/README.md`` and ``results/index.html``: every written report with what the paper's own method gave."""
 
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.base.store.files import atomic_path
-from reproduce.artefact import all_artefacts, load_artefact
+from reproduce.artefact import Artefact, all_artefacts, load_artefact
 from reproduce.csv_files import read_csv
+from reproduce.summary import counted
 
 INTRODUCTION = """\
 What `make reproduce-*` wrote and we committed: one folder for each artefact and scale, with
@@ -27,14 +30,22 @@ an underscore (`_store`, `_runs`, `_partial`, `_hydra`, `_wandb`, `_logs`) are w
 
 @dataclass(frozen=True)
 class Line:
-    """One report of the index."""
+    """One report of the index.
+
+    Attributes:
+        errors: relative errors of the energy of the paper's own methods: the median and the worst one.
+        verdicts: how their numbers stand to the printed ones.
+        checks: the same of our references and of what tests them.
+    """
 
     artefact: str
     title: str
     scale: str
     printed: int
     ran: int
-    worst: str
+    errors: str
+    verdicts: str
+    checks: str
     date: str
     link: str
 
@@ -53,54 +64,90 @@ def _line(path: Path, results: Path) -> Line | None:
     paper, name, scale = path.parent.parts[-3:]
     if f"{paper}/{name}" not in all_artefacts() or scale == "smoke":
         return None
-    cells = read_csv(path)
+    cells, artefact = read_csv(path), load_artefact(f"{paper}/{name}")
     printed = [c for c in cells if c["published"]]
-    errors = [(abs(float(c["rel_error_ours"])), c) for c in cells if c["rel_error_ours"] and c["quantity"] == "energy"]
-    worst = ""
-    if errors:
-        size, cell = max(errors, key=lambda pair: pair[0])
-        worst = f"{size:.1e} ({cell['cell']}, {cell['method']})"
+    tests = {*_reference_methods(artefact), *artefact.checks} - set(artefact.methods)
     return Line(
-        f"{paper}/{name}",
-        load_artefact(f"{paper}/{name}").title,
+        artefact.id,
+        artefact.title,
         scale,
         len(printed),
         len([c for c in printed if c["ours"]]),
-        worst,
+        _errors(cells, artefact),
+        _verdicts(printed, lambda method: method in artefact.methods),
+        _verdicts(printed, lambda method: method in tests),
         _date(path.with_name("manifest.json")),
         (path.parent / "report.md").relative_to(results).as_posix(),
     )
 
 
+def _reference_methods(artefact: Artefact) -> set[str]:
+    return {column.method for cell in artefact.cells() if cell.method == "reference" for column in cell.columns}
+
+
+def _errors(cells: Sequence[Mapping[str, str]], artefact: Artefact) -> str:
+    """``NQS+NF 4.9e-05, worst 2.5e-01 (N40-L1)``, of each of the paper's own methods."""
+    said = []
+    for method, name in artefact.methods.items():
+        rows = [c for c in cells if c["method"] == method and c["quantity"] == "energy" and c["rel_error_ours"]]
+        errors = sorted((abs(float(c["rel_error_ours"])), c["cell"]) for c in rows)
+        if errors:
+            middle = statistics.median(size for size, _ in errors)
+            worst = f", worst {errors[-1][0]:.1e} ({errors[-1][1]})" if len(errors) > 1 else f" ({errors[0][1]})"
+            said.append(f"{name} {middle:.1e}{worst}")
+    return "; ".join(said)
+
+
+def _verdicts(printed: Sequence[Mapping[str, str]], wanted: Callable[[str], bool]) -> str:
+    """``7 are lower, 2 are undecided``."""
+    return counted(c["vs_paper"] for c in printed if wanted(c["method"]))
+
+
 def _date(manifest: Path) -> str:
     """Day on which the newest stage of a report finished."""
     try:
-        runs = json.loads(manifest.read_text())["runs"]
+        runs = json.loads(manifest.read_text(encoding="utf-8"))["runs"]
         days = [str(stage["finished"])[:10] for run in runs for stage in run["stages"]]
         return max(days, default="")
     except (OSError, ValueError, KeyError):
         return ""
 
 
+COLUMNS = {
+    "what": "title",
+    "scale": "scale",
+    "ours / printed": "coverage",
+    "error of the paper's own method, median": "errors",
+    "its numbers beside the printed ones": "verdicts",
+    "our references beside the printed ones": "checks",
+    "date": "date",
+}
+"""Heads of the index and what stands below them."""
+
+
+def _values(line: Line) -> list[str]:
+    shown = {**vars(line), "coverage": f"{line.ran} / {line.printed}"}
+    return [str(shown[name]) or "–" for name in COLUMNS.values()]
+
+
 def _markdown(lines: list[Line]) -> str:
     from tabulate import tabulate
 
-    header = ["artefact", "what", "scale", "numbers of ours / printed", "worst relative error", "date"]
-    body = [[f"[{x.artefact}]({x.link})", x.title, x.scale, f"{x.ran} / {x.printed}", x.worst, x.date] for x in lines]
-    table = tabulate(body, headers=header, tablefmt="github", disable_numparse=True)
+    body = [[f"[{x.artefact}]({x.link})", *(value.replace("|", r"\|") for value in _values(x))] for x in lines]
+    table = tabulate(body, headers=["artefact", *COLUMNS], tablefmt="github", disable_numparse=True)
     return f"# Results\n\n{INTRODUCTION}\n{table}\n"
 
 
 _PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Results</title>
-<style>body{font-family:sans-serif;max-width:60em;margin:2em auto}td,th{padding:.3em .8em;text-align:left}
+<style>body{font-family:sans-serif;max-width:80em;margin:2em auto}td,th{padding:.3em .8em;text-align:left}
 tr:nth-child(even){background:#f4f4f4}</style></head><body>
 <h1>Results</h1>
 <table>
-<tr><th>artefact</th><th>what</th><th>scale</th><th>ours / printed</th><th>worst relative error</th><th>date</th></tr>
-{% for x in lines %}<tr><td><a href="{{ x.link }}">{{ x.artefact }}</a></td><td>{{ x.title }}</td><td>{{ x.scale }}</td>
-<td>{{ x.ran }} / {{ x.printed }}</td><td>{{ x.worst }}</td><td>{{ x.date }}</td></tr>
+<tr><th>artefact</th>{% for head in heads %}<th>{{ head }}</th>{% endfor %}</tr>
+{% for x, values in lines %}<tr><td><a href="{{ x.link }}">{{ x.artefact }}</a></td>
+{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table></body></html>
 """
 
@@ -108,4 +155,8 @@ tr:nth-child(even){background:#f4f4f4}</style></head><body>
 def _html(lines: list[Line]) -> str:
     from jinja2 import Environment
 
-    return Environment(autoescape=True).from_string(_PAGE).render(lines=lines)
+    return (
+        Environment(autoescape=True)
+        .from_string(_PAGE)
+        .render(heads=list(COLUMNS), lines=[(x, _values(x)) for x in lines])
+    )

@@ -57,7 +57,7 @@ class _Forward:
 
 class _Worker:
     def __init__(self) -> None:
-        context = mp.get_context(START)
+        context = mp.get_context("forkserver") if START == "forkserver" else mp.get_context("spawn")
         context.set_forkserver_preload(PRELOADED)
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_serve, args=(child,), daemon=True)

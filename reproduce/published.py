@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import csv
 import functools
+import math
 from dataclasses import dataclass
 from decimal import Decimal
+from statistics import NormalDist
 from typing import Literal
 
+from pipeline.analysis.verdict import AGREEMENT_SIGMAS, no_verdict
+from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import FOLDER
 
-VsPaper = Literal["agrees", "lower", "higher", "different-system", "no-number", "published-only", "failed", "not-run"]
-AGREEMENT_SIGMAS = 2.0
+VsPaper = Literal[
+    "agrees",
+    "lower",
+    "higher",
+    "undecided",
+    "not-comparable",
+    "different-system",
+    "no-number",
+    "published-only",
+    "failed",
+    "not-run",
+]
+POWER_SIGMAS = AGREEMENT_SIGMAS + NormalDist().inv_cdf(0.95)
+"""Distance at which two numbers fail to agree, within 2σ, in 95 of 100 repetitions: at 2σ it is every second one."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number; ``text`` keeps the printed digits."""
+    """One printed number.
+
+    Attributes:
+        text: the printed digits.
+        sigma: what is printed after ±, or None.
+        sigma_units: how many units ``sigma`` is the spread over; None: it is a standard error.
+        convention: of an energy, ``pauli`` or ``spin-1/2``; ``not-comparable`` of what is printed of other ensembles.
+    """
 
     artefact: str
     cell: str
@@ -28,6 +51,7 @@ class Published:
     convention: str
     bound: str
     location: str
+    sigma_units: int | None = None
 
     @property
     def value(self) -> float:
@@ -42,8 +66,15 @@ class Published:
 
     @property
     def effective_sigma(self) -> float:
-        """The printed error, or half the last digit where it is missing or zero."""
-        return self.sigma if self.sigma else self.half_last_digit
+        """The printed standard error, or half the last digit where it is missing or zero.
+
+        Of a printed spread over n units it is spread/√n and, as digits were chosen to show the spread, their rounding.
+        """
+        if not self.sigma:
+            return self.half_last_digit
+        if self.sigma_units is None:
+            return self.sigma
+        return math.hypot(self.sigma / math.sqrt(self.sigma_units), self.half_last_digit)
 
     @property
     def shown_unit(self) -> str:
@@ -59,29 +90,55 @@ class Published:
 def published(paper: str) -> tuple[Published, ...]:
     """Every number of a paper."""
     with open(FOLDER / paper / "published.csv", newline="", encoding="utf-8") as file:
-        return tuple(
-            Published(
-                row["artefact"],
-                row["cell"],
-                row["method"],
-                row["quantity"],
-                row["value"],
-                float(row["sigma"]) if row["sigma"] else None,
-                row["unit"],
-                row["convention"],
-                row["bound"],
-                row["location"],
-            )
-            for row in csv.DictReader(file)
-        )
+        return tuple(_number(row) for row in csv.DictReader(file))
 
 
-def vs_paper(value: float, sigma: float | None, number: Published | None) -> VsPaper:
-    """``agrees`` within two combined standard errors, else ``lower`` or ``higher``; ``no-number`` without a number."""
+def _number(row: dict[str, str]) -> Published:
+    return Published(
+        row["artefact"],
+        row["cell"],
+        row["method"],
+        row["quantity"],
+        row["value"],
+        float(row["sigma"]) if row["sigma"] else None,
+        row["unit"],
+        row["convention"],
+        row["bound"],
+        row["location"],
+        int(row["sigma_units"]) if row.get("sigma_units") else None,
+    )
+
+
+def vs_paper(ours: Estimate, number: Published | None, reference: Estimate | None = None) -> VsPaper:
+    """How ours stands to the printed number: see :func:`judged`."""
+    return judged(ours, number, reference)[0]
+
+
+def judged(ours: Estimate, number: Published | None, reference: Estimate | None = None) -> tuple[VsPaper, str]:
+    """The verdict on ours beside a printed number, and the reason of ``undecided``.
+
+    ``agrees`` within two combined standard errors, else ``lower`` or ``higher``; ``undecided`` where our error is
+    unknown, and where an agreement has no power: the reference is so close to the printed number that with these
+    errors it would agree too (:data:`POWER_SIGMAS`); ``no-number`` without a number.
+
+    Args:
+        reference: of the same quantity, in the same unit.
+    """
     if number is None:
-        return "no-number"
-    allowed = AGREEMENT_SIGMAS * ((sigma or 0.0) ** 2 + number.effective_sigma**2) ** 0.5
-    difference = value - number.value
-    if abs(difference) <= allowed:
-        return "agrees"
-    return "lower" if difference < 0 else "higher"
+        return "no-number", ""
+    if number.convention == "not-comparable":
+        return "not-comparable", ""
+    if reason := no_verdict(ours):
+        return "undecided", reason
+    sigma = math.hypot(ours.sigma or 0.0, number.effective_sigma)
+    difference = ours.value - number.value
+    if abs(difference) > AGREEMENT_SIGMAS * sigma:
+        return ("lower" if difference < 0 else "higher"), ""
+    if reference is not None and not _told_apart(reference, number, sigma):
+        return "undecided", "within these errors the reference agrees too"
+    return "agrees", ""
+
+
+def _told_apart(reference: Estimate, number: Published, sigma: float) -> bool:
+    """Whether a comparison with errors ``sigma`` would see that a printed number is not the reference."""
+    return abs(reference.value - number.value) > POWER_SIGMAS * math.hypot(sigma, reference.sigma or 0.0)

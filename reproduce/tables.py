@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pipeline.analysis.verdict import relative_error, vs_reference
+from pipeline.analysis.verdict import error_relative_to, may_fluctuate_below, no_verdict, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.store.entry import Entry
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
 from reproduce.curves import snapshot_curves, thinned, training_curves
 from reproduce.plan import Found, Task
-from reproduce.published import Published, VsPaper, published, vs_paper
+from reproduce.published import Published, VsPaper, judged, published
 
 CELL_FIELDS = [
     "artefact",
@@ -60,22 +61,32 @@ RUN_FIELDS = [
     "device",
     "run_key",
 ]
+RUN_FIELDS += [field.name for field in fields(Estimate) if field.name not in ("name", *RUN_FIELDS)]
 CURVE_FIELDS = ["artefact", "cell", "method", "curve", "seed", "x_name", "x", "x_width", "y_name", "y", "sigma", "unit"]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A task with what it found, or the reason why it failed."""
+    """A task with what it found, or the reason why it failed.
+
+    Attributes:
+        shown: its curves as they stand in the report that it is rendered anew from; None where the store has them.
+    """
 
     task: Task
     found: Found
     failure: str | None
+    shown: tuple[Curve, ...] | None = None
+
+    @property
+    def source(self) -> Entry | None:
+        """Whose result it is: of the method, of the baseline for a reference cell, of the profile for a timing."""
+        return self.found.inferred or (None if self.found.trained else self.found.profiled or self.found.reference)
 
     @property
     def result(self) -> Result | None:
-        """Of the method; of the baseline for a reference cell, of the profile for a timing."""
-        entry = self.found.inferred or (None if self.found.trained else self.found.profiled or self.found.reference)
-        return entry.result() if entry and not self.failure else None
+        """None where there is none, or the run failed."""
+        return self.source.result() if self.source and not self.failure else None
 
     @property
     def seconds(self) -> float:
@@ -126,16 +137,28 @@ class Table:
         other_system: an override changed the physics, so that printed numbers belong to another system.
         reference_methods: columns that the reference cells fill; they have no reference themselves.
         rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
+        undecided: reasons why rows have no verdict, by cell, method and quantity.
         finished: the runs.
+        kept, lines: what the renderer kept for itself and the lines of ``table.csv``, of the report that this is
+            rendered anew from; empty where all comes from the store.
     """
 
-    def __init__(self, artefact: Artefact, scale: str, finished: Sequence[Finished]) -> None:
+    def __init__(
+        self,
+        artefact: Artefact,
+        scale: str,
+        finished: Sequence[Finished],
+        kept: Mapping[str, Any] | None = None,
+        lines: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         self.artefact, self.scale, self.finished = artefact, scale, list(finished)
+        self.kept, self.lines = dict(kept or {}), list(lines)
         self.numbers = [n for n in published(artefact.paper) if n.artefact == artefact.id]
         self._references = {f.task.cell.row: f for f in finished if f.task.cell.method == "reference" and f.result}
         self.other_system = any(cut.startswith("system.") for done in self.finished for cut in done.task.cuts)
         references = [done.task.cell for done in self.finished if done.task.cell.method == "reference"]
         self.reference_methods = {column.method for cell in references for column in cell.columns}
+        self.undecided: dict[tuple[str, str, str], str] = {}
         self.rows = self._cell_rows()
 
     def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
@@ -189,6 +212,9 @@ class Table:
         found: list[tuple[Finished, Curve]] = []
         listed = set()
         for done in self.finished:
+            if done.shown is not None:
+                found += [(done, curve) for curve in done.shown]
+                continue
             found += [(done, curve) for curve in (done.result.curves if done.result else ())]
             if done.found.trained is None:
                 continue
@@ -201,10 +227,12 @@ class Table:
 
     def curve_rows(self, extra: Iterable[ExtraCurve] = ()) -> list[dict[str, Any]]:
         """Lines of ``curves.csv``: every curve of every run, thinned, then ``extra`` ones."""
-        lines = []
+        lines, made = [], list(extra)
+        anew = {(one.cell, one.method, one.seed, one.curve.name) for one in made}
         for done, curve in self.curves():
-            lines += _points(self._where(done), thinned(curve))
-        for one in extra:
+            if (done.task.cell.row, done.task.cell.method, done.task.seed, curve.name) not in anew:
+                lines += _points(self._where(done), thinned(curve) if done.shown is None else curve)
+        for one in made:
             where = {"artefact": self.artefact.id, "cell": one.cell, "method": one.method, "seed": one.seed}
             lines += _points(where, one.curve)
         return lines
@@ -214,23 +242,44 @@ class Table:
         return {"artefact": self.artefact.id, "cell": cell.row, "method": cell.method, "seed": done.task.seed}
 
     def _cell_rows(self) -> list[CellRow]:
-        rows = []
+        compared = []
         for cell in dict.fromkeys(done.task.cell for done in self.finished):
             runs = [done for done in self.finished if done.task.cell is cell]
-            rows += [self._cell_row(cell, column, runs) for column in cell.columns]
+            compared += [(cell, column, runs, *self._compared(cell, column, runs)) for column in cell.columns]
+        tests = sum(may_fluctuate_below(ours, reference) for *_, ours, reference in compared)
+        rows = [self._cell_row(*one, tests) for one in compared]
         have = {(r.cell, r.method, r.quantity) for r in rows}
         rows += [self._not_run(n) for n in self.numbers if (n.cell, n.method, n.quantity) not in have]
         return rows
 
-    def _cell_row(self, cell: Cell, column: Column, runs: Sequence[Finished]) -> CellRow:
+    def _compared(
+        self, cell: Cell, column: Column, runs: Sequence[Finished]
+    ) -> tuple[Estimate | None, Estimate | None]:
+        """Ours, None where a run failed, and the reference, in the unit that the paper prints."""
         number = self.number(cell.row, column.method, column.quantity)
         if number is not None and number.unit in ENERGY_UNITS and (number.unit, number.convention) != _unit_of(column):
             raise ValueError(f"{number.cell} {number.method}: printed {number.shown_unit}, shown as {_unit_of(column)}")
         reference = None if cell.method == "reference" else self.reference(cell.row, column.quantity)
-        failed = [done for done in runs if done.result is None]
+        failed = any(done.result is None for done in runs) or _lack(runs, column.estimate)
         ours = None if failed else over_seeds([d.result.estimate(column.estimate) for d in runs if d.result])
         size = runs[0].task.run.system.size
-        ours, reference = (_shown(e, *_unit_of(column), size) for e in (ours, reference))
+        return _shown(ours, *_unit_of(column), size), _shown(reference, *_unit_of(column), size)
+
+    def _cell_row(
+        self,
+        cell: Cell,
+        column: Column,
+        runs: Sequence[Finished],
+        ours: Estimate | None,
+        reference: Estimate | None,
+        tests: int,
+    ) -> CellRow:
+        number = self.number(cell.row, column.method, column.quantity)
+        verdict, reason = self._vs_paper(runs, ours, number, reference)
+        against = vs_reference(ours, reference, tests) if ours else "none"
+        if ours is not None and "undecided" in (verdict, against):
+            reason = reason or no_verdict(ours) or "the error of its reference is unknown"
+            self.undecided[cell.row, column.method, column.quantity] = reason
         return CellRow(
             artefact=self.artefact.id,
             cell=cell.row,
@@ -245,10 +294,10 @@ class Table:
             reference=reference.value if reference else None,
             reference_sigma=reference.sigma if reference else None,
             reference_kind=self.reference_kind(cell.row) if reference else "",
-            rel_error_ours=_relative_error(ours.value, reference) if ours else None,
+            rel_error_ours=error_relative_to(ours.value, reference) if ours else None,
             rel_error_published=self._printed_error(number, reference),
-            vs_paper=self._vs_paper(ours, number),
-            vs_reference=vs_reference(ours, reference) if ours else "none",
+            vs_paper=verdict,
+            vs_reference=against,
             cuts="; ".join(runs[0].task.cuts),
             scale=self.scale,
             seeds=len(runs),
@@ -279,21 +328,23 @@ class Table:
             scale=self.scale,
         )
 
-    def _vs_paper(self, ours: Estimate | None, number: Published | None) -> VsPaper:
+    def _vs_paper(
+        self, runs: Sequence[Finished], ours: Estimate | None, number: Published | None, reference: Estimate | None
+    ) -> tuple[VsPaper, str]:
         if ours is None:
-            return "failed"
-        return "different-system" if self.other_system and number else vs_paper(ours.value, ours.sigma, number)
+            return ("failed" if any(done.result is None for done in runs) else "not-run"), ""
+        return ("different-system", "") if self.other_system and number else judged(ours, number, reference)
 
     def _printed_error(self, number: Published | None, reference: Estimate | None) -> float | None:
         """Of a printed number; None where the reference belongs to another system than the paper's."""
         if number is None or reference is None or self.other_system:
             return None
-        return _relative_error(number.value, reference)
+        return error_relative_to(number.value, reference)
 
 
-def _relative_error(value: float, reference: Estimate | None) -> float | None:
-    """None also where the reference vanishes, as a magnetisation does by symmetry."""
-    return relative_error(value, reference.value) if reference and reference.value else None
+def _lack(runs: Sequence[Finished], estimate: str) -> bool:
+    """Whether a written report is older than an estimate that is shown now."""
+    return any(d.shown is not None and d.result and estimate not in {e.name for e in d.result.estimates} for d in runs)
 
 
 def _unit_of(column: Column) -> tuple[str, str]:
@@ -309,7 +360,10 @@ def _shown(estimate: Estimate | None, unit: str, convention: str, size: int) -> 
 
 
 def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
-    """One seed as it is; several as their mean, with the standard error and the spread over seeds."""
+    """One seed as it is; several as their mean, with the standard error and the spread over seeds.
+
+    A doubt about one of them is one about the mean: chains that are too short may all have the same bias.
+    """
     first = estimates[0]
     if len(estimates) == 1:
         return first
@@ -317,7 +371,10 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     spread = statistics.stdev(values)
     sigma = spread / len(values) ** 0.5
     mean = statistics.fmean(values)
-    return Estimate(first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values))
+    doubt = next((e.doubt for e in estimates if e.doubt), "")
+    return Estimate(
+        first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values), doubt=doubt
+    )
 
 
 def _points(where: dict[str, Any], curve: Curve) -> list[dict[str, Any]]:

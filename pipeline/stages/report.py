@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.analysis.verdict import relative_error, vs_reference
+from pipeline.analysis.verdict import shown_error, vs_reference
 from pipeline.base.contracts import Shown
-from pipeline.base.numbers.formatting import relative, with_error
+from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from pipeline.base.store.files import write_json
 from pipeline.stages.context import Context
@@ -28,15 +28,14 @@ class Row:
         return vs_reference(self.estimate, self.reference)
 
     def cells(self) -> list[str]:
-        """Quantity, value with error, spread, reference, relative error, verdict."""
+        """Quantity, value with error, spread, reference, relative error (absolute where that vanishes), verdict."""
         e, r = self.estimate, self.reference
-        error = relative_error(e.value, r.value) if r is not None and r.value else None
         return [
             e.name,
             with_error(e.value, e.sigma),
             "–" if e.spread is None else f"{e.spread:.2g}",
             with_error(r.value, r.sigma, 12) if r else "–",
-            relative(error),
+            shown_error(e.value, r),
             self.verdict if r else "–",
         ]
 

@@ -260,5 +260,10 @@ def _draw(found: Sequence[Chain], components: PrincipalComponents, figure: Any) 
 
 
 ARTEFACT = Artefact(
-    "naqs", "fig2", "Figure 2: both orientations of the ferromagnet, Γ = 2 J, direct sampling and MCMC", cells, render
+    "naqs",
+    "fig2",
+    "Figure 2: both orientations of the ferromagnet, Γ = 2 J, direct sampling and MCMC",
+    cells,
+    render,
+    own={"direct": "Direct sampling"},
 )

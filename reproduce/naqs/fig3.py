@@ -241,4 +241,11 @@ def _draw(found: Sequence[Course], size: int, best: float | None, exact: Estimat
     axes[0, 0].legend(frameon=False, fontsize=8)
 
 
-ARTEFACT = Artefact("naqs", "fig3", "Figure 3: training at Γ = 3 J with direct sampling and with MCMC", cells, render)
+ARTEFACT = Artefact(
+    "naqs",
+    "fig3",
+    "Figure 3: training at Γ = 3 J with direct sampling and with MCMC",
+    cells,
+    render,
+    own={"direct": "Direct sampling"},
+)

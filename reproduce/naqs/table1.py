@@ -128,4 +128,6 @@ ARTEFACT = Artefact(
     "Table I: transverse-field Ising model on an open 12 × 12 lattice, energy and ⟨|σz|⟩",
     cells,
     render,
+    own={"naqs": "NAQS"},
+    checks=("qmc-check",),
 )

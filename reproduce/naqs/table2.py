@@ -90,4 +90,6 @@ ARTEFACT = Artefact(
     cells,
     render,
     literature=("peps",),
+    own={"naqs": "NAQS"},
+    checks=("qmc-check",),
 )

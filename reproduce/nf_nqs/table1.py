@@ -6,7 +6,9 @@ from typing import Any
 
 from reproduce.artefact import Artefact, Cell, Claim, Rendering
 from reproduce.nf_nqs import claims as claims_on
-from reproduce.nf_nqs import shared
+from reproduce.nf_nqs import notes as notes_on
+from reproduce.nf_nqs import plots, shared
+from reproduce.nf_nqs.verdict import verdict
 from reproduce.tables import Table
 
 ROWS = ((30, 1), (30, 8), (30, 15), (40, 1), (40, 10), (40, 20), (50, 1), (50, 13), (50, 25))
@@ -32,15 +34,28 @@ def render(table: Table) -> Rendering:
     header = ["N", "L", *shared.HEADER]
     body = []
     for n, length in ROWS:
-        body.append([str(n), str(length), *shared.line(table, row_name(n, length))])
+        body.append([str(n), str(length), *shared.line(table, row_name(n, length), n)])
+    regimes = {
+        "L = N/2": [row_name(n, length) for n, length in ROWS if length == n // 2],
+        "the middle lengths": [row_name(n, length) for n, length in ROWS if 1 < length < n // 2],
+        "L = 1": [row_name(n, length) for n, length in ROWS if length == 1],
+    }
     return Rendering(
-        header, body, claims(table), notes(table), lambda figure: draw(table, figure), caption=shared.CAPTION
+        header,
+        body,
+        claims(table),
+        notes(table),
+        lambda figure: draw(table, figure),
+        caption=shared.CAPTION + plots.WHISKERS + plots.PRINTED,
+        verdict=verdict(table, regimes, _all_up()),
+        keys=shared.KEYS,
+        breaks=shared.BREAKS,
     )
 
 
 def draw(table: Table, figure: Any) -> None:
     """Relative errors on a logarithmic axis, one group a row of the table."""
-    shared.draw_errors(table, figure, [(row_name(n, length), f"N={n}\nL={length}") for n, length in ROWS])
+    plots.draw_errors(table, figure, [(row_name(n, length), f"N={n}\nL={length}") for n, length in ROWS])
 
 
 def notes(table: Table) -> list[str]:
@@ -48,7 +63,7 @@ def notes(table: Table) -> list[str]:
     return [
         "Table I prints L = 8, 10, 13 in its middle rows, while Section IV.A says ⌊N/4⌋ = 7, 10, 12. Its collapsed "
         "energies −N·L (−240, −400, −650) belong to the printed L, which is what is used here.",
-        *shared.notes(table),
+        *notes_on.notes(table, [(row_name(n, length), n) for n, length in ROWS]),
     ]
 
 
@@ -56,10 +71,11 @@ def claims(table: Table) -> list[Claim]:
     """What Sections IV.C and V say about this table."""
     names = [row_name(n, length) for n, length in ROWS]
     full = [row_name(n, length) for n, length in ROWS if length == n // 2]
-    all_up = {row_name(n, length): claims_on.all_up_energy(_bonds(n, length), 1.0) for n, length in ROWS}
+    all_up = _all_up()
     return [
         claims_on.robust_at_full_range(table, full),
         claims_on.comparable_with_mps(table, names),
+        claims_on.below_mps(table, names),
         claims_on.below_autoregressive(table, names),
         claims_on.autoregressive_collapse(table, all_up),
         claims_on.beyond_aligned_states(table, all_up),
@@ -67,9 +83,9 @@ def claims(table: Table) -> list[Claim]:
     ]
 
 
-def _bonds(n: int, length: int) -> int:
-    """Bonds of a ring; at the distance n/2 each pair counts once."""
-    return n * length - (n // 2 if 2 * length == n else 0)
+def _all_up() -> dict[str, float]:
+    """Energy of the all-up state, by row."""
+    return {row_name(n, length): claims_on.all_up_energy(n, length, 1.0) for n, length in ROWS}
 
 
 ARTEFACT = Artefact(
@@ -78,4 +94,5 @@ ARTEFACT = Artefact(
     "Table I: ground state energies for N = 30, 40, 50 and interaction length L, V = 1",
     cells,
     render,
+    own={"nqs+nf": "NQS+NF"},
 )

@@ -313,4 +313,6 @@ ARTEFACT = Artefact(
     "Hybrid Monte Carlo ensembles of the Schwinger model and of two-dimensional SU(3), for Figures 6 and 7",
     cells,
     render,
+    own={"hmc": "Hybrid Monte Carlo"},
+    checks=("hmc-exact",),
 )

@@ -7,32 +7,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.base.numbers.result import Estimate
 from reproduce.nf_nqs import claims
 from reproduce.published import Published
 from reproduce.tables import CellRow
+from tests.reproduce.rows import Rows, done
 
 ALIGNED = -435.0
-REFERENCES = {"N30-L15": Estimate("energy", -435.517), "a": Estimate("energy", -6.0), "b": Estimate("energy", -7.0)}
+REFERENCES = {"N30-L15": -435.517, "a": -6.0, "b": -7.0}
 
 
-class Rows:
-    """The part of a table that the verdict reads."""
-
-    def __init__(self, rows: list[CellRow], numbers: list[Published] | None = None) -> None:
-        self.rows, self.numbers = rows, numbers or []
-
-    def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
-        return next((r for r in self.rows if (r.cell, r.method, r.quantity) == (cell, method, quantity)), None)
-
-    def reference(self, cell: str, quantity: str) -> Estimate | None:
-        return REFERENCES.get(cell)
-
-    def number(self, cell: str, method: str) -> Published | None:
-        return next((n for n in self.numbers if (n.cell, n.method) == (cell, method)), None)
-
-
-def state(cell: str, method: str, energy: float | None, sigma: float, magnetisation: float) -> list[CellRow]:
+def state(cell: str, method: str, energy: float | None, sigma: float | None, magnetisation: float) -> list[CellRow]:
     common: Any = SimpleNamespace(artefact="nf_nqs/table1", cell=cell, method=method).__dict__
     return [
         CellRow(quantity="energy", unit="total", ours=energy, ours_sigma=sigma, **common),
@@ -51,11 +35,12 @@ def state(cell: str, method: str, energy: float | None, sigma: float, magnetisat
         (-435.43, 0.03, 0.9993, False),
         (ALIGNED, 0.0, 0.8, False),  # the energy alone is not enough
         (-10.0, 0.0, 1.0 / 3.0, False),  # a product state with domain walls
+        (ALIGNED - 0.0086, None, 1.0, True),  # all samples are the same: their error is unknown
         (None, 0.0, 1.0, None),
     ],
 )
-def test_collapsed(energy: float | None, sigma: float, magnetisation: float, expected: bool | None) -> None:
-    table: Any = Rows(state("N30-L15", "dense-ar", energy, sigma, magnetisation))
+def test_collapsed(energy: float | None, sigma: float | None, magnetisation: float, expected: bool | None) -> None:
+    table: Any = Rows(state("N30-L15", "dense-ar", energy, sigma, magnetisation), (), REFERENCES)
     assert claims.collapsed(table, "N30-L15", "dense-ar", ALIGNED) is expected
     assert claims.collapsed(table, "N30-L15", "cnn-ar", ALIGNED) is None
 
@@ -63,11 +48,13 @@ def test_collapsed(energy: float | None, sigma: float, magnetisation: float, exp
 def test_claim_counts_the_papers_methods_and_names_the_rows_that_escape() -> None:
     rows = state("a", "dense-ar", -5.0, 0.0, 1.0) + state("b", "dense-ar", -7.0, 0.1, 0.9)
     rows += state("a", "cnn-ar", -5.0, 0.0, 1.0) + state("a", "annealed-ar", -6.0, 0.01, 0.9)
-    table: Any = Rows(rows, [_printed("a", "dense-ar", "-5"), _printed("b", "dense-ar", "-2")])
+    numbers = [_printed("a", "dense-ar", "-5"), _printed("b", "dense-ar", "-2")]
+    runs = [done("a", "dense-ar"), done("a", "cnn-ar", ["train.ansatz.features: 512 → 16"])]
+    table: Any = Rows(rows, numbers, REFERENCES, runs)
     claim = claims.autoregressive_collapse(table, {"a": -5.0, "b": -6.0})
     assert claim.seen == "in 2 of 3"
     assert "our Dense AR collapsed in 1 of 2 (not b)" in claim.evidence
-    assert "our CNN AR collapsed in 1 of 1" in claim.evidence
+    assert "our CNN AR, cut, collapsed in 1 of 1" in claim.evidence
     assert "our annealed AR collapsed in 0 of 1" in claim.evidence
     assert "1 of 2 printed energies are that of the all-up state" in claim.evidence
     assert "b dense-ar -2" in claim.evidence

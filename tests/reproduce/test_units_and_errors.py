@@ -16,7 +16,7 @@ from reproduce.curves import MOST_HISTORY, MOST_POINTS, thinned
 from reproduce.naqs.shared import draw_errors, qmc_repeats
 from reproduce.naqs.table1 import MOST_MIXING, thermal
 from reproduce.plan import Found
-from reproduce.tables import CellRow, Finished, Table, _relative_error, _shown
+from reproduce.tables import CellRow, Finished, Table, _shown
 
 ENERGY = Estimate("energy", -251.4624, 0.0008, "standard-error", None, "total", "stochastic")
 
@@ -83,13 +83,6 @@ def test_most_of_a_thermal_mixture() -> None:
     assert "G2.5 0.0002(1)" in seen
     table.finished[0].result = None
     assert thermal(table) == []
-
-
-def test_no_relative_error_of_what_vanishes() -> None:
-    """As the magnetisation of an antiferromagnet with as many spins up as down does, exactly."""
-    assert _relative_error(0.01, Estimate("absolute_magnetisation", 0.0, 0.0)) is None
-    assert _relative_error(-99.0, Estimate("energy", -100.0)) == pytest.approx(0.01)
-    assert _relative_error(1.0, None) is None
 
 
 def test_yes_no() -> None:

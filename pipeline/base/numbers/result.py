@@ -17,15 +17,19 @@ class Estimate:
     Attributes:
         name: quantity.
         value: the estimate, in ``unit``.
-        sigma: standard error of ``value`` (autocorrelation included); 0 for a deterministic number, None if unknown.
+        sigma: standard error of ``value`` (autocorrelation included); 0 for a number without statistical error (a sum
+            over the whole basis, the floor of a subspace); None if unknown: too few samples, or all of them the same.
         sigma_kind: where ``sigma`` comes from.
-        spread: standard deviation over the units that were averaged (seeds, subspaces), or None.
+        spread: standard deviation over the seeds or subspaces that were averaged; None where ``value`` is no such mean
+            (samples, bins, trajectories and batches have none).
         unit: ``1`` for a pure number; else a word that whoever makes the estimate defines.
         bound: relation to the exact value: ``variational`` is an upper bound by construction.
         n: number of units averaged.
         tau: integrated autocorrelation time in units of measurements; None where samples are independent.
         ess: effective number of weighted draws; None where all weigh the same.
         against: name of the quantity of a reference that it is compared with; empty: its own name.
+        doubt: why ``sigma`` is unknown or cannot be relied upon, in words (``chains are only 6.3 τ_int long``); empty
+            where it can. Nothing is judged by an estimate with a doubt.
     """
 
     name: str
@@ -39,6 +43,12 @@ class Estimate:
     tau: float | None = None
     ess: float | None = None
     against: str = ""
+    doubt: str = ""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the error is known and can be relied upon: without that no comparison says anything."""
+        return self.sigma is not None and not self.doubt
 
     def scaled(self, factor: float, unit: str) -> Estimate:
         """The same number in another unit, ``factor`` times as large."""

@@ -97,10 +97,11 @@ class SubspaceFlow:
 
     def step(self, state: SubspaceFlowState, k: int) -> dict[str, float]:
         """One update of both networks over |B| subspaces (Eq. 13); metrics describe the state before the update."""
-        subspaces = self._draw_subspaces(state, k)
+        metrics: dict[str, float] = {}
+        subspaces = self._draw_subspaces(state, k, metrics)
         fractions = [len(s) / self.config.draws for s in subspaces]
         state.largest_unique_fraction = max(fractions)
-        metrics = {"unique_fraction_mean": sum(fractions) / len(fractions), "unique_fraction_max": max(fractions)}
+        metrics |= {"unique_fraction_mean": sum(fractions) / len(fractions), "unique_fraction_max": max(fractions)}
         if self.config.stop == "floor":
             metrics["floor_mean"] = self._track_floor(state, subspaces)
         energies, psis = self._update_nqs(state, subspaces, metrics)
@@ -134,13 +135,26 @@ class SubspaceFlow:
         """Mean energy over subspaces, subspace floor, union floor."""
         return self.inference.summarise(records)
 
-    def _draw_subspaces(self, state: SubspaceFlowState, k: int) -> list[Subspace]:
+    def _draw_subspaces(self, state: SubspaceFlowState, k: int, metrics: dict[str, float]) -> list[Subspace]:
+        """|B| fresh subspaces; ``metrics`` gets what tells all their draws, repeated ones included, from uniform ones.
+
+        For M draws that are uniform on B, the mean squares of the site means ⟨σ_i⟩ and of the pairs ⟨σ_i σ_j⟩ are 1/M.
+        """
         c = self.config
         generator = torch_generator(state.seed, "subspaces", k, self.device)
         subspaces = []
+        sites = torch.zeros(self.n_sites, dtype=torch.float64, device=self.device)
+        pairs = torch.zeros(self.n_sites, self.n_sites, dtype=torch.float64, device=self.device)
         for _ in range(c.subspaces):
-            codes = pack(state.flow.sample_signs(c.draws, generator))[:, 0]
-            subspaces.append(Subspace(codes, self.hamiltonian))
+            signs = state.flow.sample_signs(c.draws, generator)
+            subspaces.append(Subspace(pack(signs)[:, 0], self.hamiltonian))
+            signs = signs.to(torch.float32)  # sums of fewer than 2^24 signs are exact
+            sites += signs.sum(0)
+            pairs += signs.T @ signs
+        draws = c.draws * c.subspaces
+        metrics["site_mean_rms"] = float(sites.square().mean().sqrt()) / draws
+        pairs.fill_diagonal_(0.0)
+        metrics["pair_mean_rms"] = math.sqrt(float(pairs.square().sum()) / (self.n_sites * (self.n_sites - 1))) / draws
         return subspaces
 
     def _track_floor(self, state: SubspaceFlowState, subspaces: list[Subspace]) -> float:

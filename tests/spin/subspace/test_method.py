@@ -35,6 +35,33 @@ def test_metrics(dtype: str, prior: str, stop: str) -> None:
         assert metrics["flow_gradient"] > 0
 
 
+def test_draws_of_the_identity_have_no_site_means_and_no_pairs() -> None:
+    """Either prior gives every orthant the same weight: mean squares of 1/M; a flow that moves does not."""
+    for prior in ("normal", "bimodal"):
+        method = build(prior=prior, draws=2000)
+        state = method.init(3)
+        uniform: dict[str, float] = {}
+        method._draw_subspaces(state, 0, uniform)
+        for name, count in (("site_mean_rms", 8), ("pair_mean_rms", 28)):
+            deviations = (6000 * uniform[name] ** 2 - 1) * math.sqrt(count / 2)
+            assert abs(deviations) < 3, (prior, name)
+        moved: dict[str, float] = {}
+        method._draw_subspaces(scramble(state), 0, moved)
+        assert moved["site_mean_rms"] > 10 * uniform["site_mean_rms"]
+        assert moved["pair_mean_rms"] > 3 * uniform["pair_mean_rms"]
+
+
+def test_site_means_and_pairs_count_every_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three times up-down and once down-down on two sites: ⟨σ⟩ = (1/2, -1), ⟨σσ'⟩ = -1/2."""
+    method = build(ChainTFIM(n_sites=2, range=1, coupling=1.0, field=1.0), subspaces=1, draws=4)
+    signs = torch.tensor([[1, -1], [1, -1], [1, -1], [-1, -1]], dtype=torch.int8)
+    state = method.init(0)
+    monkeypatch.setattr(state.flow, "sample_signs", lambda count, generator: signs)
+    metrics: dict[str, float] = {}
+    method._draw_subspaces(state, 0, metrics)
+    assert metrics == {"site_mean_rms": math.sqrt((0.25 + 1) / 2), "pair_mean_rms": 0.5}
+
+
 def test_a_step_is_a_function_of_seed_and_number() -> None:
     method = build()
     start = method.init(3)
@@ -100,7 +127,7 @@ def test_units_are_independent() -> None:
     """Other subspaces at every step; in inference another NQS too, where all subspaces are the whole basis."""
     method = build()
     state = method.init(3)
-    draws = [tuple(part.codes.tolist()) for k in range(3) for part in method._draw_subspaces(state, k)]
+    draws = [tuple(part.codes.tolist()) for k in range(3) for part in method._draw_subspaces(state, k, {})]
     assert len(set(draws)) == 9
     small = build(ChainTFIM(n_sites=4, range=1, coupling=1.0, field=1.0), infer=replace(INFER, draws=2000))
     records = [small.measure(small.init(3), k) for k in range(3)]
@@ -185,7 +212,7 @@ def test_several_subspaces_against_each_alone() -> None:
     """Energies and gradients are means over subspaces that share states, each with its own norm."""
     method = build(regions=None, region_width=1e-13, subspaces=3, draws=40, stop="floor")
     state = scramble(method.init(3))
-    parts = method._draw_subspaces(state, 2)
+    parts = method._draw_subspaces(state, 2, {})
     shared = set(parts[0].codes.tolist()) & set(parts[1].codes.tolist())
     assert shared
     full = torch.from_numpy(dense.ring(8, 4, 1.0, 1.0))
