@@ -55,15 +55,20 @@ def test_streams_that_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guarded(body) == 2
 
 
-def broken_pipe() -> io.TextIOWrapper:
+def broken_pipe(buffering: int = -1) -> io.TextIOWrapper:
     reader, writer = os.pipe()
     os.close(reader)
-    return open(writer, "w", encoding="utf-8")
+    return open(writer, "w", encoding="utf-8", buffering=buffering)
 
 
-def test_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("buffering", [-1, 1])
+def test_reader_that_has_gone(
+    buffering: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """``| head``: quiet, now and when what is left in the stream is flushed at the exit."""
-    stream = broken_pipe()
+    stream = broken_pipe(buffering)
+    if buffering == 1:
+        stream.reconfigure(write_through=True)
     monkeypatch.setattr(sys, "stdout", stream)
     assert guarded(lambda: print("a number") or 0) == 141  # type: ignore[func-returns-value]
     stream.close()
