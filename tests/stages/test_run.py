@@ -292,14 +292,14 @@ def test_sweep_over_groups_and_on_a_parallel_launcher(tmp_path: Path, capsys: py
     sweep += ["tracker=none", "progress=false", f"results_dir={tmp_path}"]
     assert cli.main(sweep) == 0
     assert "2 of 2 runs finished" in capsys.readouterr().out
-    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "train.seed=1,2"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "train.seed=1"]
     assert cli.main([*sweep, *launcher]) == 0
-    assert "4 of 4 runs finished" in capsys.readouterr().out
+    assert "2 of 2 runs finished" in capsys.readouterr().out
     endless = ["train.steps=1000000", "time_limit_seconds=0.05", "stages=[train]"]
     assert cli.main([*sweep, *launcher, *endless]) == 1
     said = capsys.readouterr()
-    assert "0 of 4 runs finished" in said.out
-    assert said.err.count("time limit of 0.05 s after") == said.err.count("UNFINISHED system=") == 4
+    assert "0 of 2 runs finished" in said.out
+    assert said.err.count("time limit of 0.05 s after") == said.err.count("UNFINISHED system=") == 2
 
 
 def test_sweep_reports_every_failure_and_reruns_as_a_no_op(
