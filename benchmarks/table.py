@@ -17,12 +17,12 @@ def write(directory: Path, name: str, case: Case, rows: list[Row], threads: int)
     """Write both files; returns the path of the readable one."""
     directory.mkdir(parents=True, exist_ok=True)
     records = [_record(case, row, rows[0], threads) for row in rows]
-    with open(directory / f"{name}.csv", "w", newline="") as file:
+    with open(directory / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
     path = directory / f"{name}.md"
-    path.write_text(_markdown(name, case, rows, threads))
+    path.write_text(_markdown(name, case, rows, threads), encoding="utf-8")
     return path
 
 

@@ -150,13 +150,21 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
         if broken:
             say("BELOW-BOUND: " + ", ".join(f"{row.cell}/{row.method}" for row in broken))
     if folder.parents[2] == Path(tasks[0].run.results_dir):
-        from reproduce.index import write_index
-
-        write_index(folder.parents[2])  # always: it may have been cut short by whatever ended the run before
+        _index(folder.parents[2])  # always: it may have been cut short by whatever ended the run before
     for done in failed:
         say(f"FAILED {done.task.id}: {done.failure}")
     print(f"report: {folder / 'report.md'}")
     return 1 if failed or _has_bug(folder) else 0
+
+
+def _index(results: Path) -> None:
+    """The index of all reports; where it cannot be written, the next command will."""
+    from reproduce.index import write_index
+
+    try:
+        write_index(results)
+    except OSError as error:
+        say(f"the index is not written: {error}")
 
 
 def report_folder(artefact: Artefact, options: argparse.Namespace, task: Task) -> Path:

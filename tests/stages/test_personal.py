@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from pipeline.base.errors import UserError
 from pipeline.stages import cli
 from pipeline.stages.compose import compose_run
+from pipeline.stages.sweep import sweep as start_sweep
 
 GLOBAL = "# @package _global_\n"
 EXPERIMENTS = {
@@ -136,7 +137,7 @@ def test_papers_and_scales_are_swept(mine: Path, tmp_path: Path, capsys: pytest.
     assert "3 of 3 runs finished" in out
     assert "paper=nf_nqs/mps" in out
     with pytest.raises(UserError, match=r"scale=gpu: paper=pseudofermion has"):
-        cli._sweep(["paper=nf_nqs,pseudofermion", "scale=gpu"])
+        start_sweep(["paper=nf_nqs,pseudofermion", "scale=gpu"])
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     assert cli.main([*sweep, "+experiment=papers", *launcher]) == 0
     assert "2 of 2 runs finished" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import tempfile
 import time
@@ -74,10 +75,15 @@ def _reader_has_gone() -> bool:
     """Whether standard output is the pipe that broke (``| head``); what is left in it goes nowhere."""
     try:
         sys.stdout.flush()
-    except OSError:
-        discard(sys.stdout)
-        return True
-    return False
+        state = select.poll()
+        state.register(sys.stdout.fileno(), 0)
+        if not state.poll(0):  # errors of the other end are told unasked, also where nothing was left to flush
+            return False
+    except (OSError, ValueError) as error:
+        if not isinstance(error, BrokenPipeError):
+            return False
+    discard(sys.stdout)
+    return True
 
 
 def describe_crash(error: BaseException, logs: Path) -> str:

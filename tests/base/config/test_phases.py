@@ -128,11 +128,22 @@ def test_phases_on_the_command_line_and_in_files() -> None:
         ("3", r"train\.phases=3: must be a list"),
         ("[{steps:1,samples:130}]", r"train\.phases\[0\]\.samples=130: must be a multiple of the 100 chains"),
         ("[{steps:1,lr:0}]", r"train\.phases\[0\]\.lr=0\.0: must be a positive number"),
+        ("[{steps:1,system:{field:strong}}]", r"train\.phases\[0\]\.system\.field=strong: must be a number$"),
+        ("[{steps:1,system:{field:true}}]", r"train\.phases\[0\]\.system\.field=true: must be a number$"),
+        ("[{steps:1,system:{length_x:'6.5'}}]", r"train\.phases\[0\]\.system\.length_x=6\.5: must be an integer"),
     ],
 )
 def test_refused_on_the_command_line(phases: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compose_run([*CHAINS, f"train.phases={phases}"])
+
+
+@pytest.mark.parametrize(("typed", "number"), [("'1e3'", 1000.0), ("1e3", 1000.0), ("'3'", 3), ("2.5", 2.5)])
+def test_numbers_of_a_phase_are_read_like_those_of_the_system(typed: str, number: float) -> None:
+    """In quotes, too, as some shells and files need them."""
+    (phase,) = compose_run([*CHAINS, f"train.phases=[{{steps:1,system:{{field:{typed}}}}}]"]).train.phases
+    assert phase.system == {"field": number}
+    assert compose_run([*CHAINS, f"system.field={typed}"]).system.field == number
 
 
 def test_exhaustive_sampling_has_no_batch_size() -> None:
