@@ -35,7 +35,7 @@ class HMC(HMCSettings):
 
     kind: ClassVar[str] = "HMC"
     exactness: ClassVar[Exactness] = "stochastic"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 2
 
     def supports(self, system: Any) -> str | None:
         """None for a gauge theory that the settings fit; otherwise why not and what would be needed."""
