@@ -69,8 +69,9 @@ def summarise(records: Sequence[Record]) -> Result:
         records: see :meth:`pipeline.gauge.hmc.method.HMC.measure`.
 
     Returns:
-        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium);
-        for U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
+        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium)
+        over trajectories that did not break off; where any did, ``broken``, their fraction; for U(1)
+        ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
         and means, medians and maxima of condition numbers, where measured. Curves of the history of the plaquette and
         of the charge, the correlator and the effective mass. A note for each reason to distrust the errors.
 
@@ -79,6 +80,14 @@ def summarise(records: Sequence[Record]) -> Result:
     """
     series = series_of(records)
     estimates = [_mean(name, series[name], bound) for name, bound in BOUNDS.items() if name in series]
+    if series["broken"].any():
+        weight = _weight_of_sound(series)
+        estimates = (
+            [weight if e.name == weight.name else e for e in estimates]
+            if weight
+            else [e for e in estimates if e.name != "exp_minus_delta_h"]
+        )
+        estimates.append(_mean("broken", series["broken"].astype(float), "none"))
     notes = short_series([e for e in estimates if e.bound == "stochastic"], series["plaquette"].shape[1])
     for name in ("condition_number", "condition_number_even_odd"):
         if name in series:
@@ -95,6 +104,24 @@ def summarise(records: Sequence[Record]) -> Result:
 def _mean(name: str, series: NDArray[Any], bound: Bound) -> Estimate:
     mean = correlated_mean(series)
     return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, "1", bound, mean.n, mean.tau)
+
+
+def _weight_of_sound(series: Series) -> Estimate | None:
+    """⟨e^{-ΔH}⟩ over the trajectories that did not break off; None where all did.
+
+    A trajectory breaks off where its reverse would, so that the others preserve volume among themselves: 1 is the mean
+    over these, with the e^{-ΔH} of what is lost unknown and not zero. The error is that of the ratio of two means.
+    """
+    weight, sound = series["exp_minus_delta_h"], ~series["broken"]
+    if not sound.any():
+        return None
+    kept = weight[sound]
+    value = float(kept.mean())
+    deviation = np.where(sound, weight - value, 0.0) / sound.mean()
+    mean = correlated_mean(deviation)
+    spread = float(kept.std(ddof=1)) if kept.size > 1 else None
+    name, bound = "exp_minus_delta_h", BOUNDS["exp_minus_delta_h"]
+    return Estimate(name, value, mean.sigma, "standard-error", spread, "1", bound, kept.size, mean.tau)
 
 
 def _median(name: str, series: NDArray[Any]) -> Estimate:
@@ -156,7 +183,8 @@ def _warnings(series: Series) -> list[str]:
     if charge is not None and (charge == charge[:, :1]).all():
         notes.append("The topological charge never changed: its sectors are frozen and its error means nothing.")
     if broken.any():
-        notes.append(f"{broken.sum()} of {broken.size} trajectories met NaN or infinity and were rejected.")
+        lost = f"{broken.sum()} of {broken.size} trajectories met NaN or infinity"
+        notes.append(f"{lost} and were rejected; their ΔH is unknown and ⟨e^−ΔH⟩ is that of the others.")
     return notes
 
 
