@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.base.contracts import Record
 from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.statistics import correlated_mean, jackknife, short_series
-from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded
+from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded, mass_fits
 
 FEWEST_BLOCKS = 20
 """Jackknife blocks: whole chains, or, of fewer chains, pieces of them."""
@@ -97,7 +97,7 @@ def summarise(records: Sequence[Record]) -> Result:
         mass, *found = spectrum(series["correlator"])
         curves += found
         estimates += [mass] if mass else []
-        notes += [] if mass else [NO_MASS]
+        notes.append(_other_fits(found[0], series["correlator"].shape[-1]) if mass else NO_MASS)
     return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series)))
 
 
@@ -161,6 +161,15 @@ def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate | None, Curve, C
         Curve.of("correlator", "time", "correlator", times, mean, sigma),
         Curve.of("effective_mass", "time", "effective_mass", times[1:][known], masses[known], mass_sigma[known]),
     )
+
+
+def _other_fits(correlator: Curve, extent: int) -> str:
+    """What the mass would be by other fits than the one whose statistical error it has."""
+    (fit, _), *others = mass_fits(np.array(correlator.y), np.array(correlator.sigma), extent).items()
+    if not others:
+        return f"pseudoscalar_mass: the only fit that this extent allows ({fit})."
+    masses = [m for _, m in others]
+    return f"pseudoscalar_mass: the fit of {fit}; others give {min(masses):.4f} to {max(masses):.4f}."
 
 
 def histories(series: Series) -> list[Curve]:
