@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.base.contracts import KeepsEnsemble, Method, MonteCarloBaseline
@@ -13,12 +15,17 @@ from pipeline.base.store.files import write_json
 from pipeline.base.store.records import Records
 
 
-def summarise(folder: Path, source: Method | MonteCarloBaseline) -> Result:
-    """The result of all records in ``folder``, written there with the ensemble where ``source`` keeps one."""
+def summarise(folder: Path, source: Method | MonteCarloBaseline, notes: Sequence[str] = ()) -> Result:
+    """The result of all records in ``folder``, written there with the ensemble where ``source`` keeps one.
+
+    Args:
+        notes: what it says beside its own.
+    """
     drop_checkpoints(folder)
     records = Records.of(folder)
     if isinstance(source, KeepsEnsemble):
         save_ensemble(folder / ENSEMBLE, records, source.ensemble)
     result = source.summarise(records)
+    result = replace(result, notes=(*result.notes, *notes))
     write_json(folder / "result.json", result.to_json())
     return result
