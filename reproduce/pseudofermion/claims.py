@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pipeline.analysis.verdict import no_verdict
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import Claim, yes_no
@@ -34,6 +35,7 @@ def masses(table: Table) -> list[Claim]:
             fits = ", ".join(f"{m:.4f} ({fit})" for fit, m in measured.fits.items())
             evidence = f"{measured}: errors from the samples and from the choice of the fit; {fits}"
         seen = yes_no([found.vs_paper == "agrees"] if found and ran else [])
+        seen = "undecided" if found and found.vs_paper == "undecided" else seen
         rule = "seen if within 2 σ of the printed number, with half its last digit for its σ"
         claims.append(
             Claim(f"the pseudoscalar mass is {said.format(number.text)}", number.location, seen, f"{evidence} ({rule})")
@@ -131,27 +133,33 @@ def pure_gauge(table: Table) -> Claim:
     )
 
 
+Pull = tuple[str, Estimate, Estimate]
+"""Two estimates of the same number, and what to call them."""
+
+ONE = Estimate("one", 1.0, 0.0, bound="exact")
+
+
 def checks(table: Table) -> list[Claim]:
     """Ours: the sampler against exact values and against itself."""
-    weights, pulls = [], []
+    weights: list[Pull] = []
+    pairs: list[Pull] = []
     for done in runs(table):
-        weight = estimate(done, "exp_minus_delta_h")
-        if weight and weight.sigma:
-            weights.append((done.task.id, (weight.value - 1.0) / weight.sigma))
+        if weight := estimate(done, "exp_minus_delta_h"):
+            weights.append((done.task.id, weight, ONE))
         for name in QUANTITIES[:2]:
             ours, reference = estimate(done, name), table.reference(done.task.cell.row, name)
             if ours and reference:
-                pulls.append((f"{done.task.id} {name.replace('_', ' ')}", _pull(ours, reference)))
+                pairs.append((f"{done.task.id} {name.replace('_', ' ')}", ours, reference))
     for row in ("schwinger-L8", "su3-L8"):
         pair = [done for done in runs(table) if done.task.cell.row == row]
         for name in QUANTITIES:
             both = [e for done in pair if (e := estimate(done, name))]
             if len(both) == 2:
-                pulls.append((f"{row} hmc against hmc-exact {name.replace('_', ' ')}", _pull(*both)))
+                pairs.append((f"{row} hmc against hmc-exact {name.replace('_', ' ')}", both[0], both[1]))
     return [
         Claim("⟨e^−ΔH⟩ = 1", "ours", *_within(weights)),
         Claim(
-            "exact values, reweighted exact draws and both treatments of the determinant agree", "ours", *_within(pulls)
+            "exact values, reweighted exact draws and both treatments of the determinant agree", "ours", *_within(pairs)
         ),
     ]
 
@@ -162,9 +170,18 @@ def _pull(first: Estimate, second: Estimate) -> float:
     return difference / sigma if sigma else math.copysign(math.inf, difference) if difference else 0.0
 
 
-def _within(pulls: Sequence[tuple[str, float]]) -> tuple[str, str]:
-    evidence = "; ".join(f"{name} {pull:+.1f} σ" for name, pull in pulls)
-    return yes_no([abs(pull) <= SIGMAS for _, pull in pulls]), f"{evidence} (seen if within {SIGMAS:g} σ)"
+def _within(pairs: Sequence[Pull]) -> tuple[str, str]:
+    """Whether all pairs agree, and by how many σ each does; none is judged without an error to rely upon."""
+    seen, evidence = [], []
+    for name, first, second in pairs:
+        if reason := no_verdict(first) or no_verdict(second):
+            evidence.append(f"{name} undecided ({reason})")
+        else:
+            pull = _pull(first, second)
+            seen.append(abs(pull) <= SIGMAS)
+            evidence.append(f"{name} {pull:+.1f} σ")
+    outcome = "undecided" if pairs and not seen else yes_no(seen)
+    return outcome, f"{'; '.join(evidence)} (seen if within {SIGMAS:g} σ)"
 
 
 def verdict(table: Table) -> list[str]:
@@ -174,13 +191,13 @@ def verdict(table: Table) -> list[str]:
         done = next((d for d in runs(table) if (d.task.cell.row, d.task.cell.method) == (row, "hmc")), None)
         if done is not None and (measured := mass(done)) is not None:
             number = printed(row, "hmc", "pseudoscalar_mass")
-            how = "as printed" if claim.seen == "yes" else "not as printed"
+            how = {"yes": "as printed", "undecided": "undecided"}.get(claim.seen, "not as printed")
             said.append(f"{LABELS[row]}: a M_PS = {measured}, {how} (~{number.text}, no error given).")
     said.append(
         "The paper's condition numbers are of ensembles that its flows drew, and its effective sample sizes and "
         "acceptance rates are of the flows themselves: hybrid Monte Carlo neither confirms nor contradicts them."
     )
     own = [pure_gauge(table), *checks(table)]
-    outcomes = {"yes": "seen", "not run": "not run"}
+    outcomes = {"yes": "seen", "not run": "not run", "undecided": "undecided"}
     said.append("Our own checks: " + "; ".join(f"{c.text}: {outcomes.get(c.seen, 'NOT seen')}" for c in own) + ".")
     return said

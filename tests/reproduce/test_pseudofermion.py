@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -196,6 +197,18 @@ def test_a_frozen_charge_agrees_with_nothing() -> None:
     agreement = claims.checks(table_of(numbers))[1]
     assert agreement.seen == "in 1 of 2"
     assert "susceptibility -inf σ" in agreement.evidence
+
+
+def test_nothing_is_judged_by_an_error_that_is_unknown() -> None:
+    numbers = {
+        "su3-L8/hmc": {"exp_minus_delta_h": (1.3, math.nan)},
+        "u1-pure-L8/hmc": {"exp_minus_delta_h": (1.0, 0.1)},
+    }
+    weight = claims.checks(table_of(numbers))[0]
+    assert weight.seen == "yes"
+    assert "su3-L8/hmc#0 undecided (its error is unknown)" in weight.evidence
+    del numbers["u1-pure-L8/hmc"]
+    assert claims.checks(table_of(numbers))[0].seen == "undecided"
 
 
 def test_table_has_a_line_for_each_ensemble_and_reference() -> None:
