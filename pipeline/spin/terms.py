@@ -6,11 +6,15 @@ are tested against each other. Torch-free.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from pipeline.spin.lattice import Bond
+
+ORDINARY = 2.0**20
+"""Couplings up to this size and down to its inverse are treated as they are: their squares are far from any limit."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,16 @@ def by_letters(terms: Iterable[PauliTerm]) -> dict[str, dict[tuple[int, ...], fl
         sites = tuple(site for site, _ in placed)
         same[sites] = same.get(sites, 0.0) + term.coefficient
     return sums
+
+
+def in_own_unit(terms: Sequence[PauliTerm]) -> tuple[list[PauliTerm], float]:
+    """``terms`` with a largest coefficient between 1 and 2, and the unit of energy that this takes, a power of two.
+
+    Energies in that unit times the unit are, to the last bit, what they would be if no number were too large or too
+    small for its square, or for an absolute tolerance. Terms of ordinary size come back as they are, with the unit 1.
+    """
+    largest = max((abs(term.coefficient) for term in terms), default=0.0)
+    if not largest or 1 / ORDINARY <= largest <= ORDINARY:
+        return list(terms), 1.0
+    unit = 2.0 ** (math.frexp(largest)[1] - 1)
+    return [replace(term, coefficient=term.coefficient / unit) for term in terms], unit

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from numpy.linalg import LinAlgError
+
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
+from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.formatting import duration, memory
+from pipeline.base.numbers.result import Result
 from pipeline.base.run.loop import Loop
 from pipeline.base.run.memory import PeakMemory
 from pipeline.base.store.entry import Entry
@@ -26,9 +30,17 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
     solver = context.run.baseline.candidates()[name]
     memory = PeakMemory()
     run = _monte_carlo if isinstance(solver, MonteCarloBaseline) else _direct
-    seconds = run(context, solver, work)
+    result, seconds = run(context, solver, work)
+    if (broken := result.not_finite()) is not None:
+        (work.path / "result.json").unlink()
+        raise NonFiniteError(f"{context.label} baseline {solver.kind}: {broken}; it is not kept as a reference")
     facts: dict[str, Any] = {"name": name, "kind": solver.kind, "peak_bytes": memory.bytes(), "device": "cpu"}
     work.finish(nodes=baseline_nodes(context.keys), seconds=seconds, facts=facts)
+
+
+def covers(run: RunConfig, entry: Entry) -> bool:
+    """Whether all numbers of a reference are finite."""
+    return entry.result().not_finite() is None
 
 
 def said(run: RunConfig, entry: Entry) -> str:
@@ -36,20 +48,25 @@ def said(run: RunConfig, entry: Entry) -> str:
     return f"baseline: {entry.status['kind']}, {entry.cost}, {memory(entry.status['peak_bytes'])} of memory"
 
 
-def _direct(context: Context, solver: DirectBaseline, work: Work) -> float:
-    """Seconds that it took."""
+def _direct(context: Context, solver: DirectBaseline, work: Work) -> tuple[Result, float]:
+    """What it found, and the seconds that it took."""
     expected = solver.cost(context.run.system).seconds
     if expected > 5:
         context.notify(f"{context.label} baseline: {solver.kind}, up to about {duration(expected)}")
     began = time.perf_counter()
-    result = solver.run(context.run.system)
+    try:
+        result = solver.run(context.run.system)
+    except (ArithmeticError, LinAlgError) as error:
+        raise NonFiniteError(
+            f"{context.label} baseline {solver.kind}: {error}; are the system's amounts right?"
+        ) from error
     seconds = time.perf_counter() - began
     write_json(work.path / "result.json", result.to_json())
-    return seconds
+    return result, seconds
 
 
-def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> float:
-    """Seconds in the loop."""
+def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tuple[Result, float]:
+    """What it found, and the seconds in the loop."""
     import torch  # imported before the loop so that it fixes the thread count
 
     torch.set_num_threads(context.run.threads)
@@ -57,5 +74,4 @@ def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> fl
     loop = Loop(work.path, state, context.loop_settings(tracked=False, alone=True))
     warmup = loop.run("warmup", solver.step, solver.warmup)
     outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
-    summarise(work.path, solver)
-    return warmup.seconds + outcome.seconds
+    return summarise(work.path, solver), warmup.seconds + outcome.seconds

@@ -7,6 +7,7 @@ from pipeline.base.run.loop import Loop
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.store import Work
 from pipeline.stages.context import Context
+from pipeline.stages.hints import hints
 from pipeline.stages.keys import infer_nodes
 from pipeline.stages.sampled import summarise
 from pipeline.stages.train import Start, build_method
@@ -21,7 +22,7 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
     state.load_state_dict(start.entry.state(start.step))
     loop = Loop(work.path, state, context.loop_settings())
     outcome = loop.run("infer", method.measure, run.infer.units, keep_records=True)
-    summarise(work.path, method)
+    summarise(work.path, method, hints(run))
     facts = {"device": getattr(method, "device", "cpu"), "units": outcome.done}
     work.finish(nodes=infer_nodes(context.keys, start.step), seconds=outcome.seconds, facts=facts)
 

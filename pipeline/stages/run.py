@@ -11,6 +11,7 @@ from pipeline.base.numbers.result import Curve, Result
 from pipeline.base.store.entry import Entry
 from pipeline.stages.cached import Stage, cached, find
 from pipeline.stages.context import Context
+from pipeline.stages.hints import hints
 from pipeline.stages.table import STAGES
 from pipeline.stages.train import Start, Trained, trained
 
@@ -76,6 +77,9 @@ Obtain = Callable[[Context, Stage, Start | None], Entry | None]
 
 def execute(context: Context) -> RunOutput:
     """Every stage that ``stages`` asks for, computed as far as the store does not have it."""
+    if any(stage.trains for stage in STAGES if stage.name in context.run.stages):
+        for hint in hints(context.run):
+            context.notify(f"hint: {hint}")
     try:
         return _walk(context, cached)
     finally:

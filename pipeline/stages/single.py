@@ -13,6 +13,7 @@ from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences, holding
 from pipeline.stages.follow import together
+from pipeline.stages.hints import hints
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """How a folder says that nothing may be written into it: an archive, not an accident."""
@@ -68,7 +69,8 @@ def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> Summ
     from tabulate import tabulate
 
     lines = [tabulate([row.cells() for row in table], headers=HEADERS, disable_numparse=True)] if table else []
-    lines += facts(output)
+    said_before = hints(run)
+    lines += [fact for fact in facts(output) if fact not in said_before]
     unwritten: OSError | None = None
     if "report" in run.stages:
         try:

@@ -14,6 +14,7 @@ STAGES = (
         baseline_nodes,
         baseline.compute,
         baseline.said,
+        covers=baseline.covers,
         wanted=lambda keys: keys.baseline_name is not None,
         promotable=True,
     ),

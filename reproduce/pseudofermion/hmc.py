@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
-from pipeline.base.numbers.result import Curve, Estimate
-from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, yes_no
+from pipeline.base.numbers.result import Curve
+from reproduce.artefact import Artefact, Cell, Column, Rendering
+from reproduce.pseudofermion.claims import (
+    CONDITION_NUMBERS,
+    THEORIES,
+    checks,
+    condition_numbers,
+    independence,
+    masses,
+    pure_gauge,
+    verdict,
+)
+from reproduce.pseudofermion.shared import LABELS, QUANTITIES, estimate, mass, printed, runs, shown
 from reproduce.tables import Finished, Table
-
-SIGMAS = 3.0
-PURE_SIGMA = 2e-4
-"""Largest error of a pure-gauge plaquette that makes its agreement with the exact value a test."""
-
-THINNING = 10
-"""Captions of Figs. 6 and 7; the paper's configurations are taken to be trajectories of length 1."""
 
 ENSEMBLES = {
     "u1-pure-L8": ("pseudofermion/pure", ("system.length=8",)),
@@ -34,17 +37,6 @@ REFERENCES = {
     "su3-pure-L8": "character_expansion",
     "schwinger-L8": "reweighting",
 }
-LABELS = {
-    "u1-pure-L8": "U(1), pure gauge, L = 8",
-    "su3-pure-L8": "SU(3), pure gauge, L = 8",
-    "schwinger-L8": "Schwinger model, L = 8",
-    "schwinger-L16": "Schwinger model, L = 16",
-    "su3-L8": "SU(3), N_f = 2, L = 8",
-    "su3-L16": "SU(3), N_f = 2, L = 16",
-}
-QUANTITIES = ("plaquette", "topological_susceptibility", "pseudoscalar_mass")
-FLOW_CONDITION_NUMBERS = {"condition_number": 960.0, "condition_number_even_odd": 195.0}
-"""Section IV.A.2, of ensembles that flows drew; compared here with those of HMC."""
 
 
 def cells() -> list[Cell]:
@@ -64,6 +56,9 @@ def _cell(row: str, method: str, choice: tuple[str, ...] = ()) -> Cell:
         columns.append(Column(method, "topological_susceptibility", "topological_susceptibility"))
     if "pure" not in row:
         columns.append(Column(method, "pseudoscalar_mass", "pseudoscalar_mass"))
+    if row == "schwinger-L8":
+        names = [name + end for name in CONDITION_NUMBERS.values() for end in ("", "_median", "_max")]
+        columns += [Column(method, name, name) for name in names]
     overrides = (*physics, "baseline=hmc", *choice)
     return Cell(row, method, overrides, tuple(columns), stages=("baseline",), settings=settings)
 
@@ -77,16 +72,6 @@ def _reference(row: str, baseline: str) -> Cell:
     return Cell(row, "reference", overrides, tuple(columns), stages=("baseline",), settings=settings)
 
 
-def runs(table: Table) -> list[Finished]:
-    """Every finished ensemble of HMC."""
-    return [done for done in table.finished if done.task.cell.method != "reference" and done.result]
-
-
-def estimate(done: Finished, name: str) -> Estimate | None:
-    """An estimate of a run, or None."""
-    return next((e for e in (done.result.estimates if done.result else ()) if e.name == name), None)
-
-
 def render(table: Table) -> Rendering:
     """A line an ensemble, references between them."""
     header = ["ensemble", "sampler", "trajectories", "acceptance", "⟨e^−ΔH⟩", "⟨Re tr P⟩/N", "⟨Q²⟩/V", "a M_PS"]
@@ -96,18 +81,21 @@ def render(table: Table) -> Rendering:
         body += [_line(table, done) for done in runs(table) if done.task.cell.row == row]
         if row in REFERENCES:
             values = [table.reference(row, name) for name in QUANTITIES]
-            shown = [with_error(v.value, v.sigma) if v else "–" for v in values]
-            body.append([LABELS[row], table.reference_kind(row), "–", "–", "–", *shown, *["–"] * 5])
+            texts = [with_error(v.value, v.sigma) if v else "–" for v in values]
+            body.append([LABELS[row], table.reference_kind(row), "–", "–", "–", *texts, *["–"] * 5])
     found = runs(table)
     return Rendering(
         header,
         body,
-        [*masses(table), *condition_numbers(found), independence(found), pure_gauge(table), *checks(table)],
-        NOTES,
-        (lambda figure: _draw(found, figure)) if found else None,
-        (7.2, 5.6),
-        "Pseudoscalar correlator and effective mass (lines: the printed masses), the topological charge of the first "
-        "chains and the mean plaquette of all chains after the warm-up.",
+        verdict=verdict(table),
+        keys=2,
+        breaks=(5, 8, 10),
+        claims=[*masses(table), *condition_numbers(found), independence(found), pure_gauge(table), *checks(table)],
+        notes=NOTES,
+        draw=(lambda figure: _draw(found, figure)) if found else None,
+        figure_size=(7.2, 5.6),
+        caption="Pseudoscalar correlator and effective mass (lines: the printed masses), the topological charge of the "
+        "first chains and the mean plaquette of all chains after the warm-up.",
     )
 
 
@@ -118,8 +106,10 @@ NOTES = (
     "the same mean, smaller fluctuations between configurations.",
     "τ_int in trajectories of length 1; errors of means contain it, those of masses are jackknife errors over chains, "
     "or over pieces of few chains.",
-    "a M_PS: fit of A cosh(m (x_0 − L/2)) for x_0 >= 3L/8 to C(x_0) of Eq. C3, averaged over the time of the source. "
-    "The effective mass is arccosh([C(x_0 − 1) + C(x_0 + 1)]/2C(x_0)).",
+    "a M_PS: the first error is the jackknife error of the fit of A cosh(m (x_0 − L/2)) for x_0 >= 3L/8 to C(x_0) of "
+    "Eq. C3, averaged over the time of the source, which is the one in `cells.csv`. Fits from later times, and of two "
+    "states from earlier ones, give other masses: the value shown is the middle of all, the second error half the "
+    "distance of the extreme ones. The effective mass is arccosh([C(x_0 − 1) + C(x_0 + 1)]/2C(x_0)).",
     "`hmc`: two flavours as pseudofermions on the Schur complement, with Hasenbusch's factorisation; `hmc-exact`: "
     "dense determinants. Both sample the same density.",
 )
@@ -129,140 +119,21 @@ def _line(table: Table, done: Finished) -> list[str]:
     cell, hmc = done.task.cell, done.task.run.baseline.hmc
     acceptance, weight = (estimate(done, name) for name in ("acceptance", "exp_minus_delta_h"))
     line = [LABELS[cell.row], cell.method, str(hmc.chains * hmc.measurements * hmc.trajectories_per_measurement)]
-    line += [f"{acceptance.value:.2f}" if acceptance else "–", _shown(weight)]
-    line += [_shown(estimate(done, name)) for name in QUANTITIES]
+    line += [f"{acceptance.value:.2f}" if acceptance else "–", shown(weight)]
+    line += [shown(estimate(done, name)) for name in QUANTITIES[:2]]
+    measured = mass(done)
+    line.append(str(measured) if measured else shown(estimate(done, QUANTITIES[2])))
     number = table.number(cell.row, cell.method, "pseudoscalar_mass")
-    mass = table.row(cell.row, cell.method, "pseudoscalar_mass")
-    line += [f"~{number.shown()}" if number else "–", mass.vs_paper if mass and number else "–"]
+    row = table.row(cell.row, cell.method, "pseudoscalar_mass")
+    line += [f"~{number.shown()}" if number else "–", row.vs_paper if row and number else "–"]
     line += [_tau(done, name) for name in ("plaquette", "topological_charge")]
     trajectories = hmc.chains * (hmc.warmup + hmc.measurements * hmc.trajectories_per_measurement)
     return [*line, f"{1e3 * done.seconds / trajectories:.2g}"]
 
 
-def _shown(found: Estimate | None) -> str:
-    return with_error(found.value, found.sigma) if found else "–"
-
-
 def _tau(done: Finished, name: str) -> str:
     found = estimate(done, name)
     return "–" if found is None or found.tau is None else f"{found.tau:.1f}"
-
-
-def masses(table: Table) -> list[Claim]:
-    """The printed masses of the paper's two theories."""
-    claims = []
-    for row, text, where in (
-        ("schwinger-L16", "The pseudoscalar mass is aM_PS ∼ 0.35", "Section IV.A"),
-        ("su3-L16", "a pseudoscalar mass of aM_π ≃ 0.72", "Section IV.B"),
-    ):
-        found = table.row(row, "hmc", "pseudoscalar_mass")
-        ran = found is not None and found.ours is not None and found.ours_sigma is not None
-        evidence = with_error(found.ours, found.ours_sigma) if found and ran else "not run"
-        seen = yes_no([found.vs_paper == "agrees"] if found and ran else [])
-        claims.append(Claim(text, where, seen, f"{evidence} (seen if it is the printed number, rounded, within 2 σ)"))
-    return claims
-
-
-def condition_numbers(found: Sequence[Finished]) -> list[Claim]:
-    """Means of heavy tails: medians and maxima stand beside them."""
-    seen, evidence = [], []
-    mine = [done for done in found if done.task.cell.row == "schwinger-L8"]
-    for done in mine:
-        for name, printed in FLOW_CONDITION_NUMBERS.items():
-            mean, median, most = (estimate(done, name + end) for end in ("", "_median", "_max"))
-            if mean and median and most:
-                label = "EO" if name.endswith("even_odd") else "none"
-                seen.append(abs(mean.value - printed) <= 0.1 * printed + SIGMAS * (mean.sigma or 0.0))
-                evidence.append(
-                    f"{done.task.cell.method}, {label}: mean {_shown(mean)}, median {_shown(median)}, "
-                    f"largest {most.value:.1e}"
-                )
-    return [
-        Claim(
-            "the unpreconditioned DD† operator has an average condition number of ∼960, while that with EO "
-            "preconditioning is ∼195",
-            "Section IV.A.2, of ensembles of flows",
-            yes_no(seen),
-            "; ".join(evidence) + f" (seen if within 10 % and {SIGMAS:g} σ)",
-        )
-    ]
-
-
-def independence(found: Sequence[Finished]) -> Claim:
-    """Configurations that far apart are independent where they are 2 τ_int apart or more."""
-    seen, evidence = [], []
-    for done in found:
-        if done.task.cell.row not in ("schwinger-L16", "su3-L16"):
-            continue
-        for name in ("plaquette", "topological_charge"):
-            measured = estimate(done, name)
-            if measured and measured.tau is not None:
-                seen.append(2.0 * measured.tau <= THINNING)
-                evidence.append(
-                    f"{done.task.cell.row} {name.replace('_', ' ')} τ_int = {measured.tau:.1f} trajectories"
-                )
-    return Claim(
-        "HMC configurations thinned by a factor of 10 [are] independent samples; is the topology frozen?",
-        "Figs. 6 and 7, captions",
-        yes_no(seen),
-        "; ".join(evidence) + f" (seen if 2 τ_int is at most {THINNING})",
-    )
-
-
-def pure_gauge(table: Table) -> Claim:
-    """Ours: plaquettes of gauge fields alone against exact values, precisely."""
-    seen, evidence = [], []
-    for done in runs(table):
-        row = done.task.cell.row
-        ours, exact = estimate(done, "plaquette"), table.reference(row, "plaquette")
-        if "pure" in row and ours and ours.sigma is not None and exact:
-            pull = _pull(ours, exact)
-            seen.append(abs(pull) <= SIGMAS and ours.sigma <= PURE_SIGMA)
-            evidence.append(
-                f"{LABELS[row]}: {with_error(ours.value, ours.sigma)}, exactly {exact.value:.6f}, {pull:+.1f} σ"
-            )
-    return Claim(
-        "gauge fields alone have the exact mean plaquette",
-        "ours",
-        yes_no(seen),
-        "; ".join(evidence) + f" (seen if within {SIGMAS:g} σ, and σ is at most {PURE_SIGMA:.0e})",
-    )
-
-
-def checks(table: Table) -> list[Claim]:
-    """Ours: the sampler against exact values and against itself."""
-    weights, pulls = [], []
-    for done in runs(table):
-        weight = estimate(done, "exp_minus_delta_h")
-        if weight and weight.sigma:
-            weights.append((done.task.id, (weight.value - 1.0) / weight.sigma))
-        for name in QUANTITIES[:2]:
-            ours, reference = estimate(done, name), table.reference(done.task.cell.row, name)
-            if ours and reference:
-                pulls.append((f"{done.task.id} {name.replace('_', ' ')}", _pull(ours, reference)))
-    for row in ("schwinger-L8", "su3-L8"):
-        pair = [done for done in runs(table) if done.task.cell.row == row]
-        for name in QUANTITIES:
-            both = [e for done in pair if (e := estimate(done, name))]
-            if len(both) == 2:
-                pulls.append((f"{row} hmc against hmc-exact {name.replace('_', ' ')}", _pull(*both)))
-    return [
-        Claim("⟨e^−ΔH⟩ = 1", "ours", *_within(weights)),
-        Claim(
-            "exact values, reweighted exact draws and both treatments of the determinant agree", "ours", *_within(pulls)
-        ),
-    ]
-
-
-def _pull(first: Estimate, second: Estimate) -> float:
-    difference, sigma = first.value - second.value, math.hypot(first.sigma or 0.0, second.sigma or 0.0)
-    # Without errors, as of a frozen charge, any difference is too large.
-    return difference / sigma if sigma else math.copysign(math.inf, difference) if difference else 0.0
-
-
-def _within(pulls: Sequence[tuple[str, float]]) -> tuple[str, str]:
-    evidence = "; ".join(f"{name} {pull:+.1f} σ" for name, pull in pulls)
-    return yes_no([abs(pull) <= SIGMAS for _, pull in pulls]), f"{evidence} (seen if within {SIGMAS:g} σ)"
 
 
 def _draw(found: Sequence[Finished], figure: Any) -> None:
@@ -276,8 +147,8 @@ def _draw(found: Sequence[Finished], figure: Any) -> None:
             _points(axes[0, 0], curves["correlator"], label=label, **style)
             _points(axes[0, 1], curves["effective_mass"], **style)
             axes[1, 1].plot(curves["plaquette"].x, curves["plaquette"].y, color=colours[row], lw=0.6)
-    for mass, row in ((0.35, "schwinger-L16"), (0.72, "su3-L16")):
-        axes[0, 1].axhline(mass, color=colours[row], lw=0.8, ls="--")
+    for row in THEORIES:
+        axes[0, 1].axhline(printed(row, "hmc", "pseudoscalar_mass").value, color=colours[row], lw=0.8, ls="--")
     _draw_charge(found, axes[1, 0])
     axes[0, 0].set_yscale("log")
     axes[0, 0].legend(frameon=False, fontsize=6)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
+
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.store.entry import Entry
-from reproduce.artefact import load_artefact
-from reproduce.plan import Found, make_tasks
-from reproduce.pseudofermion import hmc
+from reproduce.artefact import FOLDER, load_artefact
+from reproduce.plan import Found, Task, make_tasks
+from reproduce.pseudofermion import claims, hmc, shared
+from reproduce.published import published
+from reproduce.recorded import read_report
 from reproduce.tables import Finished, Table
 
 Numbers = Mapping[str, tuple[float, float]]
@@ -29,11 +36,17 @@ class Made:
         return Result(self.estimates)
 
 
+@functools.cache
+def tasks() -> tuple[Task, ...]:
+    """Composed once for all tests."""
+    return tuple(make_tasks(load_artefact("pseudofermion-hmc"), "smoke", ()))
+
+
 def table_of(numbers: Mapping[str, Numbers], taus: Mapping[str, float] | None = None) -> Table:
     """A table whose runs found ``numbers`` (value, sigma) by cell; the others failed."""
     taus = taus or {}
     finished = []
-    for task in make_tasks(load_artefact("pseudofermion-hmc"), "smoke", ()):
+    for task in tasks():
         known = {c.estimate: (0.5, 0.1) for c in task.cell.columns} | dict(numbers.get(task.cell.id, {}))
         estimates = tuple(Estimate(name, v, s, tau=taus.get(name)) for name, (v, s) in known.items())
         entry = cast(Entry, Made(estimates)) if task.cell.id in numbers else None
@@ -47,34 +60,99 @@ def test_masses_are_judged_by_the_printed_digits() -> None:
             "schwinger-L16/hmc": {"pseudoscalar_mass": (schwinger, 0.002)},
             "su3-L16/hmc": {"pseudoscalar_mass": (su3, 0.002)},
         }
-        return [claim.seen for claim in hmc.masses(table_of(numbers))]
+        return [claim.seen for claim in claims.masses(table_of(numbers))]
 
     assert seen(0.353, 0.716) == ["yes", "yes"]
     assert seen(0.37, 0.70) == ["no", "no"]
-    assert [claim.seen for claim in hmc.masses(table_of({}))] == ["not run", "not run"]
+    assert [claim.seen for claim in claims.masses(table_of({}))] == ["not run", "not run"]
 
 
-def test_condition_numbers() -> None:
-    def seen(none: float, even_odd: float) -> str:
-        found = {
-            name + end: (value, 1.0)
-            for name, value in (("condition_number", none), ("condition_number_even_odd", even_odd))
-            for end in ("", "_median", "_max")
-        }
-        (claim,) = hmc.condition_numbers(hmc.runs(table_of({"schwinger-L8/hmc": found})))
-        return claim.seen
+def test_condition_numbers_of_other_ensembles_are_not_compared() -> None:
+    """Medians stand beside means of heavy tails; what the paper prints is of flows."""
+    found = {
+        name + end: (value, 1.0)
+        for name, values in (
+            ("condition_number", (630.0, 396.0, 9e4)),
+            ("condition_number_even_odd", (99.0, 65.0, 2e3)),
+        )
+        for end, value in zip(("", "_median", "_max"), values, strict=True)
+    }
+    table = table_of({"schwinger-L8/hmc": found})
+    average, largest, monomials = claims.condition_numbers(shared.runs(table))
+    assert (average.seen, largest.seen, monomials.seen) == ("not-comparable", "not-comparable", "not run")
+    assert "∼960" in average.text
+    assert "∼195" in average.text
+    assert "hmc, none: median 396(1), mean 630(1)" in average.evidence
+    assert "O(10^5)" in largest.text
+    assert "O(10)" in monomials.text
+    assert "less than 100" in monomials.text
+    for name, value in (("condition_number", 960.0), ("condition_number_even_odd", 195.0)):
+        row = table.row("schwinger-L8", "hmc", name)
+        assert row is not None
+        assert (row.published, row.vs_paper) == (value, "not-comparable")
+        median = table.row("schwinger-L8", "hmc", f"{name}_median")
+        assert median is not None
+        assert (median.ours, median.published) == (found[f"{name}_median"][0], None)
+    assert claims.condition_numbers([])[0].seen == "not run"
 
-    assert seen(1000.0, 190.0) == "yes"
-    assert seen(1000.0, 300.0) == "in 1 of 2"
-    assert seen(100.0, 20.0) == "no"
-    assert hmc.condition_numbers([])[0].seen == "not run"
+
+def test_the_fit_range_is_a_systematic_error_of_the_mass() -> None:
+    """Of the committed ensembles of the paper's two theories, from their correlators alone."""
+    report = read_report(FOLDER.parent / "results" / "pseudofermion" / "hmc" / "laptop")
+    found = {}
+    for row in claims.THEORIES:
+        done = report.finished(next(task for task in tasks() if task.cell.id == f"{row}/hmc"))
+        assert done is not None
+        mass = shared.mass(done)
+        fitted = shared.estimate(done, "pseudoscalar_mass")
+        assert mass is not None
+        assert fitted is not None
+        assert mass.fits["one state, t >= 6"] == pytest.approx(fitted.value, abs=1e-6)
+        assert mass.sigma == fitted.sigma
+        assert min(mass.fits.values()) <= mass.value <= max(mass.fits.values())
+        found[row] = str(mass)
+    assert found == {"schwinger-L16": "0.350(1)(1)", "su3-L16": "0.71567(54)(5)"}
+
+
+def test_both_errors_are_shown_by_their_digits() -> None:
+    assert shared.with_errors(0.35039, 0.00085, 0.00063) == "0.350(1)(1)"
+    assert shared.with_errors(0.453, 0.0052, 0.0073) == "0.453(5)(7)"
+    assert shared.with_errors(0.71567, 0.00054, 0.00005) == "0.71567(54)(5)"
+    assert shared.with_errors(0.7, 0.02, 0.0) == "0.70(2)(0)"
+    assert shared.with_errors(0.7, 0.0, 0.0) == "0.7"
+
+
+def test_every_number_of_section_four_is_printed_once_and_none_is_in_the_code() -> None:
+    """Masses, condition numbers, effective sample sizes, acceptance rates; each with where it stands."""
+    numbers = published("pseudofermion")
+    named = {(n.cell, n.method, n.quantity): n.value for n in numbers}
+    assert len(named) == len(numbers)
+    assert all("Section IV" in n.location or "Fig" in n.location for n in numbers)
+    values = {quantity: {c: v for (c, m, q), v in named.items() if (m, q) == quantity} for quantity in (
+        ("hmc", "pseudoscalar_mass"), ("flow", "joint_ess"), ("flow", "marginal_ess"), ("flow", "acceptance")
+    )}  # fmt: skip
+    assert list(values.values()) == [
+        {"schwinger-L16": 0.35, "su3-L16": 0.72}, {"schwinger-L16": 0.05, "su3-L16": 0.03},
+        {"schwinger-L16": 0.35}, {"schwinger-L16": 0.18, "su3-L16": 0.08},
+    ]  # fmt: skip
+    typed = set()
+    for path in (FOLDER / "pseudofermion").glob("*.py"):
+        constants = (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant))
+        typed |= {c.value for c in constants if isinstance(c.value, int | float)}
+    assert not typed & {0.35, 0.72, 960, 195, 1e5, 100, 0.18, 0.08, 0.05, 0.03}
+
+
+def test_the_verdict_speaks_of_masses_and_of_what_cannot_be_compared() -> None:
+    said = " ".join(hmc.render(table_of({"u1-pure-L8/hmc": {}})).verdict)
+    assert "neither confirms nor contradicts" in said
+    assert "⟨e^−ΔH⟩ = 1: not run" in said
 
 
 def test_independence_needs_two_autocorrelation_times_within_the_thinning() -> None:
     def seen(plaquette: float, charge: float) -> str:
         numbers = {"schwinger-L16/hmc": {"topological_charge": (0.0, 0.1)}, "su3-L16/hmc": {}}
         taus = {"plaquette": plaquette, "topological_charge": charge}
-        return hmc.independence(hmc.runs(table_of(numbers, taus))).seen
+        return claims.independence(shared.runs(table_of(numbers, taus))).seen
 
     assert seen(4.0, 5.0) == "yes"
     assert seen(4.0, 50.0) == "in 2 of 3"
@@ -87,7 +165,7 @@ def test_agreement_with_references_and_between_samplers() -> None:
             "schwinger-L8/hmc-exact": {"plaquette": (exact, 0.001), "exp_minus_delta_h": (1.02, 0.01)},
             "schwinger-L8/reference": {"plaquette": (0.736, 0.001)},
         }
-        weight, agreement = hmc.checks(table_of(numbers))
+        weight, agreement = claims.checks(table_of(numbers))
         assert weight.seen == "yes"
         return agreement.seen, agreement.evidence
 
@@ -102,12 +180,12 @@ def test_pure_gauge_plaquettes_have_to_be_exact_and_precise() -> None:
     def seen(value: float, sigma: float) -> str:
         numbers = {f"{g}-pure-L8/hmc": {"plaquette": (value, sigma)} for g in ("u1", "su3")}
         references = {f"{g}-pure-L8/reference": {"plaquette": (0.5, 0.0)} for g in ("u1", "su3")}
-        return hmc.pure_gauge(table_of(numbers | references)).seen
+        return claims.pure_gauge(table_of(numbers | references)).seen
 
     assert seen(0.5003, 1.5e-4) == "yes"
     assert seen(0.5006, 1.5e-4) == "no"
     assert seen(0.5003, 3e-4) == "no"
-    assert hmc.pure_gauge(table_of({})).seen == "not run"
+    assert claims.pure_gauge(table_of({})).seen == "not run"
 
 
 def test_a_frozen_charge_agrees_with_nothing() -> None:
@@ -116,9 +194,21 @@ def test_a_frozen_charge_agrees_with_nothing() -> None:
         "u1-pure-L8/hmc": {"plaquette": (0.5, 0.1), "topological_susceptibility": (0.0, 0.0)},
         "u1-pure-L8/reference": {"plaquette": (0.5, 0.0), "topological_susceptibility": (0.019, 0.0)},
     }
-    agreement = hmc.checks(table_of(numbers))[1]
+    agreement = claims.checks(table_of(numbers))[1]
     assert agreement.seen == "in 1 of 2"
     assert "susceptibility -inf σ" in agreement.evidence
+
+
+def test_nothing_is_judged_by_an_error_that_is_unknown() -> None:
+    numbers = {
+        "su3-L8/hmc": {"exp_minus_delta_h": (1.3, math.nan)},
+        "u1-pure-L8/hmc": {"exp_minus_delta_h": (1.0, 0.1)},
+    }
+    weight = claims.checks(table_of(numbers))[0]
+    assert weight.seen == "yes"
+    assert "su3-L8/hmc#0 undecided (its error is unknown)" in weight.evidence
+    del numbers["u1-pure-L8/hmc"]
+    assert claims.checks(table_of(numbers))[0].seen == "undecided"
 
 
 def test_table_has_a_line_for_each_ensemble_and_reference() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.base.errors import ConfigError
 from pipeline.base.store.keys import digest
 from pipeline.spin.exact.dmrg import DMRG
-from pipeline.spin.exact.quspin import build
+from pipeline.spin.exact.sector_matrix import build
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.lattice import chain_bonds, square_bonds, square_diagonals
 from pipeline.spin.symmetry.sectors import Sector

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.base.errors import ConfigError
 from pipeline.spin.exact.dmrg import DMRG, initial_states
-from pipeline.spin.exact.quspin import build
+from pipeline.spin.exact.sector_matrix import build
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.symmetry.charges import conserves_magnetisation, conserves_total_spin
 from pipeline.spin.symmetry.groups import symmetry_group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -114,6 +115,15 @@ class Result:
     def main(self) -> Estimate | None:
         """The headline; None where there are no estimates."""
         return self.estimate(self.headline) if self.headline else next(iter(self.estimates), None)
+
+    def not_finite(self) -> str | None:
+        """The first estimate with NaN or infinity in it, as ``energy is nan``; None where all are finite."""
+        for e in self.estimates:
+            numbers = {"": e.value, "the error of ": e.sigma, "the spread of ": e.spread, "τ_int of ": e.tau}
+            for what, number in numbers.items():
+                if number is not None and not math.isfinite(number):
+                    return f"{what}{e.name} is {number}"
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-serialisable form; floats survive the round trip bit for bit."""

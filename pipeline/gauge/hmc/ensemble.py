@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.base.contracts import Record
 from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.statistics import correlated_mean, jackknife, short_series
-from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded
+from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded, mass_fits
 
 FEWEST_BLOCKS = 20
 """Jackknife blocks: whole chains, or, of fewer chains, pieces of them."""
@@ -69,8 +69,9 @@ def summarise(records: Sequence[Record]) -> Result:
         records: see :meth:`pipeline.gauge.hmc.method.HMC.measure`.
 
     Returns:
-        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium);
-        for U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
+        Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium)
+        over trajectories that did not break off; where any did, ``broken``, their fraction; for U(1)
+        ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
         and means, medians and maxima of condition numbers, where measured. Curves of the history of the plaquette and
         of the charge, the correlator and the effective mass. A note for each reason to distrust the errors.
 
@@ -79,6 +80,14 @@ def summarise(records: Sequence[Record]) -> Result:
     """
     series = series_of(records)
     estimates = [_mean(name, series[name], bound) for name, bound in BOUNDS.items() if name in series]
+    if series["broken"].any():
+        weight = _weight_of_sound(series)
+        estimates = (
+            [weight if e.name == weight.name else e for e in estimates]
+            if weight
+            else [e for e in estimates if e.name != "exp_minus_delta_h"]
+        )
+        estimates.append(_mean("broken", series["broken"].astype(float), "none"))
     notes = short_series([e for e in estimates if e.bound == "stochastic"], series["plaquette"].shape[1])
     for name in ("condition_number", "condition_number_even_odd"):
         if name in series:
@@ -88,13 +97,31 @@ def summarise(records: Sequence[Record]) -> Result:
         mass, *found = spectrum(series["correlator"])
         curves += found
         estimates += [mass] if mass else []
-        notes += [] if mass else [NO_MASS]
+        notes.append(_other_fits(found[0], series["correlator"].shape[-1]) if mass else NO_MASS)
     return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series)))
 
 
 def _mean(name: str, series: NDArray[Any], bound: Bound) -> Estimate:
     mean = correlated_mean(series)
     return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, "1", bound, mean.n, mean.tau)
+
+
+def _weight_of_sound(series: Series) -> Estimate | None:
+    """⟨e^{-ΔH}⟩ over the trajectories that did not break off; None where all did.
+
+    A trajectory breaks off where its reverse would, so that the others preserve volume among themselves: 1 is the mean
+    over these, with the e^{-ΔH} of what is lost unknown and not zero. The error is that of the ratio of two means.
+    """
+    weight, sound = series["exp_minus_delta_h"], ~series["broken"]
+    if not sound.any():
+        return None
+    kept = weight[sound]
+    value = float(kept.mean())
+    deviation = np.where(sound, weight - value, 0.0) / sound.mean()
+    mean = correlated_mean(deviation)
+    spread = float(kept.std(ddof=1)) if kept.size > 1 else None
+    name, bound = "exp_minus_delta_h", BOUNDS["exp_minus_delta_h"]
+    return Estimate(name, value, mean.sigma, "standard-error", spread, "1", bound, kept.size, mean.tau)
 
 
 def _median(name: str, series: NDArray[Any]) -> Estimate:
@@ -136,6 +163,15 @@ def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate | None, Curve, C
     )
 
 
+def _other_fits(correlator: Curve, extent: int) -> str:
+    """What the mass would be by other fits than the one whose statistical error it has."""
+    (fit, _), *others = mass_fits(np.array(correlator.y), np.array(correlator.sigma), extent).items()
+    if not others:
+        return f"pseudoscalar_mass: the only fit that this extent allows ({fit})."
+    masses = [m for _, m in others]
+    return f"pseudoscalar_mass: the fit of {fit}; others give {min(masses):.4f} to {max(masses):.4f}."
+
+
 def histories(series: Series) -> list[Curve]:
     """The plaquette, mean over chains, and the topological charge of the first chains, against trajectories."""
     plaquette = series["plaquette"]
@@ -156,7 +192,8 @@ def _warnings(series: Series) -> list[str]:
     if charge is not None and (charge == charge[:, :1]).all():
         notes.append("The topological charge never changed: its sectors are frozen and its error means nothing.")
     if broken.any():
-        notes.append(f"{broken.sum()} of {broken.size} trajectories met NaN or infinity and were rejected.")
+        lost = f"{broken.sum()} of {broken.size} trajectories met NaN or infinity"
+        notes.append(f"{lost} and were rejected; their ΔH is unknown and ⟨e^−ΔH⟩ is that of the others.")
     return notes
 
 

@@ -68,9 +68,9 @@ class HMC(HMCSettings):
         sqrt(⟨ΔH⟩) ∝ ε², true of any second-order integrator near equilibrium and at small ε.
 
         Returns:
-            Means over chains after the trajectory: ``acceptance`` min(1, e^{-ΔH}), ``plaquette``, ``delta_h`` (where it
-            is finite), ``exp_minus_delta_h``; ``broken``, the number of chains rejected for NaN or infinity; and the
-            ``integrator_steps`` it took.
+            Means over chains after the trajectory: ``acceptance`` min(1, e^{-ΔH}), ``plaquette`` and, over those where
+            ΔH is known, ``delta_h`` and ``exp_minus_delta_h``; ``broken``, the number of chains rejected for NaN or
+            infinity; and the ``integrator_steps`` it took.
         """
         from scipy import special
 
@@ -93,7 +93,7 @@ class HMC(HMCSettings):
 
         Returns:
             After each trajectory, (chains, T): ``plaquette``, ``topological_charge`` (U(1)), ``accepted`` and
-            ``broken`` bool, ``exp_minus_delta_h``. After the last, see
+            ``broken`` bool, ``exp_minus_delta_h`` (unknown, 0 here, where broken). After the last, see
             :func:`pipeline.gauge.observables.fermion_observables`; ``links`` in single precision, if they are kept.
             ``volume``: V.
         """
@@ -163,12 +163,14 @@ class HMC(HMCSettings):
         metrics = {
             "acceptance": float(weight.clamp(max=1.0).mean()),
             "plaquette": float(group_of(state.system).mean_plaquette(state.links).mean()),
-            "exp_minus_delta_h": float(weight.mean()),
             "broken": float(outcome.broken.sum()),
             "integrator_steps": float(state.integrator_steps),
         }
-        sound = outcome.delta_h[~outcome.broken]
-        return metrics | ({"delta_h": float(sound.mean())} if len(sound) else {})
+        sound = ~outcome.broken
+        if sound.any():
+            metrics["delta_h"] = float(outcome.delta_h[sound].mean())
+            metrics["exp_minus_delta_h"] = float(weight[sound].mean())
+        return metrics
 
 
 def _weight(delta_h: torch.Tensor) -> torch.Tensor:

@@ -31,3 +31,7 @@ class JastrowConfig(AnsatzConfig):
     def __post_init__(self) -> None:
         checks.positive("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
+
+    @property
+    def positive_unless(self) -> str | None:
+        return "parameters=complex" if self.parameters == "real" else None

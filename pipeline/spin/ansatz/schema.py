@@ -32,6 +32,11 @@ class AnsatzConfig:
 
     name: str = MISSING
 
+    @property
+    def positive_unless(self) -> str | None:
+        """Of an ansatz with positive amplitudes only: what gives it phases, as ``phase=true``; None of any other."""
+        return None
+
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
 
@@ -87,6 +92,10 @@ class RBMConfig(AnsatzConfig):
         checks.positive("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
 
+    @property
+    def positive_unless(self) -> str | None:
+        return "parameters=complex" if self.parameters == "real" else None
+
 
 @dataclass
 class AutoregressiveConfig(AnsatzConfig):
@@ -109,6 +118,10 @@ class AutoregressiveConfig(AnsatzConfig):
     def __post_init__(self) -> None:
         checks.positive("output_scale", self.output_scale)
         check_names(self.symmetries)
+
+    @property
+    def positive_unless(self) -> str | None:
+        return None if self.phase else "phase=true"
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a spin system that has the symmetries."""

@@ -11,7 +11,7 @@ from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.spin.exact.recognise import ising_model
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import pauli_terms
+from pipeline.spin.terms import in_own_unit, pauli_terms
 
 
 @dataclass
@@ -51,12 +51,13 @@ class CollectiveSpin:
         """``energy``: total ground-state energy (Pauli convention), exact to rounding."""
         from scipy.linalg import eigh_tridiagonal
 
-        model = ising_model(pauli_terms(system), system.size)
+        terms, unit = in_own_unit(pauli_terms(system))
+        model = ising_model(terms, system.size)
         assert model is not None
         n, spin = model.size, model.size / 2
         m = np.arange(n + 1) - spin
         diagonal = -model.coupling / 2 * ((2 * m) ** 2 - n)
         off_diagonal = -model.field * np.sqrt(spin * (spin + 1) - m[:-1] * m[1:])
         lowest = eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True, select="i", select_range=(0, 0))[0]
-        energy = Estimate("energy", float(lowest), sigma=0.0, sigma_kind="none", unit="total", bound="exact")
+        energy = Estimate("energy", unit * float(lowest), sigma=0.0, sigma_kind="none", unit="total", bound="exact")
         return Result(estimates=(energy,))

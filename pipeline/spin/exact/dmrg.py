@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ from pipeline.spin.symmetry.charges import (
 )
 from pipeline.spin.symmetry.stoquastic import is_stoquastic, overlapping_state
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import PauliTerm, pauli_terms
+from pipeline.spin.terms import PauliTerm, in_own_unit, pauli_terms
 
 ROTATED = {"x": ("Sigmaz", 1.0), "y": ("Sigmay", -1.0), "z": ("Sigmax", 1.0)}
 """σx, σy, σz after the Hadamard rotation that makes the spin flip Π σx diagonal, so that TeNPy can conserve it."""
@@ -112,11 +112,11 @@ class DMRG:
         ``variational_energy`` is the energy at the largest χ, an upper bound; ``truncation_error`` the largest
         discarded weight of the last sweep. Curves: ``energy`` and ``truncation_error`` against ``bond_dimension``.
         """
-        terms = pauli_terms(system)
+        terms, unit = in_own_unit(pauli_terms(system))
         with _quiet():
             series = [self._series(terms, system.size, state) for state in initial_states(terms, system.size)]
         points = min(series, key=lambda candidate: candidate[-1].energy)
-        return _report(points, self.energy_tolerance)
+        return _report([replace(point, energy=unit * point.energy) for point in points], self.energy_tolerance)
 
     def _series(self, terms: Sequence[PauliTerm], size: int, state: Sequence[str]) -> list[Point]:
         """Grow the bond dimension from the product state ``state`` until the energy settles."""
@@ -262,7 +262,7 @@ def _report(points: Sequence[Point], tolerance: float) -> Result:
     energies = [point.energy for point in points]
     errors = [point.truncation_error for point in points]
     notes: tuple[str, ...] = ()
-    if abs(last.energy - points[-2].energy) >= tolerance * abs(last.energy):
+    if abs(last.energy - points[-2].energy) > tolerance * abs(last.energy):
         notes = (
             f"DMRG: the energy still changes by {points[-2].energy - last.energy:.1e} at bond dimension {chi[-1]}.",
         )

@@ -12,7 +12,7 @@ from pipeline.base.numbers.result import Estimate, Result
 from pipeline.spin.exact.recognise import IsingModel, ising_model
 from pipeline.spin.lattice import Bond, chain_bonds
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import pauli_terms
+from pipeline.spin.terms import in_own_unit, pauli_terms
 
 
 @dataclass
@@ -54,7 +54,8 @@ class FreeFermions:
 
     def run(self, system: SpinSystem) -> Result:
         """``energy``: total ground-state energy (Pauli convention), exact to rounding."""
-        model = ising_model(pauli_terms(system), system.size)
+        terms, unit = in_own_unit(pauli_terms(system))
+        model = ising_model(terms, system.size)
         assert model is not None
         modes = []
         for n in range(model.size):
@@ -62,7 +63,7 @@ class FreeFermions:
             # (V-h)² + 4 V h sin²(k/2) keeps the digits that V² + h² - 2 V h cos k loses near k = 0 at criticality.
             gap = (model.coupling - model.field) ** 2
             modes.append(math.sqrt(gap + 4 * model.coupling * model.field * math.sin(half) ** 2))
-        energy = Estimate("energy", -math.fsum(modes), sigma=0.0, sigma_kind="none", unit="total", bound="exact")
+        energy = Estimate("energy", -unit * math.fsum(modes), sigma=0.0, sigma_kind="none", unit="total", bound="exact")
         return Result(estimates=(energy,))
 
 

@@ -13,6 +13,7 @@ from pipeline.base.config.phases import SRConfig
 from pipeline.base.contracts import Shown
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.schema import MLPConfig, _widths
+from pipeline.spin.hints import sign_hint
 from pipeline.spin.systems import SITES_A_WORD, must_be_spins
 
 
@@ -88,6 +89,11 @@ class SubspaceFlowConfig:
             raise ConfigError("train.phases", None, "method=subspace_flow has none: its settings are constant")
         if isinstance(run.train.optimizer, SRConfig):
             raise ConfigError("optimizer", "sr", "method=subspace_flow has no local energies for it; use adam or sgd")
+
+    def hints(self, run: RunConfig) -> list[str]:
+        """What to know before the training: an ansatz without signs on a Hamiltonian that needs them."""
+        hint = sign_hint(run.train.ansatz, [run.system], "", "ansatz=mlp")
+        return [hint] if hint else []
 
 
 @dataclass

@@ -138,6 +138,19 @@ def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int, symmetric:
     return Search(list(terms), sectors, proven or not symmetric)
 
 
+def by_magnetisation(system: SpinSystem, terms: Sequence[PauliTerm]) -> Search:
+    """The sectors that hold the lowest state of each Σ σz of an H with a stoquastic form: even under all symmetries."""
+    size, rotated = system.size, stoquastic_form(terms)
+    assert rotated is not None
+    trivial = _trivial(size, lattice_symmetries(system, rotated))
+    flips = conserves_spin_flip(rotated)
+    sectors = []
+    for up in range(size, (size - 1) // 2 if flips else -1, -1):
+        middle = 2 * up == size
+        sectors.append(_sector(up, trivial, 0 if flips and middle else None, 2 if flips and not middle else 1))
+    return Search(rotated, sectors)
+
+
 def _trivial(size: int, generators: dict[str, Permutation]) -> Character:
     """States that are even under all the generators."""
     group = Group.trivial(size)

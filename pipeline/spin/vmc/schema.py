@@ -12,6 +12,7 @@ from pipeline.base.config.nodes import InferConfig, RunConfig
 from pipeline.base.config.phases import Schedule
 from pipeline.base.contracts import Shown
 from pipeline.base.errors import ConfigError, did_you_mean
+from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import SamplerConfig
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import must_be_spins
@@ -75,6 +76,15 @@ class VMCConfig:
             if phase.system:
                 self._check_changed(run, f"train.phases[{number}].system", phase.system)
         run.infer.check_parts(run)
+
+    def hints(self, run: RunConfig) -> list[str]:
+        """What to know before the training: an ansatz without signs on a Hamiltonian that needs them."""
+        if self.sign_rule != "none":
+            return []
+        phases = [replace(run.system, **phase.system) for phase in run.train.phases if phase.system]
+        instead = f"train.ansatz.{run.train.ansatz.positive_unless}"
+        hint = sign_hint(run.train.ansatz, [run.system, *phases], "train.method.sign_rule=stoquastic", instead)
+        return [hint] if hint else []
 
     def _check_changed(self, run: RunConfig, key: str, changes: dict[str, int | float]) -> None:
         """Raise ConfigError when a phase cannot be trained on the system with ``changes``."""

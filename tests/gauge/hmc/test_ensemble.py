@@ -43,6 +43,9 @@ def test_the_mass_comes_back_with_an_error_that_holds(chains: int, n: int) -> No
     assert mass.sigma is not None
     assert mass.sigma == pytest.approx(0.02 / math.sqrt(chains * n), rel=0.5)
     assert abs(mass.value - 0.4) < 4 * mass.sigma + 1e-3
+    assert any(
+        note.startswith("pseudoscalar_mass: the fit of one state, t >= 6; others give 0.") for note in result.notes
+    )
     curves = {curve.name: curve for curve in result.curves}
     assert curves["correlator"].x == tuple(range(9))
     assert curves["effective_mass"].x == tuple(range(1, 9))

@@ -244,8 +244,40 @@ def test_broken_trajectories_are_counted_and_harmless(monkeypatch: pytest.Monkey
     assert torch.equal(state.links[3], start[3])
     assert records[0]["broken"].sum(axis=1).tolist() == [0, 0, 0, 2, *[0] * 12]
     result = SMALL.summarise(records)
-    assert "20 of 320 trajectories met NaN or infinity and were rejected." in result.notes
+    assert any(
+        note.startswith("20 of 320 trajectories met NaN or infinity and were rejected;") for note in result.notes
+    )
+    assert result.estimate("broken").value == 20 / 320
+    assert result.estimate("exp_minus_delta_h").n == 300
     assert all(math.isfinite(e.value) for e in result.estimates)
+
+
+def test_the_others_keep_their_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An action that is lost above a plaquette of 0.7, there and back: ⟨e^-ΔH⟩ = 1 among the sound trajectories."""
+    value = U1WilsonAction.value
+
+    def lost(action: U1WilsonAction, links: torch.Tensor) -> torch.Tensor:
+        return torch.where(u1.mean_plaquette(links) > 0.7, torch.nan, value(action, links))
+
+    monkeypatch.setattr(U1WilsonAction, "value", lost)
+    state = warmed(SMALL, SYSTEM)
+    records = [SMALL.measure(state, k) for k in range(200)]
+    weight = SMALL.summarise(records).estimate("exp_minus_delta_h")
+    counted_as_zero = float(np.mean([record["exp_minus_delta_h"] for record in records]))
+    assert weight.sigma is not None
+    assert 0 < weight.sigma < 0.02
+    assert abs(weight.value - 1.0) < 3 * weight.sigma
+    assert counted_as_zero < 0.8
+
+
+def test_nothing_is_said_of_energies_where_every_trajectory_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(U1WilsonAction, "force", lambda action, links: torch.full_like(links, torch.nan))
+    state = SMALL.init(SYSTEM)
+    assert "exp_minus_delta_h" not in SMALL.step(state, 0)
+    result = SMALL.summarise([SMALL.measure(state, k) for k in range(4)])
+    assert result.estimate("broken").value == 1.0
+    assert result.estimate("acceptance").value == 0.0
+    assert "exp_minus_delta_h" not in [e.name for e in result.estimates]
 
 
 def test_links_are_kept_if_asked_for() -> None:

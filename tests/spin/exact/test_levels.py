@@ -8,7 +8,8 @@ import pytest
 from pipeline.base.errors import ConfigError
 from pipeline.base.numbers.result import Result
 from pipeline.spin.exact.collective_spin import CollectiveSpin
-from pipeline.spin.exact.quspin import absolute_magnetisation, build, mean_correlation
+from pipeline.spin.exact.ground_space import absolute_magnetisation, mean_correlation
+from pipeline.spin.exact.sector_matrix import build
 from pipeline.spin.symmetry.charges import conserves_total_spin
 from pipeline.spin.symmetry.sectors import Sector, plan
 from pipeline.spin.symmetry.stoquastic import is_stoquastic, stoquastic_form

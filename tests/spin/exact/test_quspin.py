@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.spin.exact.quspin import build
+from pipeline.spin.exact.sector_matrix import build
 from pipeline.spin.symmetry.charges import conserves_spin_flip
 from pipeline.spin.symmetry.permutations import lattice_symmetries
 from pipeline.spin.symmetry.sectors import Sector

@@ -10,7 +10,9 @@ import pytest
 
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.numbers.result import Result
-from pipeline.spin.exact.quspin import QuSpinED, absolute_magnetisation, build, mean_correlation, solve
+from pipeline.spin.exact.ground_space import absolute_magnetisation, mean_correlation
+from pipeline.spin.exact.quspin import QuSpinED
+from pipeline.spin.exact.sector_matrix import build, solve
 from pipeline.spin.symmetry.characters import Group, compose, decompose, inverse, order
 from pipeline.spin.symmetry.permutations import lattice_symmetries
 from pipeline.spin.symmetry.sectors import Sector, plan

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import ConfigError
-from pipeline.spin.exact.quspin import build
+from pipeline.spin.exact.sector_matrix import build
 from pipeline.spin.symmetry import automorphisms as module
 from pipeline.spin.symmetry.automorphisms import automorphisms
 from pipeline.spin.symmetry.characters import Permutation, compose
