@@ -292,12 +292,17 @@ def _operator_width(terms: Sequence[PauliTerm], size: int) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TeNPy's log lines and warnings (canonical form, unused options) off the screen."""
+    """Keep TeNPy's log lines and warnings (canonical form, unused options) off the screen.
+
+    Its checks of its own arguments, a quarter of the time, are left out too.
+    """
+    from tenpy.tools.optimization import temporary_level
+
     logger = logging.getLogger("tenpy")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), temporary_level("skip_arg_checks"):
             warnings.simplefilter("ignore")
             yield
     finally:
