@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
-from pipeline.base.numbers.formatting import duration, memory
+from pipeline.base.numbers.formatting import duration
 from pipeline.base.run.loop import Loop
 from pipeline.base.run.memory import PeakMemory
 from pipeline.base.store.entry import Entry
@@ -33,7 +33,7 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
 
 def said(run: RunConfig, entry: Entry) -> str:
     """Kind of reference and cost."""
-    return f"baseline: {entry.status['kind']}, {entry.cost}, {memory(entry.status['peak_bytes'])} of memory"
+    return f"baseline: {entry.status['kind']}, {entry.cost}, {entry.memory}"
 
 
 def _direct(context: Context, solver: DirectBaseline, work: Work) -> float:
