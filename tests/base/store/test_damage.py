@@ -140,10 +140,12 @@ def test_an_unknown_format_is_named_and_set_aside(tmp_path: Path, number: Any) -
     assert (tmp_path / "baseline" / f"{KEY}.corrupt" / "result.json").exists()
 
 
+WRONG_SECONDS: tuple[Any, ...] = (None, "1", -1.0, float("nan"), True)
+WRONG_NODES: tuple[Any, ...] = (None, [], "x")
 STATUSES: list[Callable[[dict[str, Any]], None]] = [
     *(without(name) for name in ("stage", "key", "nodes", "seconds", "kind")),
-    *(having("seconds", value) for value in (None, "1", -1.0, float("nan"), True)),
-    *(having("nodes", value) for value in (None, [], "x")),
+    *(having("seconds", wrong) for wrong in WRONG_SECONDS),
+    *(having("nodes", wrong) for wrong in WRONG_NODES),
     having("peak_bytes", "much"),
     having("device", 3),
     lambda s: s["files"].pop("result.json"),
@@ -410,7 +412,7 @@ def test_readers_do_not_meet_the_gap_between_two_renames(tmp_path: Path) -> None
     done = threading.Event()
 
     def exchange() -> None:
-        for _ in range(60):
+        for _ in range(30):
             make(Store(tmp_path, lambda _: None), stage="train")
         done.set()
 
