@@ -16,6 +16,8 @@ from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
 from pipeline.base.store.provenance import ROOT
 from pipeline.stages.compose import logs_of
+from pipeline.stages.recompute import OPTION, recomputing
+from pipeline.stages.run import said_of_stale
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
 from reproduce.plan import (
     PERSONAL_KEYS,
@@ -72,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--render", action="store_true", help="compute nothing: write the report anew from the store and its own files"
     )
+    parser.add_argument(OPTION, action="store_true", help="compute again what is finished")
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, one on a GPU)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="CELL", help="a cell, or a row or a column of them; repeatable"
@@ -87,6 +90,11 @@ def _completed(argument: argparse.Action, choices: Sequence[str]) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _check(options)
+    with recomputing(options.recompute):
+        return _run_artefacts(options)
+
+
+def _run_artefacts(options: argparse.Namespace) -> int:
     if options.artefact != "all":
         return _artefact(load_artefact(options.artefact, options.paper), options)
     return _every_artefact(options)
@@ -197,6 +205,9 @@ def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
             progress.close()
         failures = {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason}
         found |= {task.id: find(task, say) for task in todo}
+    stale = {name: since for task in tasks for name, since in found[task.id].stale.items()}
+    if stale:
+        say(said_of_stale(stale))
     return [
         Finished(task, found[task.id], failures.get(task.id) or _incomplete(found[task.id].missing)) for task in tasks
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from pipeline.base.config.compose import parse_override
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.store.entry import Entry
-from pipeline.base.store.provenance import source_digest
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences
@@ -59,6 +58,7 @@ class Found:
     Attributes:
         snapshots: inferences on states along the training, in order.
         profiled: timings of a step.
+        stale: names of entries that were computed with other source, with what of it has changed since.
     """
 
     trained: Entry | None
@@ -68,6 +68,7 @@ class Found:
     missing: tuple[str, ...]
     snapshots: tuple[Entry, ...] = ()
     profiled: Entry | None = None
+    stale: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[Entry]:
@@ -113,6 +114,7 @@ def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Foun
         output.missing,
         output.snapshots,
         output.last("profile"),
+        output.stale,
     )
 
 
@@ -120,10 +122,8 @@ def reason(task: Task, found: Found) -> str:
     """Why a task would run, or that it is cached (with a warning when the source has changed since)."""
     if not found.missing:
         fresh = [e for e in found.entries if not e.status.get("promoted")]
-        stale = [e.name for e in fresh if _source_of(e) != source_digest()]
-        return ("cached" if fresh else "promoted") + (
-            ", but the source of pipeline/ has changed since" if stale else ""
-        )
+        since = next(iter(found.stale.values()), None)
+        return ("cached" if fresh else "promoted") + (f", but {since} has changed since" if since else "")
     context = task.context(notify=lambda _: None)
     key = context.keys.train if "train" in found.missing else None
     if key and (context.store.path("train", key + ".partial") / "progress.json").exists():
@@ -161,13 +161,6 @@ def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str
     overrides = (*physics, f"scale={scale}", *user)
     run = compose_run(overrides)
     return Task(artefact.id, cell, seed, overrides, run, differences(compose_run((*physics, "scale=paper")), run))
-
-
-def _source_of(entry: Entry) -> str:
-    try:
-        return str(entry.provenance()["source"])
-    except (OSError, ValueError, KeyError):
-        return "unknown"
 
 
 def _matches(cell: str, wanted: str, artefact: str) -> bool:

@@ -94,7 +94,7 @@ class Finished:
 
     @property
     def device(self) -> str:
-        return self.found.entries[-1].status["device"] if self.found.entries else ""
+        return self.found.entries[-1].device if self.found.entries else ""
 
     @property
     def keys(self) -> list[str]:

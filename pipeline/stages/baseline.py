@@ -10,7 +10,7 @@ from numpy.linalg import LinAlgError
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
 from pipeline.base.errors import NonFiniteError
-from pipeline.base.numbers.formatting import duration, memory
+from pipeline.base.numbers.formatting import duration
 from pipeline.base.numbers.result import Result
 from pipeline.base.run.loop import Loop
 from pipeline.base.run.memory import PeakMemory
@@ -45,7 +45,7 @@ def covers(run: RunConfig, entry: Entry) -> bool:
 
 def said(run: RunConfig, entry: Entry) -> str:
     """Kind of reference and cost."""
-    return f"baseline: {entry.status['kind']}, {entry.cost}, {memory(entry.status['peak_bytes'])} of memory"
+    return f"baseline: {entry.status['kind']}, {entry.cost}, {entry.memory}"
 
 
 def _direct(context: Context, solver: DirectBaseline, work: Work) -> tuple[Result, float]:

@@ -15,6 +15,7 @@ from pipeline.base.run.console import guarded, say
 from pipeline.base.run.ranks import started_by_torchrun
 from pipeline.stages.compose import compose_run, logs_of
 from pipeline.stages.follow import follow, follows
+from pipeline.stages.recompute import OPTION, recomputing
 from pipeline.stages.single import deviations, run_and_report
 from pipeline.stages.sweep import sweep
 
@@ -33,6 +34,7 @@ examples
 
 options
   -m, --multirun    every combination of comma-separated values (Hydra); failures are listed at the end
+  --recompute       compute the run again, whatever the store has of it
   --config-dir DIR  a folder of your own beside conf/: DIR/experiment/*.yaml, DIR/system/*.yaml, ...
   --cfg [job]       print the composed configuration and stop
   -h, --help        this page
@@ -64,6 +66,11 @@ def _dispatch(arguments: list[str]) -> int:
     flags, overrides = _sorted(arguments)
     if "--cfg" in flags:
         return _show(overrides)
+    with recomputing(OPTION in flags):
+        return _run_or_sweep(flags - {OPTION}, overrides)
+
+
+def _run_or_sweep(flags: set[str], overrides: list[str]) -> int:
     if flags:
         if started_by_torchrun():
             raise UserError("a sweep runs its jobs one by one: start it without torchrun, or torchrun each job")
@@ -84,10 +91,10 @@ def _sorted(arguments: Sequence[str]) -> tuple[set[str], list[str]]:
             if not folder:
                 raise UserError("--config-dir: needs a folder, as in --config-dir DIR")
             folders.append(folder)
-        elif word in ("-m", "--multirun", "--cfg"):
+        elif word in ("-m", "--multirun", "--cfg", OPTION):
             flags.add(word)
         elif word.startswith("-"):
-            raise UserError(f"{word}: no such option (have -m, --config-dir, --cfg, --help)")
+            raise UserError(f"{word}: no such option (have -m, --recompute, --config-dir, --cfg, --help)")
         elif "--cfg" in flags and word in ("job", "hydra", "all"):
             if word != "job":
                 raise UserError(f"--cfg {word}: there is --cfg job alone, the configuration of the run")

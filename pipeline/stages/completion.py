@@ -17,7 +17,7 @@ def complete() -> None:
     import argcomplete
 
     parser = argparse.ArgumentParser("nqs", add_help=False)
-    for option in ("-m", "--multirun", "--cfg", "--config-dir", "-h", "--help"):
+    for option in ("-m", "--multirun", "--recompute", "--cfg", "--config-dir", "-h", "--help"):
         parser.add_argument(option, action="store_true")
     parser.add_argument("overrides", nargs="*").completer = (  # type: ignore[attr-defined]
         lambda prefix, parsed_args, **_: candidates(prefix, parsed_args.overrides)

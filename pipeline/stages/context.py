@@ -16,6 +16,7 @@ from pipeline.base.store.keys import digest, plain
 from pipeline.base.store.provenance import ROOT
 from pipeline.base.store.store import Store
 from pipeline.stages.keys import Keys, Nodes, baseline_nodes, train_nodes
+from pipeline.stages.recompute import outdated_before
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Context:
         deviations: sentences about the scale that hold for this run; reports print them.
         repair: set damaged entries aside; False only looks.
         ranks: who shares the work of methods; this process is the first of them.
+        recompute_before: entries that were finished before this moment (seconds since the epoch) are computed again.
     """
 
     run: RunConfig
@@ -41,6 +43,7 @@ class Context:
     repair: bool = True
     deviations: list[str] = field(default_factory=list)
     ranks: Ranks = field(default_factory=OneProcess)
+    recompute_before: float = field(default_factory=outdated_before)
     _tracker: Tracker | None = None
 
     @cached_property

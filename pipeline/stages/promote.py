@@ -11,6 +11,7 @@ from pipeline.base.numbers.formatting import duration
 from pipeline.base.run.console import guarded, say
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.promoted import promote, promoted_path
+from pipeline.base.store.source import changed, listed, today
 from pipeline.base.store.store import Store
 from pipeline.stages.table import STAGES
 
@@ -31,6 +32,8 @@ def _run(wanted: list[str], results: Path) -> int:
         return 0
     for entry in [_named(text, entries) for text in wanted]:
         path = promote(entry, results)
+        if differing := changed(entry.sources(), today(entry.sources())):
+            say(f"{entry.name} was computed before {listed(differing)} changed")
         print(f"{entry.name}: {_describe(entry)} -> {path} ({path.stat().st_size / 1024:.0f} KiB); commit it")
     return 0
 

@@ -12,7 +12,7 @@ from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from pipeline.base.store.files import write_json
 from pipeline.stages.context import Context
-from pipeline.stages.run import RunOutput
+from pipeline.stages.run import RunOutput, said_of_stale
 from pipeline.stages.table import STAGES
 
 
@@ -86,6 +86,7 @@ def _page(context: Context, output: RunOutput, figure: Path | None) -> str:
         lines += [f"**BELOW-BOUND: {names} lies below the exact value. This is a bug.**", ""]
     lines += [tabulate(table, headers=HEADERS, tablefmt="github", disable_numparse=True), ""]
     lines += [f"- {text}" for text in facts(output)]
+    lines += [f"- {said_of_stale(output.stale)}"] if output.stale else []
     lines += [f"- scale {run.scale} differs from the paper: {text}" for text in context.deviations]
     if figure is not None:
         lines += ["", f"![training]({figure.name})"]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.numbers.result import Curve, Result
 from pipeline.base.store.entry import Entry
-from pipeline.stages.cached import Stage, cached, find
+from pipeline.stages.cached import Stage, cached, find, stale
 from pipeline.stages.context import Context
 from pipeline.stages.hints import hints
+from pipeline.stages.recompute import OPTION
 from pipeline.stages.table import STAGES
 from pipeline.stages.train import Start, Trained, trained
 
@@ -23,10 +24,12 @@ class RunOutput:
     Attributes:
         entries: of each stage that the run needs, by name: one; where it starts from the training, one for each
             snapshot and then that of the last state. None where an entry is not there.
+        stale: names of the entries that were computed with other source, with what of it has changed since.
     """
 
     run: RunConfig
     entries: Mapping[str, tuple[Entry | None, ...]]
+    stale: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -76,14 +79,33 @@ Obtain = Callable[[Context, Stage, Start | None], Entry | None]
 
 
 def execute(context: Context) -> RunOutput:
-    """Every stage that ``stages`` asks for, computed as far as the store does not have it."""
+    """Every stage that ``stages`` asks for, computed as far as the store does not have it.
+
+    One line says which of the entries are of other source than there is today.
+    """
     if any(stage.trains for stage in STAGES if stage.name in context.run.stages):
         for hint in hints(context.run):
             context.notify(f"hint: {hint}")
     try:
-        return _walk(context, cached)
+        output = _walk(context, cached)
     finally:
         context.close()
+    if output.stale:
+        context.notify(said_of_stale(output.stale))
+    return output
+
+
+def said_of_stale(stale: Mapping[str, str]) -> str:
+    """A line about results of other source."""
+    names = list(stale)
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    reasons = list(dict.fromkeys(stale.values()))
+    it, was = ("it", "was") if len(names) == 1 else ("them", "were")
+    return f"{shown} {was} computed before {'; '.join(reasons[:NAMED])} changed; {OPTION} computes {it} anew"
+
+
+NAMED = 3
+"""Entries that a line names."""
 
 
 def look_up(context: Context) -> RunOutput:
@@ -94,13 +116,17 @@ def look_up(context: Context) -> RunOutput:
 def _walk(context: Context, obtain: Obtain) -> RunOutput:
     """The entries of all stages that the run needs: those that it names, and the training that others start from."""
     run, entries = context.run, dict[str, tuple[Entry | None, ...]]()
+    of_other_source: dict[str, str] = {}
     asked = [stage for stage in STAGES if stage.name in run.stages]
     for stage in STAGES:
         needed = stage in asked or (stage.name == "train" and any(other.on_training for other in asked))
         if needed and stage.wanted(context.keys):
             starts = _starts(run, entries["train"][0]) if stage.on_training else (None,)
             entries[stage.name] = tuple(obtain(context, stage, start) for start in starts) or (None,)
-    return RunOutput(run, entries)
+            for entry, start in zip(entries[stage.name], starts, strict=False):
+                if entry is not None and (since := stale(context, stage, entry, start)) is not None:
+                    of_other_source[entry.name] = since
+    return RunOutput(run, entries, of_other_source)
 
 
 def _starts(run: RunConfig, entry: Entry | None) -> tuple[Start, ...]:

@@ -7,7 +7,16 @@ from pipeline.stages.cached import Stage
 from pipeline.stages.keys import baseline_nodes, infer_nodes, train_nodes
 
 STAGES = (
-    Stage("train", train_nodes, train.compute, train.said, covers=train.covers, trains=True, promotable=True),
+    Stage(
+        "train",
+        train_nodes,
+        train.compute,
+        train.said,
+        covers=train.covers,
+        prepare=train.prepare,
+        trains=True,
+        promotable=True,
+    ),
     Stage("infer", infer_nodes, infer.compute, infer.said, trains=True, on_training=True),
     Stage(
         "baseline",

@@ -16,7 +16,7 @@ def trained(folder: Path) -> Entry:
     lines = [{"loop": "train", "k": k, "seconds": 1.5 * (k + 1), "energy": -1.0} for k in range(4)]
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Entry(folder, {})
+    return Entry(folder, {"files": {"metrics.jsonl": ""}})
 
 
 def inferred(folder: Path, step: int, energy: float, *, variance: bool = True) -> Entry:
@@ -24,7 +24,7 @@ def inferred(folder: Path, step: int, energy: float, *, variance: bool = True) -
     estimates += [Estimate("variance", 2 * abs(energy), None, unit="total^2")] if variance else []
     folder.mkdir()
     (folder / "result.json").write_text(json.dumps(Result(tuple(estimates)).to_json()))
-    return Entry(folder, {"nodes": {"step": step}})
+    return Entry(folder, {"nodes": {"step": step}, "files": {"result.json": ""}})
 
 
 def test_seconds_are_those_of_the_last_update_before_the_state(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class Made:
     estimates: tuple[Estimate, ...]
     name: str = "baseline/0"
     seconds: float = 1.0
+    device: str = "cpu"
+    memory: str = "1 MB of memory"
     status: dict[str, Any] = field(default_factory=lambda: {"device": "cpu", "kind": "made up"})
 
     def result(self) -> Result:

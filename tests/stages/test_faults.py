@@ -111,7 +111,7 @@ def test_damaged_progress_of_every_bit_is_noticed_or_harmless(tmp_path: Path, pa
     truth.pop("checksum")
     dice = random.Random(5)
     for number in range(100):
-        folder = tmp_path / str(number)
+        folder = tmp_path / str(number) / source.parent.name
         shutil.copytree(source.parent, folder)
         damage(folder / "progress.json", "flip", dice)
         found = read_progress(folder, lambda _: None)

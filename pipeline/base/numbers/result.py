@@ -132,7 +132,7 @@ class Result:
     @staticmethod
     def from_json(data: dict[str, Any]) -> Result:
         """Inverse of :meth:`to_json`; also of what was written before there were all of these fields."""
-        curves = tuple(Curve.of(**curve) for curve in data["curves"])
-        estimates = tuple(Estimate(**e) for e in data["estimates"])
-        extra, headline = dict(data["extra"]), data.get("headline", "")
-        return Result(estimates, curves, tuple(data["notes"]), extra, headline)
+        curves = tuple(Curve.of(**curve) for curve in data.get("curves", ()))
+        estimates = tuple(Estimate(**e) for e in data.get("estimates", ()))
+        extra, headline = dict(data.get("extra", {})), data.get("headline", "")
+        return Result(estimates, curves, tuple(data.get("notes", ())), extra, headline)

@@ -23,9 +23,9 @@ from pipeline.base.run.progress import Progress, Silent
 from pipeline.base.run.ranks import OneProcess, Ranks
 from pipeline.base.run.terminal import heeded
 from pipeline.base.run.tracking import Tracker
-from pipeline.base.store.commit import commit, read_progress
-from pipeline.base.store.entry import state_name
-from pipeline.base.store.files import load_tree, save_tree, sha256
+from pipeline.base.store.commit import begin_anew, commit, load_state, read_progress, save_state
+from pipeline.base.store.files import copy_tree, sha256
+from pipeline.base.store.formats import state_name
 from pipeline.base.store.records import save_records
 
 MOST_PENDING_BYTES = 2**26
@@ -77,9 +77,9 @@ class Loop:
     def __init__(self, folder: Path, state: State, settings: LoopSettings) -> None:
         self.folder, self.state, self.settings = folder, state, settings
         self._progress = read_progress(folder, settings.notify)
-        self._restore_threads()
         if self._progress["state"]:
-            state.load_state_dict(load_tree(folder / self._progress["state"]))
+            self._restore(self._progress["state"])
+        self._restore_threads()
 
     def run(
         self,
@@ -144,6 +144,18 @@ class Loop:
         if ranks.size > 1:
             ranks.broadcast((name, done, self.state.state_dict()))
 
+    def _restore(self, name: str) -> None:
+        """Take over a checkpoint; one that does not fit the state (another network's) is damage like any other."""
+        untouched = copy_tree(self.state.state_dict())
+        try:
+            self.state.load_state_dict(load_state(self.folder, name))
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the parts of a state raise at what is not theirs
+            self.state.load_state_dict(untouched)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._progress = begin_anew(self.folder, self.settings.notify, f"{name} does not fit: {reason}")
+
     def _restore_threads(self) -> None:
         """A resumed run takes the thread count it began with: 1 and 2 threads differ in the last bit."""
         import sys
@@ -196,7 +208,7 @@ class _Run:
         """Keep the full state of this step, if it was asked for."""
         path = self.loop.folder / state_name(self.done)
         if self.done in self.snapshots and not path.exists():
-            save_tree(path, self.loop.state.state_dict())
+            save_state(self.loop.folder, path.name, self.loop.state.state_dict())
 
     def reasons(self, interrupted: bool) -> int:
         """Why this rank would end the loop now."""
@@ -221,7 +233,7 @@ class _Run:
             progress["records"][name] = sha256(folder / name)
             self.pending, self.pending_bytes = [], 0
         state = f"checkpoint-{self.name}-{self.done:08d}.safetensors"
-        save_tree(folder / state, self.loop.state.state_dict())
+        save_state(folder, state, self.loop.state.state_dict())
         progress["state"], progress["state_sha256"] = state, sha256(folder / state)
         progress["current"][self.name] = {"done": self.done, "seconds": self.seconds}
         commit(folder, progress)

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.numbers.formatting import duration
+from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.numbers.result import Result
-from pipeline.base.store.files import load_tree
+from pipeline.base.store.files import load_tree, read_json, read_plain, steadily
+from pipeline.base.store.formats import PROVENANCE, RESULT, SOURCE, state_name
 from pipeline.base.store.records import Records
 
 ENSEMBLE = "ensemble.safetensors"
 """What is kept of configurations beside a result."""
 
+METRICS = "metrics.jsonl"
+"""What each unit of a loop measured."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished, verified entry."""
+    """A finished, verified entry. Only the files that its status lists are read.
+
+    Another process may exchange it meanwhile for a longer one, which has all its states; readers wait for that.
+    """
 
     path: Path
     status: dict[str, Any]
+
+    def has(self, name: str) -> bool:
+        """Whether a file belongs to the entry; others that lie in its folder do not."""
+        return name in self.status["files"]
 
     @property
     def name(self) -> str:
@@ -33,40 +45,73 @@ class Entry:
         return float(self.status["seconds"])
 
     @property
+    def finished(self) -> float:
+        """When it was finished, in seconds since the epoch; 0 where it does not say."""
+        try:
+            return datetime.fromisoformat(self.status["finished"]).timestamp()
+        except (KeyError, ValueError):
+            return 0.0
+
+    @property
+    def device(self) -> str:
+        """The device that computed it."""
+        return str(self.status.get("device", "an unknown device"))
+
+    @property
+    def memory(self) -> str:
+        """What it took of memory, for a reader."""
+        size = self.status.get("peak_bytes")
+        return "an unknown amount of memory" if size is None else f"{memory(size)} of memory"
+
+    @property
     def cost(self) -> str:
         """Time, device and name, for a reader."""
-        return f"{duration(self.seconds)} on {self.status['device']} (`{self.name}`)"
+        return f"{duration(self.seconds)} on {self.device} (`{self.name}`)"
 
     def result(self) -> Result:
         """The summarised result of an infer or baseline entry."""
-        return Result.from_json(json.loads((self.path / "result.json").read_text()))
+        return steadily(lambda: Result.from_json(read_json(self._file(RESULT))))
 
     def provenance(self) -> dict[str, Any]:
         """Source, packages and hardware that the entry was computed with."""
-        facts: dict[str, Any] = json.loads((self.path / "provenance.json").read_text())
+        facts: dict[str, Any] = steadily(lambda: read_json(self._file(PROVENANCE)))
         return facts
+
+    def sources(self) -> dict[str, str]:
+        """Digests of the modules that it was computed with, see :mod:`pipeline.base.store.source`; empty if unknown."""
+        if not self.has(SOURCE):
+            return {}
+        digests: dict[str, str] = steadily(lambda: read_json(self._file(SOURCE)))
+        return digests
 
     def ensemble(self) -> dict[str, Any]:
         """What was kept of the configurations, arrays by name; empty where it kept nothing."""
-        path = self.path / ENSEMBLE
-        return load_tree(path) if path.exists() else {}
+        return steadily(lambda: load_tree(self._file(ENSEMBLE))) if self.has(ENSEMBLE) else {}
 
     def records(self) -> Records:
         """All records, in order, read as they are asked for."""
-        return Records.of(self.path)
+        names = sorted(name for name in self.status["files"] if name.startswith("records-") and name.endswith(".npz"))
+        return steadily(lambda: Records([self._file(name) for name in names]))
 
     def state(self, step: int) -> dict[str, Any]:
-        """The state tree after ``step`` updates."""
-        return load_tree(self.path / state_name(step))
+        """The state tree after ``step`` updates.
+
+        Raises:
+            ValueError: the file says that it belongs to another entry.
+        """
+        return steadily(lambda: load_tree(self._file(state_name(step)), of=self.path.name))
 
     def state_steps(self) -> list[int]:
         """Steps whose full state is kept."""
-        return sorted(int(path.stem.split("-")[1]) for path in self.path.glob("state-*.safetensors"))
+        stems = [name.removesuffix(".safetensors").split("-") for name in self.status["files"]]
+        return sorted(int(stem[1]) for stem in stems if len(stem) == 2 and stem[0] == "state" and stem[1].isdigit())
 
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of ``metrics.jsonl``."""
-        path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not self.has(METRICS):
+            return []
+        text = steadily(lambda: read_plain(self._file(METRICS))).decode()
+        return [json.loads(line) for line in text.splitlines()]
 
     def series(self) -> dict[str, tuple[list[int], list[float]]]:
         """Units and values of each metric, where it was measured: a step that was rejected has few."""
@@ -79,7 +124,8 @@ class Entry:
                     values.append(value)
         return found
 
-
-def state_name(step: int) -> str:
-    """File name of the state after ``step`` updates."""
-    return f"state-{step:08d}.safetensors"
+    def _file(self, name: str) -> Path:
+        """Path of a file that belongs to the entry."""
+        if not self.has(name):
+            raise OSError(f"{self.name} has no {name}")
+        return self.path / name

@@ -9,16 +9,98 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 
-def save_tree(path: Path, tree: dict[str, Any]) -> None:
-    """Write ``tree`` to ``path`` atomically."""
+PATIENCE_SECONDS = 1.0
+"""How long a reader waits for a folder that is being exchanged: there are microseconds between two renames."""
+
+
+def is_plain(path: Path) -> bool:
+    """Whether there is a regular file at ``path``; a link, whatever it leads to, is none."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def is_plain_folder(path: Path) -> bool:
+    """Whether there is a folder at ``path``; a link, whatever it leads to, is none."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at ``path``, a link that leads nowhere or to itself included."""
+    return os.path.lexists(path)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is at ``path``, if anything; of a link the link itself."""
+    if is_plain_folder(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_plain(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        OSError: a folder, a link (never followed), a pipe or a device (never waited for), or it cannot be read.
+    """
+    _check_plain(path)
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: as for :func:`read_plain`.
+        ValueError: no JSON.
+    """
+    try:
+        return json.loads(read_plain(path))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _check_plain(path: Path) -> None:
+    if exists(path) and not is_plain(path):
+        raise OSError(f"{path.name} is not a plain file")
+
+
+def steadily(read: Callable[[], T]) -> T:
+    """What ``read`` gives, called again for a while when a file is not there: its folder may be just exchanged.
+
+    Raises:
+        FileNotFoundError: it does not appear.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return read()
+        except (FileNotFoundError, NotADirectoryError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+
+
+def save_tree(path: Path, tree: dict[str, Any], of: str | None = None) -> None:
+    """Write ``tree`` to ``path`` atomically; ``of``: the key that it belongs to."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -26,20 +108,37 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
     skeleton = _pack(tree, arrays)
     with atomic_path(path) as temporary:
         try:
-            save_file(arrays, str(temporary), metadata={"tree": json.dumps(skeleton)})
+            named = {} if of is None else {"key": of}
+            save_file(arrays, str(temporary), metadata={"tree": json.dumps(skeleton), **named})
         except SafetensorError as error:  # how the library reports a full disk
             raise OSError(f"{path.name} cannot be written: {error}") from error
 
 
-def load_tree(path: Path) -> dict[str, Any]:
-    """Inverse of :func:`save_tree`; torch tensors come back on the CPU."""
+def load_tree(path: Path, of: str | None = None) -> dict[str, Any]:
+    """Inverse of :func:`save_tree`; torch tensors come back on the CPU.
+
+    Raises:
+        OSError: not a regular file.
+        ValueError: it says that it belongs to another key than ``of``.
+    """
     from safetensors import safe_open
 
+    _check_plain(path)
     with safe_open(str(path), framework="numpy") as file:
+        metadata = file.metadata()
+        if of is not None and metadata.get("key", of) != of:
+            raise ValueError(f"{path.name} belongs to {metadata['key']}")
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        skeleton = json.loads(file.metadata()["tree"])
+        skeleton = json.loads(metadata["tree"])
     tree: dict[str, Any] = _unpack(skeleton, arrays)
     return tree
+
+
+def copy_tree(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree as it would come back from a file, in memory of its own."""
+    arrays: dict[str, np.ndarray] = {}
+    copied: dict[str, Any] = _unpack(_pack(tree, arrays), arrays)
+    return copied
 
 
 def tree_digest(tree: dict[str, Any]) -> str:
@@ -107,7 +206,8 @@ def _unpack(node: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
+    """Hex digest of the content of a regular file; OSError for anything else."""
+    _check_plain(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

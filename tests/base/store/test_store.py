@@ -18,29 +18,31 @@ from pipeline.base.store.keys import digest
 from pipeline.base.store.store import Store
 
 RESULT = Result((Estimate("energy", -1.1, 0.1 + 0.2, n=3),), (Curve.of("c", "x", "y", [1, 2], [0.1, 0.3]),), ("note",))
+NODES = {"a": 1}
+KEY = digest(NODES)
 
 
-def make(store: Store, key: str = "abc", result: Result = RESULT) -> None:
+def make(store: Store, key: str = KEY, result: Result = RESULT) -> None:
     with store.work("infer", key) as work:
         write_json(work.path / "result.json", result.to_json())
         (work.path / "metrics.jsonl").write_text('{"k": 0}\n')
-        work.finish(nodes={"a": 1}, seconds=2.5, facts={"device": "cpu"})
+        work.finish(nodes=NODES, seconds=2.5, facts={"device": "cpu"})
 
 
 def test_entry_round_trip(tmp_path: Path) -> None:
     store = Store(tmp_path)
     make(store)
-    entry = store.find("infer", "abc")
+    entry = store.find("infer", KEY)
     assert entry is not None
     assert entry.result() == RESULT
     assert entry.seconds == 2.5
     assert entry.metrics() == [{"k": 0}]
-    assert not (tmp_path / "infer" / "abc.partial").exists()
+    assert not (tmp_path / "infer" / f"{KEY}.partial").exists()
 
 
 def test_provenance_has_no_host_name_and_no_absolute_path(tmp_path: Path) -> None:
     make(Store(tmp_path))
-    text = (tmp_path / "infer" / "abc" / "provenance.json").read_text()
+    text = (tmp_path / "infer" / KEY / "provenance.json").read_text()
     assert os.uname().nodename not in text
     assert str(Path.home()) not in text
     assert str(tmp_path) not in text
@@ -53,7 +55,7 @@ def test_damaged_entry_is_named_set_aside_and_rebuilt(tmp_path: Path, name: str,
     said: list[str] = []
     store = Store(tmp_path, said.append)
     make(store)
-    victim = tmp_path / "infer" / "abc" / name
+    victim = tmp_path / "infer" / KEY / name
     content = bytearray(victim.read_bytes())
     if damage == "delete":
         victim.unlink()
@@ -62,13 +64,13 @@ def test_damaged_entry_is_named_set_aside_and_rebuilt(tmp_path: Path, name: str,
     else:
         content[len(content) // 2] ^= 4
         victim.write_bytes(content)
-    assert store.find("infer", "abc") is None
+    assert store.find("infer", KEY) is None
     assert len(said) == 1
-    assert "infer/abc" in said[0]
+    assert f"infer/{KEY}" in said[0]
     assert name in said[0]
-    assert (tmp_path / "infer" / "abc.corrupt").exists()
+    assert (tmp_path / "infer" / f"{KEY}.corrupt").exists()
     make(store)
-    entry = store.find("infer", "abc")
+    entry = store.find("infer", KEY)
     assert entry is not None
     assert entry.result() == RESULT
 
@@ -78,28 +80,28 @@ def test_half_written_status_is_never_used(tmp_path: Path, status: str | None) -
     said: list[str] = []
     store = Store(tmp_path, said.append)
     make(store)
-    path = tmp_path / "infer" / "abc" / "status.json"
+    path = tmp_path / "infer" / KEY / "status.json"
     path.unlink() if status is None else path.write_text(status)
-    assert store.find("infer", "abc") is None
+    assert store.find("infer", KEY) is None
     assert "status.json" in said[0]
 
 
 def test_kill_between_the_two_renames_of_a_replacement_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     make(store)
-    os.rename(tmp_path / "infer" / "abc", tmp_path / "infer" / "abc.old")
-    entry = store.find("infer", "abc")
+    os.rename(tmp_path / "infer" / KEY, tmp_path / "infer" / f"{KEY}.old")
+    entry = store.find("infer", KEY)
     assert entry is not None
     assert entry.result() == RESULT
 
 
 def _hold(root: Path, ready: Any, seconds: float) -> None:
     store = Store(root)
-    with store.work("infer", "abc") as work:
+    with store.work("infer", KEY) as work:
         ready.set()
         time.sleep(seconds)
         write_json(work.path / "result.json", RESULT.to_json())
-        work.finish(nodes={}, seconds=1.0, facts={})
+        work.finish(nodes=NODES, seconds=1.0, facts={})
 
 
 def test_second_process_waits_with_one_line_and_then_finds_the_result(tmp_path: Path) -> None:
@@ -110,11 +112,11 @@ def test_second_process_waits_with_one_line_and_then_finds_the_result(tmp_path: 
     assert ready.wait(30)
     said: list[str] = []
     store = Store(tmp_path, said.append)
-    with store.work("infer", "abc"):
-        entry = store.find("infer", "abc")
+    with store.work("infer", KEY):
+        entry = store.find("infer", KEY)
     process.join()
     assert entry is not None
-    assert said == [f"infer/abc is being computed by process {process.pid}; waiting for it"]
+    assert said == [f"infer/{KEY} is being computed by process {process.pid}; waiting for it"]
 
 
 def test_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
@@ -150,12 +152,12 @@ def test_key_depends_on_values_and_versions_and_not_on_order() -> None:
 
 def test_looking_without_repair_reports_and_moves_nothing(tmp_path: Path) -> None:
     make(Store(tmp_path))
-    (tmp_path / "infer" / "abc" / "result.json").write_text("{}")
+    (tmp_path / "infer" / KEY / "result.json").write_text("{}")
     said: list[str] = []
-    assert Store(tmp_path, said.append, repair=False).find("infer", "abc") is None
+    assert Store(tmp_path, said.append, repair=False).find("infer", KEY) is None
     assert len(said) == 1
-    assert "infer/abc is damaged" in said[0]
-    assert (tmp_path / "infer" / "abc").exists()
+    assert f"infer/{KEY} is damaged" in said[0]
+    assert (tmp_path / "infer" / KEY).exists()
 
 
 def test_entry_under_another_process_s_lock_is_not_set_aside(tmp_path: Path) -> None:
@@ -166,11 +168,11 @@ def test_entry_under_another_process_s_lock_is_not_set_aside(tmp_path: Path) -> 
     process = context.Process(target=_hold, args=(tmp_path, ready, 60.0))
     process.start()
     assert ready.wait(30)
-    (tmp_path / "infer" / "abc" / "result.json").write_text("{}")
-    assert Store(tmp_path, lambda _: None).find("infer", "abc") is None
-    assert (tmp_path / "infer" / "abc").exists()
-    assert not (tmp_path / "infer" / "abc.corrupt").exists()
+    (tmp_path / "infer" / KEY / "result.json").write_text("{}")
+    assert Store(tmp_path, lambda _: None).find("infer", KEY) is None
+    assert (tmp_path / "infer" / KEY).exists()
+    assert not (tmp_path / "infer" / f"{KEY}.corrupt").exists()
     process.kill()
     process.join()
-    assert Store(tmp_path, lambda _: None).find("infer", "abc") is None
-    assert (tmp_path / "infer" / "abc.corrupt").exists()
+    assert Store(tmp_path, lambda _: None).find("infer", KEY) is None
+    assert (tmp_path / "infer" / f"{KEY}.corrupt").exists()
