@@ -12,6 +12,8 @@ from reproduce.naqs.judgement import consistent, difference_in_sigmas, with_expo
 from reproduce.naqs.noise import CLIPPED, Point, counted, draw, point
 from reproduce.tables import CellRow, Table
 
+OURS = "ours"
+"""Location of what no paper says: checks of our own references."""
 Series = tuple[str, bool, str]
 """A method, whether its printed numbers are meant, and a label."""
 
@@ -89,7 +91,7 @@ def qmc_agrees(table: Table, rows: list[str], quantity: str, name: str) -> Claim
             continue
         pull = difference_in_sigmas(found.ours, found.ours_sigma, found.published, found.published_sigma)
         pulls += [(row, pull)] if pull is not None else []
-    return consistent(f"our QMC {name} against the paper's QMC, another program", "tables", pulls)
+    return consistent(f"our QMC {name} against the paper's QMC, another program", OURS, pulls)
 
 
 def qmc_repeats(table: Table, rows: list[str]) -> Claim:
@@ -100,7 +102,7 @@ def qmc_repeats(table: Table, rows: list[str]) -> Claim:
         if one and other and one.ours is not None and other.ours is not None:
             pull = difference_in_sigmas(other.ours, other.ours_sigma, one.ours, one.ours_sigma)
             pulls += [(row, pull)] if pull is not None else []
-    return consistent("a second, shorter run of our QMC against the first, energies", "ours", pulls)
+    return consistent("a second, shorter run of our QMC against the first, energies", OURS, pulls)
 
 
 def distances(table: Table, rows: list[tuple[str, str]], series: Series) -> list[tuple[int, Point]]:
@@ -116,12 +118,6 @@ def distances(table: Table, rows: list[tuple[str, str]], series: Series) -> list
         sigma = None if own is None else math.hypot(own, quantum.ours_sigma or 0.0) / abs(quantum.ours)
         found.append((i, point(abs(relative_error(value, quantum.ours)), sigma)))
     return found
-
-
-def sentence(check: Claim) -> str:
-    """A check of ours as a note, apart from the claims of the paper."""
-    answers = {"yes": "consistent", "no": "not consistent", "undecided": "in doubt"}
-    return f"Check ({check.location}): {check.text}: {answers.get(check.seen, check.seen)}. {check.evidence}".strip()
 
 
 def caption(table: Table, rows: list[tuple[str, str]], series: list[Series]) -> str:

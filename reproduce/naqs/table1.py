@@ -42,8 +42,8 @@ def render(table: Table) -> Rendering:
     return Rendering(
         header,
         [line for field in FIELDS for line in _lines(table, field)],
-        claims(table),
-        [*notes(table), *checks(table)],
+        [*claims(table), *checks(table)],
+        notes(table),
         lambda figure: shared.draw_errors(table, figure, rows, series),
         caption=shared.caption(table, rows, series),
         verdict=verdict(table),
@@ -160,15 +160,14 @@ def claims(table: Table) -> list[Claim]:
     ]
 
 
-def checks(table: Table) -> list[str]:
+def checks(table: Table) -> list[Claim]:
     """Of our own reference, which are no claims of the paper."""
     rows = [row_name(field) for field in FIELDS]
-    found = [
+    return [
         shared.qmc_agrees(table, rows, "energy", "energies"),
         shared.qmc_agrees(table, rows, SIZE, "⟨|σz|⟩"),
         shared.qmc_repeats(table, rows),
     ]
-    return [shared.sentence(one) for one in found]
 
 
 ARTEFACT = Artefact(

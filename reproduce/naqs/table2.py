@@ -58,8 +58,8 @@ def render(table: Table) -> Rendering:
     return Rendering(
         ["", *METHODS.values()],
         body,
-        claims(table),
-        [*notes(table), *checks(table)],
+        [*claims(table), *checks(table)],
+        notes(table),
         lambda figure: shared.draw_errors(table, figure, rows, series),
         figure_size=(5.0, 4.0),
         caption=shared.caption(table, rows, series),
@@ -98,12 +98,9 @@ def notes(table: Table) -> list[str]:
     return found
 
 
-def checks(table: Table) -> list[str]:
+def checks(table: Table) -> list[Claim]:
     """Of our own reference, which are no claims of the paper."""
-    return [
-        shared.sentence(one)
-        for one in (shared.qmc_agrees(table, [ROW], "energy", "energy"), shared.qmc_repeats(table, [ROW]))
-    ]
+    return [shared.qmc_agrees(table, [ROW], "energy", "energy"), shared.qmc_repeats(table, [ROW])]
 
 
 def claims(table: Table) -> list[Claim]:

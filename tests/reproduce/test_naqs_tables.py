@@ -15,7 +15,7 @@ from reproduce.artefact import load_artefact
 from reproduce.naqs import table1, table2
 from reproduce.naqs.judgement import accuracy, as_accurate, consistent, difference_in_sigmas, tally, with_exponent
 from reproduce.naqs.noise import NOISE, point
-from reproduce.naqs.shared import distances, draw_errors, error, printed, qmc_repeats
+from reproduce.naqs.shared import OURS, distances, draw_errors, error, printed, qmc_repeats
 from reproduce.plan import make_tasks
 from reproduce.published import published
 from reproduce.recorded import read_report
@@ -169,24 +169,21 @@ def committed(name: str) -> Table:
 def test_committed_table_1_does_not_reach_the_papers_accuracy() -> None:
     """Errors of 2e-5 to 2.7e-4 are below a thousandth, and ten to a hundred times the paper's."""
     rendering = table1.render(committed("table1"))
-    energies, sizes = rendering.claims
+    energies, sizes = papers = [claim for claim in rendering.claims if claim.location != OURS]
     assert energies.seen == "no in 4, undecided in 1 of 5"
     assert sizes.seen == "no in 3, undecided in 2 of 5"
-    assert len(rendering.claims) == 2, "checks of our own Monte Carlo are no claims of the paper"
+    assert all(claim.location == "Experiments, on Table I" for claim in papers)
     assert "G2.0 +2.7(6)e-4, printed -1(5)e-6" in energies.evidence
     assert rendering.verdict[0].startswith("NAQS energies: ours deviate")
-    checks = [note for note in rendering.notes if note.startswith("Check")]
-    assert [note.partition(". G2.0")[0].rpartition(": ")[2] for note in checks] == [
-        "consistent",
-        "consistent",
-        "in doubt",
-    ]
+    checks = [claim for claim in rendering.claims if claim.location == OURS]
+    assert [claim.seen for claim in checks] == ["yes", "yes", "undecided"]
+    assert "χ² = 16.0 of 5" in checks[-1].evidence, "two of five are 2.8 σ apart: each within 3 σ, together unlikely"
     assert max(len(line) for line in rendering.body) == len(rendering.header) == 7
 
 
 def test_committed_table_2_does_not_either() -> None:
     table = committed("table2")
-    assert [c.seen for c in table2.render(table).claims] == ["no"] * 3
+    assert [c.seen for c in table2.render(table).claims] == ["no", "no", "no", "yes", "yes"]
     found = table.row("10x10", "naqs", "relative_error")
     assert found is not None
     assert found.ours == pytest.approx(1.2648e-2, rel=1e-4)
