@@ -73,11 +73,13 @@ class Samples:
         chains: direct samples first, then the chains, numbered through.
         r_hat: of Σσz/N over the chains of a cell, and over all under ``all``; NaN where chains are too short.
         ratios: share of the variance along each component; empty if unknown.
+        rounded: whether they come from the table and the figure of a report that kept no more.
     """
 
     chains: tuple[Chain, ...] = ()
     r_hat: Mapping[str, float] = field(default_factory=dict)
     ratios: tuple[float, ...] = ()
+    rounded: bool = False
 
     @property
     def direct(self) -> Chain | None:
@@ -91,7 +93,7 @@ class Samples:
         """All but the points, as JSON: those are curves."""
         lines = [{k: v for k, v in asdict(chain).items() if k != "points"} for chain in self.chains]
         finite = {name: value if math.isfinite(value) else str(value) for name, value in self.r_hat.items()}
-        return {"chains": lines, "r_hat": finite, "ratios": list(self.ratios)}
+        return {"chains": lines, "r_hat": finite, "ratios": list(self.ratios), "rounded": self.rounded}
 
 
 def samples_of(table: Table) -> Samples:
@@ -151,7 +153,8 @@ def _kept(kept: Mapping[str, Any], points: Mapping[str, Points]) -> Samples:
     for line in kept["chains"]:
         means = {name: Mean(**line[name]) for name in ("magnetisation", "size")}
         chains.append(Chain(**{**line, **means, "points": points.get(line["label"], ())}))
-    return Samples(tuple(chains), {k: float(v) for k, v in kept["r_hat"].items()}, tuple(kept["ratios"]))
+    r_hat = {name: float(value) for name, value in kept["r_hat"].items()}
+    return Samples(tuple(chains), r_hat, tuple(kept["ratios"]), kept["rounded"])
 
 
 def _of_lines(lines: Sequence[Mapping[str, str]], points: Mapping[str, Points]) -> Samples:
@@ -189,7 +192,7 @@ def _of_lines(lines: Sequence[Mapping[str, str]], points: Mapping[str, Points]) 
                 points[label],
             )
         )
-    return Samples(tuple(chains), r_hat)
+    return Samples(tuple(chains), r_hat, rounded=True)
 
 
 def _mean(shown: str, n: int, tau: str = "–") -> Mean:

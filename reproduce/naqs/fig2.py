@@ -72,7 +72,7 @@ def render(table: Table) -> Rendering:
         header,
         body,
         claims(found, symmetric),
-        notes(table, symmetric),
+        notes(symmetric, found.rounded),
         (lambda figure: _draw(found, figure)) if any(chain.points for chain in found.chains) else None,
         (5.4, 4.2),
         "The first two principal components of all samples together: direct sampling and four Metropolis chains of "
@@ -234,7 +234,7 @@ def _what_chains_estimate(found: Samples) -> Claim:
     )
 
 
-def notes(table: Table, symmetric: bool) -> list[str]:
+def notes(symmetric: bool, rounded: bool) -> list[str]:
     """Conventions."""
     found = [
         "All samples are of one state, trained with the settings of Table I at Γ = 2 J. m and its error are per site; "
@@ -245,7 +245,7 @@ def notes(table: Table, symmetric: bool) -> list[str]:
         "⟨|Σσz|⟩/N of all chains stands beside the printed 0.78, which has no error.",
         "The figure's components are those of all samples together, centred, signs fixed by the largest entry.",
     ]
-    if any(done.shown is not None for done in table.finished) and "chains" not in table.kept:
+    if rounded:
         found.append(
             "The samples themselves are not kept: numbers of single chains are those of the report as it was written, "
             "and orientations are counted among the points of the figure, by the sign of the first component."

@@ -180,6 +180,18 @@ def test_figure_2_samples_a_state_trained_like_that_of_table_1(scale: str) -> No
     assert all("spin_flip" in names for names in symmetries[len([t for t in rows if "train" in t.cell.stages]) :])
 
 
+def test_references_of_figure_3_on_smaller_lattices_are_those_that_were_computed() -> None:
+    """At the scale of GPUs it is the check run of Table I, which comes with the repository."""
+    keys = {}
+    for scale in ("paper", "gpu", "laptop"):
+        (task,) = make_tasks(load_artefact("naqs/fig3"), scale, (), ["G3.0/reference"])
+        keys[scale] = Keys(task.run).baseline
+    assert keys["gpu"] == "c185068823dc1ea6"
+    assert keys["laptop"] == "9344b5de6c763417"
+    assert keys["paper"] == "0ffa94b2f98850df"
+    assert Path(f"results/references/{keys['gpu']}.json").exists()
+
+
 def table(name: str, only: Sequence[str], folder: Path, *overrides: str) -> Table:
     """A smoke run in this process."""
     artefact = load_artefact(name)
@@ -258,6 +270,10 @@ def test_committed_figure_2_says_how_far_its_state_is_from_quantum_monte_carlo()
     assert "by construction" in rendering.verdict[1]
     assert [c.seen for c in rendering.claims] == ["yes", "by construction", "by construction", "yes"]
     assert [(r.method, r.published) for r in found.rows if r.published is not None] == [("mcmc", 0.78)]
+    again = fig2.render(
+        Table(found.artefact, found.scale, found.finished, json.loads(json.dumps(dict(rendering.kept))))
+    )
+    assert (again.body, again.claims, again.notes) == (rendering.body, rendering.claims, rendering.notes)
 
 
 def test_committed_figure_3_is_against_quantum_monte_carlo_and_undecided_with_one_seed() -> None:
