@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import UserError, did_you_mean
-from pipeline.base.numbers.result import Curve
+from pipeline.base.numbers.result import Curve, Estimate
 
 FOLDER = Path(__file__).resolve().parent
 DEFAULT_PAPER = "nf_nqs"
@@ -85,6 +85,23 @@ class ExtraCurve:
     curve: Curve
 
 
+@dataclass(frozen=True)
+class Derived:
+    """A number that is worked out from lines of ``cells.csv`` and gets one itself.
+
+    Attributes:
+        row, method, quantity: where it stands, as in ``published.csv``.
+        estimate: ours, in the unit of the printed number.
+        cells: methods of the cells of that row that it comes from.
+    """
+
+    row: str
+    method: str
+    quantity: str
+    estimate: Estimate
+    cells: tuple[str, ...]
+
+
 def yes_no(seen: Sequence[bool]) -> str:
     """``yes``, ``no``, ``in k of n`` or ``not run``."""
     if not seen:
@@ -140,6 +157,7 @@ class Artefact:
         own: the paper's own methods, whose numbers verdict and index speak of, and what sentences call them; empty:
             that of the first cell.
         checks: methods of cells that test our own references and samplers.
+        derived: numbers worked out from the lines of a :class:`reproduce.tables.Table`, printed or not.
     """
 
     paper: str
@@ -150,6 +168,7 @@ class Artefact:
     literature: tuple[str, ...] = ()
     own: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
+    derived: Callable[[Any], Sequence[Derived]] = lambda table: ()
 
     @property
     def id(self) -> str:

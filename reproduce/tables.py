@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from pipeline.analysis.verdict import error_relative_to, may_fluctuate_below, no_verdict, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.base.store.entry import Entry
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
-from reproduce.artefact import Artefact, Cell, Column, ExtraCurve
+from reproduce.artefact import Artefact, Cell, Column, Derived, ExtraCurve
 from reproduce.curves import snapshot_curves, thinned, training_curves
 from reproduce.plan import Found, Task
 from reproduce.published import Published, VsPaper, judged, published
@@ -160,6 +160,9 @@ class Table:
         self.reference_methods = {column.method for cell in references for column in cell.columns}
         self.undecided: dict[tuple[str, str, str], str] = {}
         self.rows = self._cell_rows()
+        self.rows += [self._derived_row(one) for one in artefact.derived(self)]
+        have = {(r.cell, r.method, r.quantity) for r in self.rows}
+        self.rows += [self._not_run(n) for n in self.numbers if (n.cell, n.method, n.quantity) not in have]
 
     def row(self, cell: str, method: str, quantity: str = "energy") -> CellRow | None:
         """The line of ``cells.csv``, or None."""
@@ -247,10 +250,15 @@ class Table:
             runs = [done for done in self.finished if done.task.cell is cell]
             compared += [(cell, column, runs, *self._compared(cell, column, runs)) for column in cell.columns]
         tests = sum(may_fluctuate_below(ours, reference) for *_, ours, reference in compared)
-        rows = [self._cell_row(*one, tests) for one in compared]
-        have = {(r.cell, r.method, r.quantity) for r in rows}
-        rows += [self._not_run(n) for n in self.numbers if (n.cell, n.method, n.quantity) not in have]
-        return rows
+        return [self._cell_row(*one, tests) for one in compared]
+
+    def _derived_row(self, one: Derived) -> CellRow:
+        """A number from the lines of several cells, beside what is printed of it."""
+        runs = [d for d in self.finished if d.task.cell.row == one.row and d.task.cell.method in one.cells]
+        column = Column(one.method, one.estimate.name, one.quantity)
+        reference = self.reference(one.row, one.quantity)
+        row = self._cell_row(runs[0].task.cell, column, runs, one.estimate, reference, 1)
+        return replace(row, seeds=len({done.task.seed for done in runs}))
 
     def _compared(
         self, cell: Cell, column: Column, runs: Sequence[Finished]

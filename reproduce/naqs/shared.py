@@ -1,13 +1,21 @@
-"""Cells, table lines and verdicts that the artefacts of this paper share."""
+"""Cells, table lines and checks that the artefacts of this paper share."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error
-from pipeline.base.numbers.formatting import relative, with_error
-from reproduce.artefact import Cell, Claim, Column, yes_no
+from pipeline.base.numbers.formatting import with_error
+from reproduce.artefact import Cell, Claim, Column
+from reproduce.naqs.judgement import consistent, difference_in_sigmas, with_exponent
+from reproduce.naqs.noise import CLIPPED, Point, counted, draw, point
 from reproduce.tables import CellRow, Table
+
+OURS = "ours"
+"""Location of what no paper says: checks of our own references."""
+Series = tuple[str, bool, str]
+"""A method, whether its printed numbers are meant, and a label."""
 
 
 def naqs_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
@@ -36,9 +44,15 @@ def check_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") ->
 
 
 def printed(table: Table, row: str, method: str, quantity: str) -> str:
-    """A number of the paper as printed."""
+    """A number of the paper with its printed digits, ``-2.4096022(2)`` or ``4.5(4)e-5``."""
     number = table.number(row, method, quantity)
-    return number.shown() if number else "–"
+    if number is None:
+        return "–"
+    unit = 2 * number.half_last_digit
+    if not number.sigma or number.sigma >= 1000 * unit:
+        return number.shown()
+    mantissa, e, exponent = number.text.partition("e")
+    return f"{mantissa}({round(number.sigma / unit)}){e}{exponent}"
 
 
 def ours(row: CellRow | None) -> str:
@@ -46,9 +60,14 @@ def ours(row: CellRow | None) -> str:
     return with_error(row.ours, row.ours_sigma) if row and row.ours is not None else "–"
 
 
-def error(row: CellRow | None) -> str:
-    """Our signed relative error to the reference."""
-    return relative(row.rel_error_ours) if row and row.rel_error_ours is not None else "–"
+def error(row: CellRow | None, of_printed: bool = False) -> str:
+    """Signed relative error to the reference, with its combined standard error, ``+2.7(6)e-4``."""
+    value = (row.published if of_printed else row.ours) if row else None
+    if row is None or value is None or not row.reference or (of_printed and row.rel_error_published is None):
+        return "–"
+    own = row.published_sigma if of_printed else row.ours_sigma
+    sigma = None if own is None else math.hypot(own, row.reference_sigma or 0.0) / abs(row.reference)
+    return with_exponent(relative_error(value, row.reference), sigma)
 
 
 def verdict(row: CellRow | None) -> str:
@@ -56,60 +75,67 @@ def verdict(row: CellRow | None) -> str:
     return row.vs_paper if row else "not-run"
 
 
-def agreement(found: CellRow | None, sigmas: float = 3.0) -> tuple[bool, str] | None:
-    """Whether ours and the printed number agree within combined errors, and by how many; None without both."""
-    if found is None or found.ours is None or found.published is None:
+def printed_against_reference(found: CellRow | None) -> float | None:
+    """The printed number from our reference, in combined standard errors; None without both, or of another system."""
+    if found is None or found.published is None or found.reference is None or found.rel_error_published is None:
         return None
-    combined = ((found.ours_sigma or 0.0) ** 2 + (found.published_sigma or 0.0) ** 2) ** 0.5
-    pull = (found.ours - found.published) / combined if combined else 0.0
-    return abs(pull) <= sigmas, f"{found.cell} {pull:+.1f} σ"
+    return difference_in_sigmas(found.published, found.published_sigma, found.reference, found.reference_sigma)
 
 
 def qmc_agrees(table: Table, rows: list[str], quantity: str, name: str) -> Claim:
-    """Our Monte Carlo against the paper's, within three combined errors."""
-    checks = [c for row in rows if (c := agreement(table.row(row, "qmc", quantity)))]
-    return Claim(
-        f"QMC {name} as printed (ours against the paper's, independent programs)",
-        "Tables",
-        yes_no([seen for seen, _ in checks]),
-        "; ".join(text for _, text in checks),
-    )
+    """Our Monte Carlo against the paper's."""
+    pulls = []
+    for row in rows:
+        found = table.row(row, "qmc", quantity)
+        if found is None or found.ours is None or found.published is None or table.other_system:
+            continue
+        pull = difference_in_sigmas(found.ours, found.ours_sigma, found.published, found.published_sigma)
+        pulls += [(row, pull)] if pull is not None else []
+    return consistent(f"our QMC {name} against the paper's QMC, another program", OURS, pulls)
 
 
 def qmc_repeats(table: Table, rows: list[str]) -> Claim:
-    """Two independent runs of our Monte Carlo, within three combined errors."""
+    """Two independent runs of our Monte Carlo."""
     pulls = []
     for row in rows:
         one, other = table.row(row, "qmc"), table.row(row, "qmc-check")
         if one and other and one.ours is not None and other.ours is not None:
-            sigma = ((one.ours_sigma or 0.0) ** 2 + (other.ours_sigma or 0.0) ** 2) ** 0.5
-            pulls.append((row, (other.ours - one.ours) / sigma if sigma else 0.0))
-    return Claim(
-        "a second, shorter run of our QMC has the same energy (ours)",
-        "ours",
-        yes_no([abs(pull) <= 3.0 for _, pull in pulls]),
-        "; ".join(f"{row} {pull:+.1f} σ" for row, pull in pulls),
-    )
+            pull = difference_in_sigmas(other.ours, other.ours_sigma, one.ours, one.ours_sigma)
+            pulls += [(row, pull)] if pull is not None else []
+    return consistent("a second, shorter run of our QMC against the first, energies", OURS, pulls)
 
 
-def draw_errors(table: Table, figure: Any, rows: list[tuple[str, str]], methods: list[tuple[str, bool, str]]) -> None:
-    """Relative errors to our QMC on a logarithmic axis; ``methods`` are (name, printed, label)."""
+def distances(table: Table, rows: list[tuple[str, str]], series: Series) -> list[tuple[int, Point]]:
+    """Place of each row and the relative distance of its energy from our QMC there, clipped at the noise."""
+    method, is_printed, _ = series
+    found = []
+    for i, (name, _) in enumerate(rows):
+        row, quantum = table.row(name, method), table.row(name, "qmc")
+        value = (row.published if is_printed else row.ours) if row else None
+        if row is None or value is None or quantum is None or not quantum.ours or (is_printed and table.other_system):
+            continue
+        own = row.published_sigma if is_printed else row.ours_sigma
+        sigma = None if own is None else math.hypot(own, quantum.ours_sigma or 0.0) / abs(quantum.ours)
+        found.append((i, point(abs(relative_error(value, quantum.ours)), sigma)))
+    return found
+
+
+def caption(table: Table, rows: list[tuple[str, str]], series: list[Series]) -> str:
+    """Of :func:`draw_errors`."""
+    points = [found for one in series for _, found in distances(table, rows, one)]
+    return (
+        "Distance of the energy from our quantum Monte Carlo, relative, with combined standard errors. "
+        f"{CLIPPED} {counted(points)}"
+    ).strip()
+
+
+def draw_errors(table: Table, figure: Any, rows: list[tuple[str, str]], series: list[Series]) -> None:
+    """Relative errors to our QMC on a logarithmic axis; ``rows`` are (name, label)."""
     axes = figure.subplots()
-    for k, (method, is_printed, label) in enumerate(methods):
-        x, heights, bars = [], [], []
-        for i, (name, _) in enumerate(rows):
-            row, quantum = table.row(name, method), table.row(name, "qmc")
-            value = (row.published if is_printed else row.ours) if row else None
-            if row is None or value is None or quantum is None or quantum.ours is None:
-                continue
-            sigma = (row.published_sigma if is_printed else row.ours_sigma) or 0.0
-            x.append(i + 0.1 * (k - (len(methods) - 1) / 2))
-            heights.append(abs(relative_error(value, quantum.ours)))
-            bars.append(((sigma**2 + (quantum.ours_sigma or 0.0) ** 2) ** 0.5) / abs(quantum.ours))
-        low = [min(bar, 0.9 * height) for bar, height in zip(bars, heights, strict=True)]
-        axes.errorbar(
-            x, heights, yerr=[low, bars], fmt="os^D"[k % 4], color=f"C{k}", label=label, ms=5, lw=1, capsize=2
-        )
+    for k, one in enumerate(series):
+        found = distances(table, rows, one)
+        x = [i + 0.1 * (k - (len(series) - 1) / 2) for i, _ in found]
+        draw(axes, x, [p for _, p in found], f"C{k}", "os^D"[k % 4], label=one[2])
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [label for _, label in rows])
     axes.set_ylabel(r"$|E - E_\mathrm{QMC}| \, / \, |E_\mathrm{QMC}|$")

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.base.numbers.result import Estimate, Result
 from reproduce import published as module
-from reproduce.artefact import Artefact, Cell, Column, Rendering
+from reproduce.artefact import Artefact, Cell, Column, Derived, Rendering
 from reproduce.plan import Found
 from reproduce.published import Published, judged, published, vs_paper
 from reproduce.tables import Finished, Table
@@ -138,3 +138,30 @@ def test_a_table_corrects_its_bounds_for_their_number_and_gives_reasons() -> Non
     table = Table(artefact, "smoke", [runs[3], unknown])
     assert table.undecided == {("r3", "m", "energy"): "the error of its reference is unknown"}
     assert Table(artefact, "smoke", [runs[0], runs[40]]).rows[0].vs_reference == "BELOW-BOUND"
+
+
+def test_a_derived_number_stands_beside_what_is_printed_of_it() -> None:
+    """One printed number of two cells is one line, with the number worked out from theirs; it is not "not run"."""
+    cells = [Cell("G2.0", name, (), (Column(name, "m", "m"),)) for name in ("up", "down")]
+
+    def mean(table: Table) -> list[Derived]:
+        rows = [table.row("G2.0", name, "m") for name in ("up", "down")]
+        value = sum(row.ours for row in rows if row and row.ours is not None) / 2
+        estimate = Estimate("m", value, 0.01, "standard-error")
+        return [Derived("G2.0", "mcmc", "absolute_magnetisation", estimate, ("up", "down"))]
+
+    artefact = Artefact("naqs", "fig2", "", lambda: cells, lambda table: Rendering((), ()), derived=mean)
+    finished: list[Any] = []
+    for cell, value in zip(cells, (0.77, 0.80), strict=True):
+        task: Any = SimpleNamespace(cell=cell, cuts=(), seed=0, run=SimpleNamespace(system=SimpleNamespace(size=4)))
+        done: Any = Finished(task, Found(None, None, None, None, ()), None)
+        result = Result((Estimate("m", value, 0.01, "standard-error"),))
+        finished.append(
+            SimpleNamespace(**{**vars(done), "result": result, "seconds": 1.0, "device": "", "keys": ["k"]})
+        )
+    table = Table(artefact, "smoke", finished)
+    row = table.row("G2.0", "mcmc", "absolute_magnetisation")
+    assert row is not None
+    assert row.ours == pytest.approx(0.785)
+    assert (row.published, row.vs_paper, row.seeds) == (0.78, "agrees", 1)
+    assert [r.vs_paper for r in table.rows] == ["no-number", "no-number", "agrees"]

@@ -1,22 +1,19 @@
-"""Energies in the unit that a paper prints, and the error plot of the NAQS tables."""
+"""Energies in the unit that a paper prints, thinned curves, a thermal mixture."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
 from reproduce.curves import MOST_HISTORY, MOST_POINTS, thinned
-from reproduce.naqs.shared import draw_errors, qmc_repeats
 from reproduce.naqs.table1 import MOST_MIXING, thermal
 from reproduce.plan import Found
-from reproduce.tables import CellRow, Finished, Table, _shown
+from reproduce.tables import Finished, Table, _shown
 
 ENERGY = Estimate("energy", -251.4624, 0.0008, "standard-error", None, "total", "stochastic")
 
@@ -40,33 +37,6 @@ def test_a_column_in_another_unit_than_the_printed_number_is_refused() -> None:
     task: Any = SimpleNamespace(cell=cell, cuts=(), seed=0)
     with pytest.raises(ValueError, match="printed per site, spin-1/2, shown as"):
         Table(artefact, "smoke", [Finished(task, Found(None, None, None, None, ()), "not run")])
-
-
-def test_printed_and_computed_errors_are_against_our_monte_carlo() -> None:
-    """Every series has its points, that of the paper's Monte Carlo included; heights and bars by hand."""
-    rows = {
-        "naqs": CellRow("a", "r", "naqs", "energy", "per site", ours=-1.9, ours_sigma=0.03, published=-1.98),
-        "qmc": CellRow("a", "r", "qmc", "energy", "per site", ours=-2.0, ours_sigma=0.04, published=-2.2),
-    }
-    table: Any = SimpleNamespace(row=lambda name, method: rows[method])
-    figure = Figure()
-    draw_errors(table, figure, [("r", "row")], [("naqs", True, "a"), ("naqs", False, "b"), ("qmc", True, "c")])
-    (axes,) = figure.axes
-    series: list[Any] = list(axes.containers)
-    heights = [container.lines[0].get_ydata()[0] for container in series]
-    assert heights == pytest.approx([0.01, 0.05, 0.1])
-    (bar,) = series[1].lines[2]
-    assert bar.get_segments()[0][1][1] == pytest.approx(0.05 + (0.03**2 + 0.04**2) ** 0.5 / 2)
-
-
-def test_two_runs_of_quantum_monte_carlo_are_compared_in_combined_errors() -> None:
-    values = {"qmc": (-2.0, 0.003), "qmc-check": (-1.98, 0.004)}
-    rows = {m: CellRow("a", "r", m, "energy", "per site", ours=v, ours_sigma=s) for m, (v, s) in values.items()}
-    table: Any = SimpleNamespace(row=lambda name, method: rows.get(method) if name == "r" else None)
-    claim = qmc_repeats(table, ["r", "missing"])
-    assert (claim.seen, claim.evidence) == ("no", "r +4.0 σ")
-    rows["qmc-check"] = replace(rows["qmc-check"], ours=-1.99)
-    assert qmc_repeats(table, ["r"]).seen == "yes"
 
 
 def test_most_of_a_thermal_mixture() -> None:

@@ -1,0 +1,50 @@
+"""The panels of Figure 3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.base.numbers.result import Estimate
+from reproduce.naqs import noise
+from reproduce.naqs.courses import LABELS, Course, distance
+
+COLOURS = dict(zip(LABELS, ["C2", "C0", "C1", "C3", "C4"], strict=True))
+
+
+def points(course: Course, goal: Estimate | None) -> list[noise.Point]:
+    """Errors of a training to an energy; none without one."""
+    if goal is None:
+        return []
+    return [noise.point(*distance(course.energy(k), goal)) for k in range(len(course.energies))]
+
+
+def points_in_all(found: Sequence[Course], *goals: Estimate | None) -> list[noise.Point]:
+    """Of all trainings to all energies, once each."""
+    return [point for goal in goals for course in found for point in points(course, goal)]
+
+
+def draw(found: Sequence[Course], size: int, best: Estimate | None, exact: Estimate | None, figure: Any) -> None:
+    """Rows: error to ``exact``, error to ``best``, variance; columns: iterations, seconds."""
+    axes = figure.subplots(3, 2, sharex="col", sharey="row")
+    for course in found:
+        colour = COLOURS[course.method]
+        variances = [variance / size for variance in course.variances]
+        bars = [sigma / size for sigma in course.variance_sigmas] or None
+        # zero seconds have no place on a logarithmic axis
+        for column, x in enumerate((course.steps, [s or math.nan for s in course.seconds])):
+            for row, goal in enumerate((exact, best)):
+                if made := points(course, goal):
+                    noise.draw(axes[row, column], x, made, colour, "o", ls="-", label=course.label)
+            axes[2, column].errorbar(
+                x, variances, yerr=bars, fmt="o--", color=colour, ms=3, lw=1, elinewidth=1, capsize=2
+            )
+    titles = ("error to quantum Monte Carlo", "error to lowest found", "Var(H)/N")
+    for row, label in enumerate(titles):
+        axes[row, 0].set_ylabel(label)
+        axes[row, 0].set_yscale("log")
+    axes[2, 0].set_xlabel("iteration")
+    axes[2, 1].set_xlabel("seconds of training")
+    axes[2, 1].set_xscale("log")
+    axes[0, 0].legend(frameon=False, fontsize=8)

@@ -1,0 +1,132 @@
+"""Whether a claim is seen: yes, no, or undecided where our errors or the number of our runs cannot tell."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pipeline.analysis.verdict import relative_error
+from reproduce.artefact import Claim
+from reproduce.tables import CellRow
+
+Answer = Literal["yes", "by construction", "no", "undecided"]
+SIGMAS = 2.0
+POWER = 2.0
+"""Our error may be this many times the accuracy that it is to confirm."""
+UNLIKELY, IMPOSSIBLE = 0.05, 0.001
+"""Chances of a χ² as large as the one found: below the first two series are in doubt, below the second they differ."""
+
+
+def tally(answers: Sequence[Answer]) -> str:
+    """The answer where there is one only, ``not run`` without any, else how many of each."""
+    if not answers:
+        return "not run"
+    counts = Counter(answers)
+    if len(counts) == 1:
+        return answers[0]
+    shown = [f"{answer} in {counts[answer]}" for answer in get_args(Answer) if counts[answer]]
+    return ", ".join(shown) + f" of {len(answers)}"
+
+
+def with_exponent(value: float, sigma: float | None) -> str:
+    """A small number as papers print it, ``+4.5(4)e-5``; without an error where it is unknown or 0."""
+    if not sigma or not math.isfinite(sigma):
+        shown = f"{value:+.1e}"
+    else:
+        from uncertainties import ufloat
+
+        shown = f"{ufloat(value, sigma):+.1ueS}"
+    return shown.replace("e-0", "e-").replace("e+00", "")
+
+
+def magnitude(value: float) -> str:
+    """``2.7e-4``."""
+    return with_exponent(abs(value), None).removeprefix("+")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far ours and the printed number are from the reference, both relative to its size and signed.
+
+    Attributes:
+        row: name of the row.
+        ours, printed: the deviations.
+        ours_sigma: combined with that of the reference; None if unknown.
+        printed_sigma: the same for the printed number, 0 where none is printed.
+    """
+
+    row: str
+    ours: float
+    ours_sigma: float | None
+    printed: float
+    printed_sigma: float
+
+    @property
+    def claimed(self) -> float:
+        """The paper's own accuracy: its deviation, or what the comparison can resolve of it where that is larger."""
+        return max(abs(self.printed), self.printed_sigma)
+
+    @property
+    def answer(self) -> Answer:
+        """Whether ours is as accurate as the paper's.
+
+        ``no`` if ours deviates by more, beyond twice its error; ``undecided`` if not, but our error is too large to say
+        that it does not.
+        """
+        if self.ours_sigma is None or math.isnan(self.ours_sigma):
+            return "undecided"
+        if abs(self.ours) - SIGMAS * self.ours_sigma > self.claimed:
+            return "no"
+        return "yes" if self.ours_sigma <= POWER * self.claimed else "undecided"
+
+    @property
+    def evidence(self) -> str:
+        return (
+            f"{self.row} {with_exponent(self.ours, self.ours_sigma)}, printed "
+            f"{with_exponent(self.printed, self.printed_sigma)}"
+        )
+
+
+def accuracy(row: CellRow | None) -> Accuracy | None:
+    """Of a row with ours, a printed number of the same system and a reference that does not vanish; else None."""
+    if row is None or row.ours is None or row.published is None or not row.reference:
+        return None
+    if row.rel_error_published is None:
+        return None
+    size, quantum = abs(row.reference), row.reference_sigma or 0.0
+    return Accuracy(
+        row.cell,
+        relative_error(row.ours, row.reference),
+        None if row.ours_sigma is None else math.hypot(row.ours_sigma, quantum) / size,
+        row.rel_error_published,
+        math.hypot(row.published_sigma or 0.0, quantum) / size,
+    )
+
+
+def as_accurate(found: Sequence[Accuracy]) -> tuple[str, str]:
+    """The answers together, and what they rest on."""
+    evidence = "; ".join(one.evidence for one in found)
+    rule = f" (seen if ours is no farther off than the printed number, within {SIGMAS:g} σ)" if found else ""
+    return tally([one.answer for one in found]), evidence + rule
+
+
+def difference_in_sigmas(a: float, a_sigma: float | None, b: float, b_sigma: float | None) -> float | None:
+    """(a - b) in combined standard errors; None where they are unknown or zero."""
+    sigma = math.hypot(a_sigma or 0.0, b_sigma or 0.0)
+    return (a - b) / sigma if sigma and math.isfinite(sigma) else None
+
+
+def consistent(text: str, location: str, pulls: Sequence[tuple[str, float]]) -> Claim:
+    """Whether independent differences, in standard errors, are together what chance gives: their χ²."""
+    if not pulls:
+        return Claim(text, location, "not run", "")
+    from scipy.special import gammaincc
+
+    squares = sum(pull**2 for _, pull in pulls)
+    chance = float(gammaincc(len(pulls) / 2, squares / 2))
+    answer = "yes" if chance >= UNLIKELY else "no" if chance < IMPOSSIBLE else "undecided"
+    shown = "; ".join(f"{row} {pull:+.1f} σ" for row, pull in pulls)
+    return Claim(text, location, answer, f"{shown}; χ² = {squares:.1f} of {len(pulls)}, by chance in {chance:.1g}")
