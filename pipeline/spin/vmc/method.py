@@ -34,7 +34,7 @@ from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
-from pipeline.spin.vmc.update import update
+from pipeline.spin.vmc.update import clipped, update
 from pipeline.spin.wave_function import WaveFunction
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,8 @@ class VariationalMonteCarlo:
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        change = update(state.optimizer, ansatz, batch, local, parts.chunks, self.config.gradient_clip, self.ranks)
+        seen = self._clipped(local, batch)
+        change = update(state.optimizer, ansatz, batch, seen, parts.chunks, self.config.gradient_clip, self.ranks)
         if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "gradient")
         state.rejected_in_a_row = 0
@@ -214,6 +215,8 @@ class VariationalMonteCarlo:
         prefix = "small_" if settings.system else ""
         metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
         metrics |= change | {"lr": settings.lr, "rejected_steps": state.rejected}
+        if seen is not local:
+            metrics["clipped"] = float(batch.weights[seen != local].sum())
         return metrics | dict(batch.metrics) | _agreement(batch, local, parts.sampler.errors)
 
     def converged(self, state: VMCState) -> str | None:
@@ -274,6 +277,12 @@ class VariationalMonteCarlo:
             return local_energy(parts.hamiltonian, ansatz, rows, parts.chunks, batch.log_floor)
 
         return shared(self.ranks, of_rows, batch.spins)
+
+    def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
+        """What an update sees of drawn local energies; all of them where weights are exact."""
+        if self.config.local_energy_clip is None or batch.order is None:
+            return local
+        return clipped(local, batch.weights, self.config.local_energy_clip)
 
     def _measured(self, ansatz: WaveFunction, precise: WaveFunction, batch: Batch) -> Tensor:
         """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``."""
