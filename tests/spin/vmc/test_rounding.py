@@ -105,9 +105,7 @@ def evaluated_in_double(method: VariationalMonteCarlo, state: VMCState, monkeypa
 @pytest.mark.parametrize(
     "sampler", [DirectConfig(samples=200), replace(METROPOLIS, burn_in=1, thinning=1)], ids=["direct", "metropolis"]
 )
-def test_scatter_that_hides_the_rounding_spares_double_precision(
-    sampler: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scatter_that_hides_the_rounding_spares_double_precision(sampler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     system = SquareTFIM(length_x=4, length_y=3, periodic=False, coupling=1.0, field=2.0)
     method, state = single(sampler, PIXEL, system)
     assert evaluated_in_double(method, state, monkeypatch) == [16]
