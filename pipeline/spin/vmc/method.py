@@ -22,7 +22,7 @@ from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_ansatz, share_parameters
-from pipeline.spin.chunks import Chunks
+from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
@@ -246,9 +246,9 @@ class VariationalMonteCarlo:
         local = self._measured(state.ansatz, precise, batch)
         bad = ~local.isfinite()
         if bad.any():
+            logs = in_chunks(self.double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
             raise NonFiniteError(
-                f"inference: {int(bad.sum())} of {len(local)} local energies of batch {k} are not finite; "
-                + _why(precise, batch.spins[bad])
+                f"inference: {len(logs)} of {len(local)} local energies of batch {k} are not finite; {_why(logs.real)}"
             )
         return record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
 
@@ -313,10 +313,8 @@ class VariationalMonteCarlo:
         return {"rejected_steps": state.rejected}
 
 
-@torch.no_grad()
-def _why(ansatz: WaveFunction, spins: Tensor) -> str:
-    """What is wrong with ψ of configurations whose local energies are not finite."""
-    logs = ansatz.log_amplitude(spins).real
+def _why(logs: Tensor) -> str:
+    """What is wrong with configurations whose local energies are not finite, from their log|ψ|."""
     broken, vanishing = int((~(logs < torch.inf)).sum()), int((logs == -torch.inf).sum())
     if broken:
         return f"log ψ of {broken} of these configurations is infinite or not a number"
