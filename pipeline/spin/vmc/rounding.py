@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.spin.wave_function import WaveFunction
 
@@ -28,7 +28,16 @@ def in_double(ansatz: WaveFunction) -> WaveFunction:
     """The state with the same parameters in double precision; ``ansatz`` itself where they are in it already."""
     if all(parameter.dtype == torch.float64 for parameter in ansatz.parameters()):
         return ansatz
-    return copy.deepcopy(ansatz).double()
+    precise = copy.deepcopy(ansatz)
+    # new tensors: a change of the dtype in place is lost on those that stand for others, of an accelerator or a shard
+    for module in precise.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(parameter.detach().double(), parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                module._buffers[name] = buffer.double()
+    return precise
 
 
 def probed_rows(count: int, device: torch.device) -> Tensor:
