@@ -12,9 +12,16 @@ def plain(node: Any) -> Any:
     """A JSON-serialisable copy of typed configuration, with the version of each component inside it.
 
     A component's ``version`` is a class attribute: bumping it changes the keys of its users and of nobody else.
+    ``neutral``, another one, holds the values at which fields that came later leave the component what it was: they
+    are left out, so that keys change only for those who use them.
     """
     if is_dataclass(node) and not isinstance(node, type):
-        values = {field.name: plain(getattr(node, field.name)) for field in fields(node)}
+        neutral: dict[str, Any] = getattr(type(node), "neutral", {})
+        values = {
+            field.name: plain(getattr(node, field.name))
+            for field in fields(node)
+            if field.name not in neutral or getattr(node, field.name) != neutral[field.name]
+        }
         version = getattr(type(node), "version", None)
         return values if version is None else {**values, "__version__": version}
     if isinstance(node, dict):

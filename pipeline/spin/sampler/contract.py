@@ -29,6 +29,10 @@ class Batch:
             row for independent draws); None where nothing was drawn.
         log_weights: (B,) float64, log of the importance weight |ψ|²/q of a single draw of each row, up to a constant
             that is the same for all batches from one ψ; None where draws are from |ψ|².
+        log_floor: log of the amplitude that smaller ones count as where weights are |ψ|² itself, a scalar: far below
+            what adds to any mean, and yet large enough for its square and for quotients by it to be doubles. Local
+            energies must be quotients by the same amplitudes (:func:`pipeline.spin.vmc.local_energy.local_energy`).
+            None: nothing is raised.
         metrics: what the sampler says of this batch (``acceptance``, ...), logged as it comes.
     """
 
@@ -36,6 +40,7 @@ class Batch:
     weights: Tensor
     order: Tensor | None = None
     log_weights: Tensor | None = None
+    log_floor: Tensor | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
@@ -52,7 +57,7 @@ class Batch:
         spins, order, counts = unique_spins(draws)
         by_row = log_weights.new_zeros(len(spins), dtype=torch.float64).index_put((order,), log_weights.double())
         weights = torch.softmax(by_row + counts.double().log(), dim=0)
-        return Batch(spins, weights, order[None], by_row, metrics or {})
+        return Batch(spins, weights, order[None], by_row, metrics=metrics or {})
 
 
 class Sampler(Protocol):

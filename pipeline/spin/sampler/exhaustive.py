@@ -12,6 +12,10 @@ from pipeline.spin.sampler.schema import ExhaustiveConfig
 from pipeline.spin.space import Space
 from pipeline.spin.wave_function import WaveFunction
 
+LOG_SMALLEST = -150.0
+"""log of the smallest |ψ|/‖ψ‖ that is told apart from smaller ones. Where ψ vanishes, or is smaller than doubles can
+square, Hψ need not: |Hψ|² = |ψ|² |E_loc|² counts in the variance, and 0 times infinity would be NaN."""
+
 
 class ExhaustiveSampler:
     """Enumerates the basis once (see :class:`pipeline.spin.sampler.contract.Sampler`).
@@ -41,11 +45,16 @@ class ExhaustiveSampler:
     def sample(
         self, ansatz: WaveFunction, state: NoState, samples: int | None, seed: int, purpose: str, k: int
     ) -> Batch:
-        """All configurations of the ansatz and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness."""
+        """All configurations of the ansatz and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness.
+
+        No weight vanishes: amplitudes below e^-150 ‖ψ‖ count as that.
+        """
         del state, samples, seed, purpose, k
         present = ansatz.present(self.spins)
         spins = self.spins if present is None else self.spins[present]
         log_psi = shared(
             self._ranks, lambda rows: in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, rows), spins
         )
-        return Batch(spins, torch.softmax(2.0 * log_psi.real.double(), dim=0))
+        logs = log_psi.real.double()
+        floor = 0.5 * torch.logsumexp(2.0 * logs, dim=0) + LOG_SMALLEST
+        return Batch(spins, torch.softmax(2.0 * logs.maximum(floor), dim=0), log_floor=floor)

@@ -11,7 +11,9 @@ from pipeline.spin.wave_function import WaveFunction
 
 
 @torch.no_grad()
-def local_energy(hamiltonian: Hamiltonian, ansatz: WaveFunction, spins: Tensor, chunks: Chunks) -> Tensor:
+def local_energy(
+    hamiltonian: Hamiltonian, ansatz: WaveFunction, spins: Tensor, chunks: Chunks, log_floor: Tensor | None = None
+) -> Tensor:
     """E_loc of every row (NF+NQS paper, Eq. 5).
 
     Elements that vanish, such as those of σ·σ on a parallel pair, are not evaluated.
@@ -21,15 +23,23 @@ def local_energy(hamiltonian: Hamiltonian, ansatz: WaveFunction, spins: Tensor, 
         ansatz: log ψ, real or complex.
         spins: configurations ±1, (B, N); repeated rows are evaluated repeatedly.
         chunks: keeps the evaluations within memory.
+        log_floor: smallest log|ψ(x)| to divide by, of weights that have the same one
+            (:class:`pipeline.spin.sampler.contract.Batch`): w E_loc and w |E_loc|² are then ψ* Hψ and |Hψ|² where ψ
+            vanishes, too. None: none.
 
     Returns:
-        (B,) float64, or complex128 for an ansatz with phases. NaN or infinity where ψ vanishes or is not finite.
+        (B,) float64, or complex128 for an ansatz with phases. NaN or infinity where ψ(x) vanishes and there is no
+        floor, and where log ψ is NaN or +∞ for x or for a configuration that H connects with it.
     """
     diagonal = hamiltonian.diagonal(spins)
     masks = hamiltonian.flip_masks
     if not len(masks):
         return diagonal
     log_here = _double(in_chunks(chunks, "amplitudes", ansatz.log_amplitude, spins))
+    if log_floor is not None:
+        log_here = _raised(log_here, log_floor)
+    # a quotient by an infinite amplitude would be zero, and nobody would see it
+    log_here = torch.where(log_here.real < torch.inf, log_here, torch.nan)
     moved = torch.zeros_like(log_here)
 
     def body(begin: int, size: int) -> int:
@@ -50,7 +60,7 @@ def local_energy(hamiltonian: Hamiltonian, ansatz: WaveFunction, spins: Tensor, 
 
     width = min(len(masks), 64)
     chunks.run("connected amplitudes", len(spins), body, probe, 2 * width)
-    return diagonal + moved
+    return torch.where(log_here.isnan(), log_here, diagonal + moved)
 
 
 def _connected(ansatz: WaveFunction, spins: Tensor, masks: Tensor, wanted: Tensor | None) -> Tensor:
@@ -60,6 +70,11 @@ def _connected(ansatz: WaveFunction, spins: Tensor, masks: Tensor, wanted: Tenso
     if not bool(wanted.any()):
         return torch.zeros(wanted.shape, dtype=torch.float64, device=spins.device)
     return ansatz.connected_log_amplitudes(spins, masks, wanted)
+
+
+def _raised(logs: Tensor, floor: Tensor) -> Tensor:
+    """log ψ with real parts of at least ``floor``; NaN stays NaN."""
+    return torch.complex(logs.real.maximum(floor), logs.imag) if logs.is_complex() else logs.maximum(floor)
 
 
 def _double(values: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_ansatz, share_parameters
-from pipeline.spin.chunks import Chunks
+from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
@@ -32,8 +32,9 @@ from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
+from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
-from pipeline.spin.vmc.update import update
+from pipeline.spin.vmc.update import clipped, update
 from pipeline.spin.wave_function import WaveFunction
 
 log = logging.getLogger(__name__)
@@ -167,9 +168,12 @@ class VariationalMonteCarlo:
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
         own = self.parts[0]
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
-        self.inference_sampler = (
-            _sampler(infer.sampler, own.space, device, self.chunks, ranks) if infer.sampler else self.sampler
-        )
+        # of evaluations in double precision: chunks of a name have one size
+        self.double = own if self.dtype == torch.float64 else replace(own, chunks=self._chunks())
+        self.inference_sampler = self.sampler
+        if infer.sampler or self.double is not own:
+            config = infer.sampler or train.sampler
+            self.inference_sampler = _sampler(config, own.space, device, self.double.chunks, ranks)
         self.observables = Observables(system, device)
 
     def init(self, seed: int) -> VMCState:
@@ -202,7 +206,8 @@ class VariationalMonteCarlo:
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
-        change = update(state.optimizer, ansatz, batch, local, parts.chunks, self.config.gradient_clip, self.ranks)
+        seen = self._clipped(local, batch)
+        change = update(state.optimizer, ansatz, batch, seen, parts.chunks, self.config.gradient_clip, self.ranks)
         if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "gradient")
         state.rejected_in_a_row = 0
@@ -210,6 +215,8 @@ class VariationalMonteCarlo:
         prefix = "small_" if settings.system else ""
         metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
         metrics |= change | {"lr": settings.lr, "rejected_steps": state.rejected}
+        if seen is not local:
+            metrics["clipped"] = float(batch.weights[seen != local].sum())
         return metrics | dict(batch.metrics) | _agreement(batch, local, parts.sampler.errors)
 
     def converged(self, state: VMCState) -> str | None:
@@ -219,36 +226,74 @@ class VariationalMonteCarlo:
     def measure(self, state: VMCState, k: int) -> dict[str, Any]:
         """Fresh batch ``k``: energy, its variance and observables (see :func:`pipeline.spin.vmc.inference.record`).
 
+        Weights that are computed from |ψ|² are in double precision, and local energies wherever single would count
+        (:mod:`pipeline.spin.vmc.rounding`).
+
         Raises:
-            NonFiniteError: amplitudes of some samples vanish or are not finite.
+            NonFiniteError: amplitudes of some samples, or of configurations that H connects with them, vanish or are
+                not finite.
         """
         sampling = state.inference or state.begin_inference(go_on=self.infer.chains == "training")
+        precise, errors = in_double(state.ansatz), self.inference_sampler.errors
         batch = self.inference_sampler.sample(
-            state.ansatz, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k
+            precise if errors in ("exact", "weighted") else state.ansatz,
+            sampling,
+            self.infer.samples,
+            self.infer.seed,
+            INFERENCE_PURPOSE,
+            k,
         )
-        local = self._local(self.parts[0], state.ansatz, batch)
-        bad = int((~local.isfinite()).sum())
-        if bad:
-            raise NonFiniteError(f"inference: {bad} of {len(local)} local energies of batch {k} are not finite")
-        errors = self.inference_sampler.errors
+        local = self._measured(state.ansatz, precise, batch)
+        bad = ~local.isfinite()
+        if bad.any():
+            logs = in_chunks(self.double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
+            raise NonFiniteError(
+                f"inference: {len(logs)} of {len(local)} local energies of batch {k} are not finite; {_why(logs.real)}"
+            )
         return record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
-        config: Any = self.infer.sampler or self.train.sampler
-        samples: Any = self.infer.samples or getattr(config, "samples", 1)
-        return summarise(records, self.inference_sampler.errors, self.system.size, samples)
+        return summarise(records, self.inference_sampler.errors, self.system.size, self._samples())
 
     def _parts(self, system: SpinSystem) -> SystemParts:
         hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
-        chunks = Chunks(self.config.memory_gib, self.device)
-        space = space_of(system)
+        chunks, space = self._chunks(), space_of(system)
         sampler = _sampler(self.train.sampler, space, self.device, chunks, self.ranks)
         return SystemParts(system, hamiltonian, space, sampler, chunks)
 
+    def _chunks(self) -> Chunks:
+        return Chunks(self.config.memory_gib, self.device)
+
+    def _samples(self) -> int:
+        """Draws of a batch of the inference."""
+        config: Any = self.infer.sampler or self.train.sampler
+        return self.infer.samples or int(getattr(config, "samples", 1))
+
     def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
         """E_loc of every row, each rank working on its share."""
-        return shared(self.ranks, lambda rows: local_energy(parts.hamiltonian, ansatz, rows, parts.chunks), batch.spins)
+
+        def of_rows(rows: Tensor) -> Tensor:
+            return local_energy(parts.hamiltonian, ansatz, rows, parts.chunks, batch.log_floor)
+
+        return shared(self.ranks, of_rows, batch.spins)
+
+    def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
+        """What an update sees of drawn local energies; all of them where weights are exact."""
+        if self.config.local_energy_clip is None or batch.order is None:
+            return local
+        return clipped(local, batch.weights, self.config.local_energy_clip)
+
+    def _measured(self, ansatz: WaveFunction, precise: WaveFunction, batch: Batch) -> Tensor:
+        """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``."""
+        if precise is not ansatz and batch.order is not None:
+            local = self._local(self.parts[0], ansatz, batch)
+            rows = probed_rows(len(local), local.device)
+            # few: every rank does all of them
+            exact = local_energy(self.hamiltonian, precise, batch.spins[rows], self.double.chunks, batch.log_floor)
+            if is_negligible(local[rows] - exact, local, batch.weights, self.infer.units * self._samples()):
+                return local
+        return self._local(self.double, precise, batch)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
         ansatz = build_ansatz(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
@@ -266,6 +311,16 @@ class VariationalMonteCarlo:
             )
         log.warning("step %d rejected: %s not finite", k, what)
         return {"rejected_steps": state.rejected}
+
+
+def _why(logs: Tensor) -> str:
+    """What is wrong with configurations whose local energies are not finite, from their log|ψ|."""
+    broken, vanishing = int((~(logs < torch.inf)).sum()), int((logs == -torch.inf).sum())
+    if broken:
+        return f"log ψ of {broken} of these configurations is infinite or not a number"
+    if vanishing:
+        return f"ψ of {vanishing} of these configurations vanishes: they were not drawn from |ψ|²"
+    return "ψ of configurations that H connects with them is not finite, or larger by more than a factor of e^700"
 
 
 def _sampler(config: Any, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> Sampler:

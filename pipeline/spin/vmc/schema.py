@@ -28,6 +28,9 @@ class VMCConfig:
             elements are <= 0 (Marshall's rule on a bipartite lattice) and its ground state positive; energies and
             whatever is diagonal in σz stay what they are.
         gradient_clip: largest norm of the gradient; null: no limit.
+        local_energy_clip: largest distance of a drawn local energy from the median, in mean absolute deviations, that
+            an update sees (:func:`pipeline.spin.vmc.update.clipped`); null: no limit. Estimates see all of them, and
+            exact weights have nothing to clip.
         max_rejected: steps rejected in a row (NaN or infinity in them) that end the run.
         memory_gib: working memory of one evaluation of the network; configurations are evaluated in chunks that keep
             to it, which are halved where the machine does not have it. The last bits depend on it. Null: what suits
@@ -36,12 +39,14 @@ class VMCConfig:
 
     version: ClassVar[int] = 2
     implementation: ClassVar[str] = "pipeline.spin.vmc.method:VariationalMonteCarlo"
+    neutral: ClassVar[dict[str, Any]] = {"local_energy_clip": None}
     shares_work: ClassVar[bool] = True
     shown: ClassVar[Shown] = Shown("energy", "energy (total, Pauli)", "total", ("energy",), ("energy", "variance"))
 
     name: str = "vmc"
     sign_rule: str = MISSING
     gradient_clip: float | None = MISSING
+    local_energy_clip: float | None = None
     max_rejected: int = MISSING
     memory_gib: float | None = MISSING
 
@@ -49,6 +54,8 @@ class VMCConfig:
         checks.one_of("sign_rule", self.sign_rule, ("none", "stoquastic"))
         if self.gradient_clip is not None:
             checks.positive("gradient_clip", self.gradient_clip)
+        if self.local_energy_clip is not None:
+            checks.positive("local_energy_clip", self.local_energy_clip)
         checks.at_least("max_rejected", self.max_rejected, 1)
         if self.memory_gib is not None:
             checks.positive("memory_gib", self.memory_gib)
@@ -121,7 +128,7 @@ class VMCInferConfig(InferConfig):
         keep_samples: keep every sample in the records, packed into bits.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     samples: int | None = MISSING
     sampler: Any = None

@@ -15,6 +15,33 @@ from pipeline.spin.sr.optimizer import StochasticReconfiguration
 from pipeline.spin.wave_function import WaveFunction
 
 
+def clipped(local: Tensor, weights: Tensor, deviations: float) -> Tensor:
+    """Local energies no further from their median than so many mean absolute deviations from it.
+
+    Without a bound on ψ(x')/ψ(x) their distribution has heavy tails, and a few draws make the whole step. Real and
+    imaginary parts have a median each, as in the code of FermiNet (Pfau et al., Phys. Rev. Research 2, 033429 (2020)).
+
+    Args:
+        local: E_loc of a batch, of all ranks together, (B,) float64 or complex128.
+        weights: (B,) float64, sum 1.
+        deviations: > 0; 5 in FermiNet.
+    """
+    if local.is_complex():
+        return torch.complex(clipped(local.real, weights, deviations), clipped(local.imag, weights, deviations))
+    centre = _median(local, weights)
+    most = deviations * (weights * (local - centre).abs()).sum()
+    return local.clamp(centre - most, centre + most)
+
+
+def _median(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted median of real ``values`` (B,); half-way between the two in the middle where there are two."""
+    ordered, order = values.sort()
+    # rounding of the sum must not decide between one and two
+    half = ordered.new_tensor([0.5 - 1e-9, 0.5 + 1e-9])
+    middle = torch.searchsorted(weights[order].cumsum(0), half).clamp(max=len(ordered) - 1)
+    return ordered[middle].mean()
+
+
 def update(
     optimizer: Optimizer,
     ansatz: WaveFunction,
@@ -30,7 +57,7 @@ def update(
         optimizer: of the parameters of ``ansatz``.
         ansatz: log ψ, real or complex.
         batch: configurations and weights.
-        local: E_loc of every configuration, (B,).
+        local: E_loc of every configuration, (B,), perhaps :func:`clipped`.
         chunks: keeps backward passes within memory.
         clip: largest norm of a gradient; None: no limit. Reconfiguration has a limit of its own.
         ranks: which share the derivatives.
