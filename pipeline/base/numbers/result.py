@@ -18,8 +18,8 @@ class Estimate:
     Attributes:
         name: quantity.
         value: the estimate, in ``unit``.
-        sigma: standard error of ``value`` (autocorrelation included); 0 for a number without statistical error (a sum
-            over the whole basis, the floor of a subspace); None if unknown: too few samples, or all of them the same.
+        sigma: standard error of ``value`` (autocorrelation included); 0 for a number without statistical error (an
+            exact sum); None if unknown: too few samples, or all of them the same.
         sigma_kind: where ``sigma`` comes from.
         spread: standard deviation over the seeds or subspaces that were averaged; None where ``value`` is no such mean
             (samples, bins, trajectories and batches have none).
@@ -61,7 +61,8 @@ class Estimate:
 class Curve:
     """A named series ``y(x)``.
 
-    ``sigma`` holds the standard errors of ``y``, ``x_width`` the widths of bins around ``x``; either may be empty.
+    ``sigma`` holds the standard errors of ``y`` (NaN: unknown), ``x_width`` the widths of bins around ``x``; either may
+    be empty.
     """
 
     name: str

@@ -26,6 +26,7 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
+from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import SpinSystem
@@ -167,8 +168,11 @@ class VariationalMonteCarlo:
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
         own = self.parts[0]
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
+        # what the training never saw does not count in the inference
+        self.sector = reach(train.sampler, train.ansatz, system)
+        space = replace(own.space, sector=self.sector)
         self.inference_sampler = (
-            _sampler(infer.sampler, own.space, device, self.chunks, ranks) if infer.sampler else self.sampler
+            _sampler(infer.sampler, space, device, self.chunks, ranks) if infer.sampler else self.sampler
         )
         self.observables = Observables(system, device)
 
@@ -237,7 +241,11 @@ class VariationalMonteCarlo:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
         samples: Any = self.infer.samples or getattr(config, "samples", 1)
-        return summarise(records, self.inference_sampler.errors, self.system.size, samples)
+        result = summarise(records, self.inference_sampler.errors, self.system.size, samples, self.sector)
+        if self.sector == reach(config, self.train.ansatz, self.system):
+            return result
+        note = f"Only the configurations with Σ σz = {self.sector} are summed over: the training explored no others."
+        return replace(result, notes=(*result.notes, note))
 
     def _parts(self, system: SpinSystem) -> SystemParts:
         hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
