@@ -132,8 +132,10 @@ class Result:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Result:
-        """Inverse of :meth:`to_json`; also of what was written before there were all of these fields."""
+        """Inverse of :meth:`to_json`; also of what was written before there were all of these fields, and when the
+        standard deviation of samples was called a spread."""
         curves = tuple(Curve.of(**curve) for curve in data["curves"])
         estimates = tuple(Estimate(**e) for e in data["estimates"])
+        estimates = tuple(e if e.tau is None and e.ess is None else replace(e, spread=None) for e in estimates)
         extra, headline = dict(data["extra"]), data.get("headline", "")
         return Result(estimates, curves, tuple(data["notes"]), extra, headline)

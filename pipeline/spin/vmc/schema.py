@@ -121,7 +121,7 @@ class VMCInferConfig(InferConfig):
         keep_samples: keep every sample in the records, packed into bits.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     samples: int | None = MISSING
     sampler: Any = None
