@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pipeline.base.numbers.result import Curve
@@ -30,7 +31,8 @@ def curves_along_training(trained: Entry, inferred: Sequence[Entry], names: Sequ
     for name in names:
         if found and all(name in estimates for estimates in found):
             estimates = [by_name[name] for by_name in found]
-            values, sigmas = [e.value for e in estimates], [e.sigma or 0.0 for e in estimates]
+            # an unknown error is not an error of zero
+            values, sigmas = [e.value for e in estimates], [math.nan if e.sigma is None else e.sigma for e in estimates]
             for x_name, x in clock.items():
                 label = f"{name}_along_training"
                 curves.append(Curve.of(label, x_name, name, x, values, sigmas, estimates[0].unit))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,11 +13,8 @@ from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
 from pipeline.base.numbers import rng
 from pipeline.base.numbers.result import Estimate, Result
-from pipeline.base.numbers.statistics import effective_sample_size, weighted_mean
+from pipeline.base.numbers.statistics import doubts, effective_sample_size, weighted_mean
 from pipeline.gauge.systems import Schwinger
-
-FEWEST_EFFECTIVE = 100.0
-"""Fewer effective samples than this do not show how heavy the tail of the weights is."""
 
 
 @dataclass
@@ -115,20 +112,16 @@ class Reweighting:
         log_weight, plaquette, charge = (
             np.concatenate([r[name] for r in records]) for name in ("log_weight", "plaquette", "topological_charge")
         )
-        ess = effective_sample_size(log_weight)
-        effective = ess * log_weight.size
         named = {
             "plaquette": plaquette,
             "topological_charge": charge,
             "topological_susceptibility": charge**2 / records[0]["volume"],
         }
+        size = log_weight.size
+        ess = effective_sample_size(log_weight)
         estimates = [
-            Estimate(
-                name, mean, sigma, "standard-error", float(x.std(ddof=1)), "1", "stochastic", x.size, ess=effective
-            )
+            replace(weighted_mean(x, log_weight).estimate(name, bound="stochastic"), ess=ess * size)
             for name, x in named.items()
-            for mean, sigma in [weighted_mean(x, log_weight)]
         ]
-        estimates.append(Estimate("ess", ess, bound="none", n=log_weight.size))
-        few = f"Only {effective:.0f} effective samples: errors of reweighted estimates are guesses."
-        return Result(tuple(estimates), notes=(few,) if effective < FEWEST_EFFECTIVE else ())
+        notes = doubts(estimates)
+        return Result((*estimates, Estimate("ess", ess, n=size)), notes=tuple(notes))

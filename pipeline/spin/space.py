@@ -20,12 +20,15 @@ class Space:
             does not conserve it.
         exchange_pairs: neighbours within each copy, every pair once.
         copies: K, of as many states as are treated at once.
+        sector: Σ σz of each copy in all configurations that count, for instance because a training explored no others;
+            None: any.
     """
 
     sites: int
     magnetisation: int | None
     exchange_pairs: tuple[Bond, ...]
     copies: int = 1
+    sector: int | None = None
 
     @property
     def size(self) -> int:

@@ -65,16 +65,17 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
 
 
 def summarise(records: Sequence[Mapping[str, Any]]) -> Result:
-    """Estimates ``seconds_per_step`` (median) and ``peak_memory`` (bytes beyond an idle process with torch).
+    """Estimates ``seconds_per_step`` (median), ``slowest_step`` and ``peak_memory`` (bytes beyond an idle process with
+    torch).
 
     Args:
         records: of one step each, ``step_seconds`` and ``peak_bytes`` so far.
     """
     seconds = [float(record["step_seconds"]) for record in records]
-    median, spread = statistics.median(seconds), statistics.stdev(seconds)
-    time_of_step = Estimate("seconds_per_step", median, None, "none", spread, "s", n=len(seconds))
+    time_of_step = Estimate("seconds_per_step", statistics.median(seconds), unit="s", n=len(seconds))
+    slowest = Estimate("slowest_step", max(seconds), unit="s", n=len(seconds))
     peak = Estimate("peak_memory", float(max(record["peak_bytes"] for record in records)), unit="bytes")
-    return Result((time_of_step, peak), headline="seconds_per_step")
+    return Result((time_of_step, slowest, peak), headline="seconds_per_step")
 
 
 def said(run: RunConfig, entry: Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from pipeline.analysis.along_training import curves_along_training, seconds_at
@@ -42,6 +43,7 @@ def test_energy_and_variance_against_steps_and_seconds(tmp_path: Path) -> None:
     assert found["energy", "step"].sigma == (0.1, 0.1)
     assert found["variance", "step"].y == (2.0, 8.0)
     assert found["variance", "step"].unit == "total^2"
+    assert all(math.isnan(sigma) for sigma in found["variance", "step"].sigma), "unknown errors are not zero"
 
 
 def test_what_was_not_estimated_everywhere_has_no_curve(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ METROPOLIS = MetropolisConfig(
     pairs="neighbours",
     global_flip=0.0,
     thinning=None,
-    burn_in=50,
+    burn_in=10,
     start="random",
 )
 CHAIN = ChainTFIM(n_sites=5, range=2, coupling=0.7, field=1.3)

@@ -30,7 +30,7 @@ TWO_FLAVOURS = (
 VMC = (
     *("method=vmc", "system=square_heisenberg", "train.method.sign_rule=stoquastic", "sampler=metropolis"),
     *("train.sampler.rule=exchange", "train.sampler.chains=20", "train.sampler.samples=200", "train.steps=60"),
-    "train.sampler.burn_in=100",
+    "train.sampler.burn_in=6",
     "train.phases=[{steps:20,samples:100},{steps:20,lr:0.01,lr_end:0.001},{steps:20,sgd:{lr:0.01,momentum:0.9}}]",
     *("infer.units=20", "infer.samples=200", "stages=[train,infer]"),
 )

@@ -27,7 +27,7 @@ SQUARE = (
 )
 DIRECT = (*SQUARE, "ansatz=dense_ar", "train.ansatz.layers=2", "sampler=direct", "train.sampler.samples=33")
 CHAINS = (*SQUARE, "ansatz=rbm", "sampler=metropolis", "train.sampler.samples=35", "train.sampler.chains=5")
-QUIET = ("tracker=none", "progress=false", "stages=[train,infer]", "train.sampler.burn_in=20")
+QUIET = ("tracker=none", "progress=false", "stages=[train,infer]", "train.sampler.burn_in=2")
 
 
 def start(processes: int, *overrides: str, folder: Path) -> list[Child]:

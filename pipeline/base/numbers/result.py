@@ -18,8 +18,8 @@ class Estimate:
     Attributes:
         name: quantity.
         value: the estimate, in ``unit``.
-        sigma: standard error of ``value`` (autocorrelation included); 0 for a number without statistical error (a sum
-            over the whole basis, the floor of a subspace); None if unknown: too few samples, or all of them the same.
+        sigma: standard error of ``value`` (autocorrelation included); 0 for a number without statistical error (an
+            exact sum); None if unknown: too few samples, or all of them the same.
         sigma_kind: where ``sigma`` comes from.
         spread: standard deviation over the seeds or subspaces that were averaged; None where ``value`` is no such mean
             (samples, bins, trajectories and batches have none).
@@ -61,7 +61,8 @@ class Estimate:
 class Curve:
     """A named series ``y(x)``.
 
-    ``sigma`` holds the standard errors of ``y``, ``x_width`` the widths of bins around ``x``; either may be empty.
+    ``sigma`` holds the standard errors of ``y`` (NaN: unknown), ``x_width`` the widths of bins around ``x``; either may
+    be empty.
     """
 
     name: str
@@ -131,8 +132,10 @@ class Result:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Result:
-        """Inverse of :meth:`to_json`; also of what was written before there were all of these fields."""
+        """Inverse of :meth:`to_json`; also of what was written before there were all of these fields, and when the
+        standard deviation of samples was called a spread."""
         curves = tuple(Curve.of(**curve) for curve in data.get("curves", ()))
         estimates = tuple(Estimate(**e) for e in data.get("estimates", ()))
+        estimates = tuple(e if e.tau is None and e.ess is None else replace(e, spread=None) for e in estimates)
         extra, headline = dict(data.get("extra", {})), data.get("headline", "")
         return Result(estimates, curves, tuple(data.get("notes", ())), extra, headline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 
 from pipeline.base.contracts import Record
 from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
-from pipeline.base.numbers.statistics import correlated_mean, jackknife, short_series
+from pipeline.base.numbers.statistics import (
+    FEWEST_SAMPLES,
+    Mean,
+    correlated_mean,
+    doubt_of_few,
+    doubts,
+    independent_mean,
+    jackknife,
+)
 from pipeline.gauge.spectroscopy import FEWEST_TIMES, effective_mass, fitted_mass, folded, mass_fits
 
 FEWEST_BLOCKS = 20
@@ -79,7 +88,9 @@ def summarise(records: Sequence[Record]) -> Result:
         ValueError: fewer than two trajectories.
     """
     series = series_of(records)
-    estimates = [_mean(name, series[name], bound) for name, bound in BOUNDS.items() if name in series]
+    estimates = [
+        correlated_mean(series[name]).estimate(name, bound=bound) for name, bound in BOUNDS.items() if name in series
+    ]
     if series["broken"].any():
         weight = _weight_of_sound(series)
         estimates = (
@@ -87,8 +98,8 @@ def summarise(records: Sequence[Record]) -> Result:
             if weight
             else [e for e in estimates if e.name != "exp_minus_delta_h"]
         )
-        estimates.append(_mean("broken", series["broken"].astype(float), "none"))
-    notes = short_series([e for e in estimates if e.bound == "stochastic"], series["plaquette"].shape[1])
+        estimates.append(correlated_mean(series["broken"].astype(float)).estimate("broken"))
+    notes = doubts(e for e in estimates if e.bound == "stochastic")
     for name in ("condition_number", "condition_number_even_odd"):
         if name in series:
             estimates += [_median(name, series[name]), Estimate(f"{name}_max", float(series[name].max()))]
@@ -99,11 +110,6 @@ def summarise(records: Sequence[Record]) -> Result:
         estimates += [mass] if mass else []
         notes.append(_other_fits(found[0], series["correlator"].shape[-1]) if mass else NO_MASS)
     return Result(tuple(estimates), tuple(curves), (*notes, *_warnings(series)))
-
-
-def _mean(name: str, series: NDArray[Any], bound: Bound) -> Estimate:
-    mean = correlated_mean(series)
-    return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, "1", bound, mean.n, mean.tau)
 
 
 def _weight_of_sound(series: Series) -> Estimate | None:
@@ -118,17 +124,14 @@ def _weight_of_sound(series: Series) -> Estimate | None:
     kept = weight[sound]
     value = float(kept.mean())
     deviation = np.where(sound, weight - value, 0.0) / sound.mean()
-    mean = correlated_mean(deviation)
-    spread = float(kept.std(ddof=1)) if kept.size > 1 else None
-    name, bound = "exp_minus_delta_h", BOUNDS["exp_minus_delta_h"]
-    return Estimate(name, value, mean.sigma, "standard-error", spread, "1", bound, kept.size, mean.tau)
+    mean = replace(correlated_mean(deviation), value=value, n=kept.size)
+    return mean.estimate("exp_minus_delta_h", bound=BOUNDS["exp_minus_delta_h"])
 
 
 def _median(name: str, series: NDArray[Any]) -> Estimate:
     """Median of all values; its error from the medians of blocks."""
-    medians = np.array([np.median(block) for block in _blocks(series)])
-    sigma = float(medians.std(ddof=1) / np.sqrt(len(medians)))
-    return Estimate(f"{name}_median", float(np.median(series)), sigma, "standard-error", n=series.size)
+    value, error = float(np.median(series)), independent_mean([np.median(block) for block in _blocks(series)])
+    return replace(error, value=value, n=series.size).estimate(f"{name}_median")
 
 
 def _blocks(series: NDArray[Any]) -> list[NDArray[Any]]:
@@ -151,13 +154,18 @@ def spectrum(correlator: NDArray[np.float64]) -> tuple[Estimate | None, Curve, C
     fitted = None
     if extent >= FEWEST_TIMES and (sigma > 0.0).all():
         mass, error = jackknife(blocks, lambda c: fitted_mass(c, sigma))
-        fitted = Estimate(
-            "pseudoscalar_mass", float(mass), float(error), "standard-error", bound="stochastic", n=len(blocks)
+        n = len(blocks)
+        fitted = Mean(
+            float(mass),
+            float(error) if n >= FEWEST_SAMPLES else None,
+            None,
+            n,
+            doubt=doubt_of_few(n, "block", "blocks"),
         )
     times = np.arange(extent // 2 + 1)
     known = np.isfinite(masses) & np.isfinite(mass_sigma)
     return (
-        fitted,
+        fitted.estimate("pseudoscalar_mass", bound="stochastic") if fitted else None,
         Curve.of("correlator", "time", "correlator", times, mean, sigma),
         Curve.of("effective_mass", "time", "effective_mass", times[1:][known], masses[known], mass_sigma[known]),
     )

@@ -14,8 +14,8 @@ from omegaconf import MISSING
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
 from pipeline.base.numbers import rng
-from pipeline.base.numbers.result import Estimate, Result
-from pipeline.base.numbers.statistics import correlated_mean, gelman_rubin, short_series, with_control_variates
+from pipeline.base.numbers.result import Estimate, Result, SigmaKind
+from pipeline.base.numbers.statistics import correlated_mean, doubts, gelman_rubin, with_control_variates
 from pipeline.spin.exact.unfrustrated import Model, model_of
 from pipeline.spin.systems import SpinSystem
 
@@ -156,15 +156,14 @@ class QMC:
         names = [name for name in ("energy", "absolute_magnetisation", "nearest_correlation") if name in series]
         improved = {name: with_control_variates(series[name], series["controls"]) for name in names}
         half = correlated_mean(with_control_variates(series["half_beta_energy"], series["half_beta_controls"]))
-        estimates = [_estimate(name, values) for name, values in improved.items()]
-        energy = estimates[0]
-        sigma = float(np.hypot(energy.sigma or 0.0, half.sigma or 0.0))
-        shift = Estimate(
-            "beta_doubling_shift", half.value - energy.value, sigma, "standard-error", unit="total", n=half.n
-        )
+        estimates = [
+            correlated_mean(values).estimate(name, "total" if name == "energy" else "1", "stochastic")
+            for name, values in improved.items()
+        ]
+        shift = _shift(half.estimate("energy", "total"), estimates[0])
         r_hat: dict[str, float] = {name: gelman_rubin(values) for name, values in improved.items()}
         extra = {"beta": float(records[0]["beta"]), "r_hat": r_hat}
-        return Result((*estimates, shift), notes=_notes(estimates, shift, r_hat, len(records)), extra=extra)
+        return Result((*estimates, shift), notes=_notes(estimates, shift, r_hat), extra=extra)
 
     def _advance(self, state: QMCState, purpose: str, k: int) -> dict[str, NDArray[np.float64]]:
         """One unit: all replicas advance, each with its own random numbers, and their averages by name."""
@@ -187,24 +186,24 @@ class QMC:
         return values
 
 
-def _estimate(name: str, series: NDArray[np.float64]) -> Estimate:
-    mean = correlated_mean(series)
-    unit = "total" if name == "energy" else "1"
-    return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, unit, "stochastic", mean.n, mean.tau)
+def _shift(half: Estimate, full: Estimate) -> Estimate:
+    """E(β/2) - E(β); its error is known if both are."""
+    known = half.sigma is not None and full.sigma is not None
+    sigma = float(np.hypot(half.sigma or 0.0, full.sigma or 0.0)) if known else None
+    kind: SigmaKind = "standard-error" if known else "none"
+    doubt, value = half.doubt or full.doubt, half.value - full.value
+    return Estimate("beta_doubling_shift", value, sigma, kind, unit="total", n=half.n, doubt=doubt)
 
 
-def _notes(
-    estimates: Sequence[Estimate], shift: Estimate, r_hat: Mapping[str, float], measurements: int
-) -> tuple[str, ...]:
+def _notes(estimates: Sequence[Estimate], shift: Estimate, r_hat: Mapping[str, float]) -> tuple[str, ...]:
     """What makes the errors untrustworthy: short series, chains that differ, a temperature that is felt."""
-    notes = short_series(estimates, measurements)
+    notes = doubts(estimates)
     notes += [
         f"{name}: the chains differ (R-hat = {value:.3f}); warm-up or measurements are too short."
         for name, value in r_hat.items()
         if value > LARGEST_R_HAT
     ]
-    assert shift.sigma is not None
-    if shift.value > 3 * shift.sigma:
+    if shift.sigma is not None and shift.value > 3 * shift.sigma:
         notes.append(
             f"QMC: E(β/2) - E(β) = {shift.value:.2g} is {shift.value / shift.sigma:.1f} standard errors from zero; "
             "raise baseline.qmc.beta_per_length if E(β) must be the ground state."

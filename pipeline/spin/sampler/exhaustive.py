@@ -22,7 +22,7 @@ class ExhaustiveSampler:
 
     Args:
         config: limits the number of sites.
-        space: gives the number of spins.
+        space: gives the number of spins and the sector that counts.
         device: torch device name.
         chunks: keeps evaluations within memory.
         ranks: which share the work.
@@ -35,7 +35,10 @@ class ExhaustiveSampler:
     ) -> None:
         del config
         self._chunks, self._ranks = chunks, ranks
-        self.spins = unpack(torch.arange(2**space.size, device=device)[:, None], space.size)
+        spins = unpack(torch.arange(2**space.size, device=device)[:, None], space.size)
+        if space.sector is not None:
+            spins = spins[(spins.view(-1, space.copies, space.sites).sum(2) == space.sector).all(1)]
+        self.spins = spins
 
     def start(self, seed: int, purpose: str) -> NoState:
         """Nothing changes from batch to batch."""

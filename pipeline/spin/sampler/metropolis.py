@@ -1,4 +1,10 @@
-"""Metropolis chains of single flips or exchanges, side by side, with global flips mixed in."""
+"""Metropolis chains of single flips or exchanges, side by side, with global flips mixed in.
+
+One proposal in N + 1, on average, is to stay. Without, chains of moves that are always accepted alternate between two
+halves of the space (an even and an odd number of spins up; on bipartite lattices the same holds for exchanges of
+neighbours), and an even number of proposals between samples never shows the other half. With single flips the
+eigenvalues of the chain in a uniform state become 1 - 2k/(N + 1), k = 0, ..., N: symmetric about zero, and never -1.
+"""
 
 from __future__ import annotations
 
@@ -91,15 +97,16 @@ class MetropolisSampler:
         mine = share(self._ranks, c.chains)
         chains = _Chains(self, ansatz, state.spins, mine, generator)
         if not state.burned_in:
-            chains.advance(c.burn_in)
-        chains.accepted.zero_()
+            chains.advance(c.burn_in * self._space.size)
+        chains.counts.zero_()
         draws, thinning = [], c.thinning or self._space.size
         for _ in range((samples or c.samples) // c.chains):
             chains.advance(thinning)
             draws.append(chains.spins)
         state.spins, state.burned_in = self._ranks.gather(chains.spins), True
-        proposals = len(draws) * thinning * c.chains
-        acceptance = float(self._ranks.reduce(chains.accepted)) / proposals
+        accepted, moves = self._ranks.reduce(chains.counts).tolist()
+        # all of few proposals may have been to stay
+        acceptance = accepted / moves if moves else 0.0
         return Batch.of_draws(self._ranks.gather(torch.stack(draws, dim=1)), {"acceptance": acceptance})
 
     def log_weight(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
@@ -107,7 +114,7 @@ class MetropolisSampler:
         return 2.0 * in_chunks(self._chunks, "proposals", ansatz.log_amplitude, spins).real.double()
 
     def propose(self, spins: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """New configurations (C, N), and log of the ratio of proposal probabilities q(x|x')/q(x'|x), (C,).
+        """Other configurations (C, N), and log of the ratio of proposal probabilities q(x|x')/q(x'|x), (C,).
 
         Args:
             spins: (C, N).
@@ -135,10 +142,11 @@ class _Chains:
         self._all, self._mine = len(spins), mine
         self.spins = spins[mine]
         self._here: Tensor | None = None
-        self.accepted = torch.zeros((), dtype=torch.float64, device=spins.device)
+        # accepted moves, and all proposals but those to stay
+        self.counts = torch.zeros(2, dtype=torch.float64, device=spins.device)
 
     def advance(self, proposals: int) -> None:
-        """As many Metropolis steps of every chain; what is not finite is never accepted."""
+        """As many Metropolis steps of every chain, of which one in N + 1 stays; what is NaN is never accepted."""
         c = self._sampler.config
         for begin in range(0, proposals, BLOCK):
             steps = min(BLOCK, proposals - begin)
@@ -148,31 +156,35 @@ class _Chains:
                 self._step(steps)
 
     def _walk(self, steps: int) -> None:
-        """Single flips, left to the ansatz."""
+        """Single flips, left to the ansatz; to stay is a flip of any site that nothing is large enough for."""
         shape = (2, steps, self._all)
         uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
         uniforms = uniforms[..., self._mine]
-        sites = _site(uniforms[0], self.spins.shape[1])
-        spins, accepted = self._ansatz.walk(self.spins, sites, 0.5 * uniforms[1].log())
+        n_sites = self.spins.shape[1]
+        places = _site(uniforms[0], n_sites + 1)
+        stay = places == n_sites
+        thresholds = torch.where(stay, torch.inf, 0.5 * uniforms[1].log())
+        spins, accepted = self._ansatz.walk(self.spins, places.clamp(max=n_sites - 1), thresholds)
         self.spins = spins.clone()  # a tensor of inference mode could not be used for training
-        self.accepted += accepted.sum()
+        self.counts += torch.stack([accepted.sum(), (~stay).sum()])
 
     def _step(self, steps: int) -> None:
         """Proposals of any rule, each evaluated as a whole."""
         if self._here is None:
             self._here = self._sampler.log_weight(self._ansatz, self.spins)
         for _ in range(steps):
-            shape = (self._all, 4)
+            shape = (self._all, 5)
             uniforms = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=self.spins.device)
             uniforms = uniforms[self._mine]
+            move = uniforms[:, 4] * (self.spins.shape[1] + 1) >= 1.0
             proposed, log_ratio = self._sampler.propose(self.spins, uniforms)
             there = self._sampler.log_weight(self._ansatz, proposed)
-            # a chain that starts where ψ vanishes leaves by its first proposal
+            # a chain that starts where ψ vanishes leaves by its first move
             accept = (uniforms[:, 3].log() < there - self._here + log_ratio) | (self._here == -torch.inf)
-            accept &= ~there.isnan()
+            accept &= move & ~there.isnan()
             self.spins = torch.where(accept[:, None], proposed, self.spins)
             self._here = torch.where(accept, there, self._here)
-            self.accepted += accept.sum()
+            self.counts += torch.stack([accept.sum(), move.sum()])
 
 
 class _LocalFlip:

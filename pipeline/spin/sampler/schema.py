@@ -38,6 +38,11 @@ class SamplerConfig:
     def check_samples(self, samples: int) -> None:
         """Raise ConfigError when a batch cannot have this many samples."""
 
+    def sector(self, system: SpinSystem) -> int | None:
+        """Σ σz of all configurations that it can reach, whatever the ansatz; None: any."""
+        del system
+        return None
+
 
 @dataclass
 class ExhaustiveConfig(SamplerConfig):
@@ -92,12 +97,12 @@ class MetropolisConfig(SamplerConfig):
         rule: ``local`` flips one spin, ``exchange`` swaps an antiparallel pair and so keeps Σ σz.
         pairs: which pairs ``exchange`` may swap: ``neighbours`` of the lattice or ``any``.
         global_flip: probability that a proposal flips all spins instead.
-        thinning: proposals that a chain makes for each sample; null: one a site.
-        burn_in: proposals before the first sample of a chain.
+        thinning: proposals that a chain makes for each sample; null: one a site. One proposal in N + 1 is to stay.
+        burn_in: sweeps, of one proposal a site, before the first sample of a chain.
         start: ``random`` (with Σ σz = 0, or 1 for odd N, under ``exchange``), ``up`` or ``down``: all spins aligned.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     implementation: ClassVar[str] = "pipeline.spin.sampler.metropolis:MetropolisSampler"
 
     name: str = "metropolis"
@@ -138,6 +143,9 @@ class MetropolisConfig(SamplerConfig):
             )
             raise ConfigError("global_flip", self.global_flip, allowed)
 
+    def sector(self, system: SpinSystem) -> int | None:
+        return space_of(system).magnetisation if self.rule == "exchange" else None
+
     def check_ansatz(self, ansatz: AnsatzConfig) -> None:
         magnetisation = getattr(ansatz, "magnetisation", None)
         if magnetisation is None:
@@ -152,3 +160,9 @@ class MetropolisConfig(SamplerConfig):
     def check_samples(self, samples: int) -> None:
         if samples % self.chains:
             raise ConfigError("samples", samples, f"must be a multiple of the {self.chains} chains")
+
+
+def reach(sampler: SamplerConfig, ansatz: AnsatzConfig, system: SpinSystem) -> int | None:
+    """Σ σz of all configurations that ``sampler`` can draw from the ansatz; None: any."""
+    confined: int | None = getattr(ansatz, "magnetisation", None)
+    return sampler.sector(system) if confined is None else confined

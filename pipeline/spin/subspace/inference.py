@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,12 @@ class SubspaceInference:
         n = len(records)
         union = Subspace(torch.from_numpy(np.concatenate([r["codes"] for r in records])), self.hamiltonian.to("cpu"))
         lowest = min(float(r["energy"]) for r in records)
+        floor = _average("subspace_floor", [r["floor"] for r in records], "total", "variational", "energy")
+        if all(r["size"] == 2**self.hamiltonian.n_sites for r in records):
+            floor = replace(floor, sigma=0.0, sigma_kind="none", doubt="")  # every subspace is the whole basis
         estimates = [
             _average("energy", [r["energy"] for r in records], "total", "variational"),
-            _average("subspace_floor", [r["floor"] for r in records], "total", "variational", "energy"),
+            floor,
             Estimate("union_floor", union.floor(), 0.0, "none", None, "total", "variational", n, against="energy"),
             Estimate("lowest_energy", lowest, 0.0, unit="total", bound="variational", n=n, against="energy"),
             _average("subspace_size", [r["size"] for r in records], "1", "none"),
@@ -123,4 +127,4 @@ class SubspaceInference:
 
 def _average(name: str, values: Sequence[float], unit: str, bound: Bound, against: str = "") -> Estimate:
     mean = independent_mean([float(v) for v in values])
-    return Estimate(name, mean.value, mean.sigma, "standard-error", mean.spread, unit, bound, mean.n, against=against)
+    return replace(mean.estimate(name, unit, bound, against), spread=mean.deviation)

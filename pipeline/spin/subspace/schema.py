@@ -108,7 +108,7 @@ class SubspaceInferConfig(InferConfig):
             ``plateau_patience`` updates.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     draws: int = MISSING
     ansatz: MLPConfig | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.contracts import Record
-from pipeline.base.numbers.result import Bound, Estimate, Result, SigmaKind
+from pipeline.base.numbers.result import Bound, Estimate, Result
 from pipeline.base.numbers.statistics import (
+    FEWEST_SAMPLES,
     Mean,
     correlated_mean,
+    doubt_of_equals,
+    doubt_of_few,
+    doubt_of_weights,
+    doubts,
     effective_sample_size,
     independent_mean,
     jackknife,
@@ -25,9 +31,6 @@ from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.systems import SpinSystem
 
 UNITS = {"energy": "total", "variance": "total^2", "magnetisation": "total"}
-SHORTEST = 20
-"""Autocorrelation times that a chain must have for the window of its τ_int to be closed well before its end."""
-
 OBSERVABLES = ("magnetisation", "absolute_magnetisation", "nearest_correlation")
 
 
@@ -92,70 +95,94 @@ def record(
     return kept
 
 
-def summarise(records: Sequence[Record], errors: Errors, n_sites: int, samples: int) -> Result:
+def summarise(
+    records: Sequence[Record], errors: Errors, n_sites: int, samples: int, magnetisation: int | None = None
+) -> Result:
     """Estimates over all batches.
 
     Errors: none for exact weights, those of independent draws, with the integrated autocorrelation time of the chains,
     or from batch to batch where draws have weights. An energy from Markov chains or from weights is not called
-    variational, for they may not have reached all of |ψ|².
+    variational, for they may not have reached all of |ψ|². One draw has no variance.
 
     Args:
         records: of :func:`record`, in order.
         errors: of the sampler that drew them.
         n_sites: N.
         samples: draws a batch.
+        magnetisation: Σ σz of all configurations that the sampler can reach, which is then no estimate; None: any.
     """
     if errors == "chains":
-        return _of_chains(records, n_sites)
-    if errors == "weighted":
-        return _of_weights(records, n_sites, samples)
-    exact = errors == "exact"
+        means, notes, more = _of_chains(records)
+    elif errors == "weighted":
+        means, notes, more = _of_weights(records, samples)
+    else:
+        means, notes, more = _of_draws(records, samples, errors == "exact"), [], []
+        if errors != "exact":
+            notes.append(f"{len(records) * samples} independent samples, drawn directly from |ψ|².")
+    if magnetisation is not None:
+        fixed = {"magnetisation": float(magnetisation), "absolute_magnetisation": abs(magnetisation) / n_sites}
+        means |= {name: Mean(value, 0.0, None, means[name].n) for name, value in fixed.items()}
+    bound: Bound = "stochastic" if errors in ("chains", "weighted") else "variational"
+    estimates = _estimates(means, bound, n_sites)
+    extra = {}
+    if errors == "chains":
+        series = np.concatenate([r["magnetisation_series"] for r in records], axis=1)
+        extra["chain_magnetisation"] = series.mean(axis=1).tolist()
+    return Result((*estimates, *more), (), (*notes, *doubts(estimates)), extra, "energy")
+
+
+def _of_draws(records: Sequence[Record], samples: int, exact: bool) -> dict[str, Mean]:
+    """Means over independent draws, or exact ones."""
     names = [name for name in ("energy", "variance", *OBSERVABLES) if name in records[0]]
-    means = {name: _pooled(records, name, len(records) * samples, exact) for name in names}
+    draws = len(records) * samples
+    means = {name: _pooled(records, name, draws, exact) for name in names}
     # deviations from the mean of all batches, not from each batch's own
-    means["variance"] = _shifted(means["variance"], float(np.var([r["energy"] for r in records])))
-    kind: SigmaKind = "none" if exact else "standard-error"
-    notes = () if exact else (f"{len(records) * samples} independent samples, drawn directly from |ψ|².",)
-    return Result(_estimates(means, kind, "variational", n_sites), notes=notes, headline="energy")
+    variance = means["variance"]
+    means["variance"] = replace(variance, value=variance.value + float(np.var([r["energy"] for r in records])))
+    if not exact and draws < 2:
+        del means["variance"]
+    return means
 
 
-def _of_chains(records: Sequence[Record], n_sites: int) -> Result:
+def _of_chains(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], list[Estimate]]:
     """Chains go on from batch to batch: their series are joined.
 
     R-hat is given for the energy and for the magnetisation: chains stuck in states that a symmetry connects agree in
     the energy.
+
+    Returns:
+        Means by name, notes, and what else is estimated: acceptance and R-hat.
     """
     names = [name for name in OBSERVABLES if name in records[0]]
     series = {name: np.concatenate([r[f"{name}_series"] for r in records], axis=1) for name in ("energy", *names)}
     local = series["energy"]
     series["energy"], series["variance"] = local.real, np.abs(local - local.mean()) ** 2
-    means = {name: _chain_mean(series[name]) for name in ("energy", "variance", *names)}
+    wanted = ("energy", "variance", *names) if local.size > 1 else ("energy", *names)
+    means = {name: _chain_mean(series[name]) for name in wanted}
     chains, length = local.shape
-    estimates = list(_estimates(means, "standard-error", "stochastic", n_sites))
-    estimates.append(Estimate("acceptance", float(np.mean([r["acceptance"] for r in records])), n=local.size))
-    tau = means["energy"].tau or 0.5
-    notes = [
-        f"{chains} chains of {length} samples; τ_int of the energy is {tau:.3g} samples: about "
-        f"{local.size / (2 * tau):.0f} independent ones.",
-    ]
+    more = [Estimate("acceptance", float(np.mean([r["acceptance"] for r in records])), n=local.size)]
+    notes, tau = [f"{chains} chains of {length} samples"], means["energy"].tau
+    if tau is not None:
+        notes[0] += f"; τ_int of the energy is {tau:.3g} samples: about {local.size / (2 * tau):.0f} independent ones"
+    notes[0] += "."
     if length >= 4:
         for name, what in (("r_hat", "energy"), ("r_hat_magnetisation", "magnetisation")):
             r_hat = split_r_hat(series[what])
             if np.isfinite(r_hat):
-                estimates.append(Estimate(name, r_hat, n=chains))
+                more.append(Estimate(name, r_hat, n=chains))
             else:
                 notes.append(f"The {what} of no chain changes, and they disagree: its R-hat is infinite.")
-    if length < SHORTEST * tau:
-        notes.append(f"Chains are only {length / tau:.3g} τ_int long: their errors are uncertain.")
-    extra = {"chain_magnetisation": series["magnetisation"].mean(axis=1).tolist()}
-    return Result(tuple(estimates), notes=tuple(notes), extra=extra, headline="energy")
+    return means, notes, more
 
 
-def _of_weights(records: Sequence[Record], n_sites: int, samples: int) -> Result:
+def _of_weights(records: Sequence[Record], samples: int) -> tuple[dict[str, Mean], list[str], list[Estimate]]:
     """Ratios Σ_b W_b ⟨O⟩_b / Σ_b W_b of batches b with mean weights W_b, with errors by the jackknife over batches.
 
     The normalisation of |ψ|² over the proposal is not known: numerator and denominator are estimated from the same
     draws, and the bias of their ratio, of order 1/draws, is far below its error.
+
+    Returns:
+        Means by name, notes, and the effective sample size.
     """
     names = [name for name in ("energy", *OBSERVABLES) if name in records[0]]
     log_weights = np.array([r["log_weight"] for r in records])
@@ -169,23 +196,21 @@ def _of_weights(records: Sequence[Record], n_sites: int, samples: int) -> Result
         found = means[1:] / means[0]
         return np.append(found[:-1], found[-1] - found[0] ** 2)
 
-    if len(records) > 1:
-        values, sigmas = jackknife(blocks, ratios)
-    else:
-        values, sigmas = ratios(blocks[0]), [None] * (len(names) + 1)
-    found = {
-        name: Mean(float(value), None if sigma is None else float(sigma), None, len(records) * samples)
-        for name, value, sigma in zip((*names, "variance"), values, sigmas, strict=True)
-    }
+    batches, draws = len(records), len(records) * samples
+    ess = float(weights.sum() ** 2 / sum(w**2 / r["ess"] for w, r in zip(weights, records, strict=True))) / batches
+    doubt = doubt_of_few(batches, "batch", "batches") or doubt_of_weights(ess * draws)
+    values, sigmas = jackknife(blocks, ratios) if batches >= FEWEST_SAMPLES else (ratios(blocks.mean(axis=0)), None)
+    found = {}
+    for i, name in enumerate((*names, "variance")):
+        sigma = None if sigmas is None or sigmas[i] == 0 else float(sigmas[i])
+        why = doubt if sigmas is None or sigma else doubt_of_equals(draws)
+        found[name] = Mean(float(values[i]), sigma, None, draws, doubt=why)
     means = {name: found[name] for name in ("energy", "variance", *names[1:])}
-    effective = float(weights.sum() ** 2 / sum(w**2 / r["ess"] for w, r in zip(weights, records, strict=True)))
-    ess = effective / len(records)
-    estimates = [*_estimates(means, "standard-error", "stochastic", n_sites), Estimate("ess", ess, n=len(records))]
     notes = [
-        f"{len(records) * samples} independent draws with weights, worth {ess * len(records) * samples:.0f} of |ψ|²; "
-        + ("errors by the jackknife over batches." if len(records) > 1 else "one batch gives no error.")
+        f"{draws} independent draws with weights, worth {ess * draws:.0f} of |ψ|²; "
+        + ("too few batches for an error." if sigmas is None else "errors by the jackknife over batches.")
     ]
-    return Result(tuple(estimates), notes=tuple(notes), headline="energy")
+    return means, notes, [Estimate("ess", ess, n=batches)]
 
 
 def _chain_mean(series: NDArray[np.float64]) -> Mean:
@@ -199,25 +224,22 @@ def _pooled(records: Sequence[Record], name: str, draws: int, exact: bool) -> Me
     if exact:
         return Mean(value, 0.0, None, len(records))
     squared = float(np.mean([r[f"{name}_spread2"] for r in records])) + float(means.var())
-    sigma = float(np.sqrt(squared / (draws - 1))) if draws > 1 else None
-    spread = float(means.std(ddof=1)) if len(means) > 1 else None
-    return Mean(value, sigma, spread, draws)
+    if draws < FEWEST_SAMPLES:
+        return Mean(value, None, None, draws, doubt=doubt_of_few(draws))
+    if squared == 0:
+        return Mean(value, None, None, draws, doubt=doubt_of_equals(draws))
+    return Mean(value, float(np.sqrt(squared / (draws - 1))), None, draws, doubt=doubt_of_few(draws))
 
 
-def _shifted(mean: Mean, by: float) -> Mean:
-    return Mean(mean.value + by, mean.sigma, mean.spread, mean.n, mean.tau)
-
-
-def _estimates(means: dict[str, Mean], kind: SigmaKind, bound: Bound, n_sites: int) -> tuple[Estimate, ...]:
+def _estimates(means: dict[str, Mean], bound: Bound, n_sites: int) -> list[Estimate]:
     """Estimates of all means, and the V-score N Var(H)/E² with the error of the variance."""
     found = []
     for name, mean in means.items():
-        limit: Bound = bound if name == "energy" else "none"
-        unit = UNITS.get(name, "1")
-        found.append(Estimate(name, mean.value, mean.sigma, kind, mean.spread, unit, limit, mean.n, mean.tau))
-    energy, variance = means["energy"], means["variance"]
-    if energy.value:
+        found.append(mean.estimate(name, UNITS.get(name, "1"), bound if name == "energy" else "none"))
+    energy, variance = means["energy"], means.get("variance")
+    if energy.value and variance is not None:
         scale = n_sites / energy.value**2
         sigma = None if variance.sigma is None else scale * variance.sigma
-        found.insert(2, Estimate("v_score", scale * variance.value, sigma, kind, n=variance.n))
-    return tuple(found)
+        score = replace(variance, value=scale * variance.value, sigma=sigma, tau=None).estimate("v_score")
+        found.insert(2, score)
+    return found

@@ -26,6 +26,7 @@ from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
+from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import SpinSystem
@@ -170,10 +171,13 @@ class VariationalMonteCarlo:
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
         # of evaluations in double precision: chunks of a name have one size
         self.double = own if self.dtype == torch.float64 else replace(own, chunks=self._chunks())
+        # what the training never saw does not count in the inference
+        self.sector = reach(train.sampler, train.ansatz, system)
         self.inference_sampler = self.sampler
         if infer.sampler or self.double is not own:
             config = infer.sampler or train.sampler
-            self.inference_sampler = _sampler(config, own.space, device, self.double.chunks, ranks)
+            space = replace(own.space, sector=self.sector) if infer.sampler else own.space
+            self.inference_sampler = _sampler(config, space, device, self.double.chunks, ranks)
         self.observables = Observables(system, device)
 
     def init(self, seed: int) -> VMCState:
@@ -254,7 +258,12 @@ class VariationalMonteCarlo:
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
-        return summarise(records, self.inference_sampler.errors, self.system.size, self._samples())
+        config: Any = self.infer.sampler or self.train.sampler
+        result = summarise(records, self.inference_sampler.errors, self.system.size, self._samples(), self.sector)
+        if self.sector == reach(config, self.train.ansatz, self.system):
+            return result
+        note = f"Only the configurations with Σ σz = {self.sector} are summed over: the training explored no others."
+        return replace(result, notes=(*result.notes, note))
 
     def _parts(self, system: SpinSystem) -> SystemParts:
         hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)

@@ -13,7 +13,7 @@ from pipeline.base.config.phases import Schedule
 from pipeline.base.contracts import Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.spin.hints import sign_hint
-from pipeline.spin.sampler.schema import SamplerConfig
+from pipeline.spin.sampler.schema import SamplerConfig, reach
 from pipeline.spin.symmetry.stoquastic import stoquastic_form
 from pipeline.spin.systems import must_be_spins
 from pipeline.spin.terms import pauli_terms
@@ -150,6 +150,7 @@ class VMCInferConfig(InferConfig):
             with checks.under("infer.sampler"):
                 sampler.check(run.system)
                 sampler.check_ansatz(run.train.ansatz)
+            self._check_reach(run)
         if self.samples is not None:
             with checks.under("infer"):
                 sampler.check_samples(self.samples)
@@ -157,6 +158,26 @@ class VMCInferConfig(InferConfig):
             self._check_going_on(run)
         if self.keep_samples and not sampler.draws:
             raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
+
+    def _check_reach(self, run: RunConfig) -> None:
+        """Raise ConfigError where the inference would draw what the training never saw, or leave out what it saw."""
+        trained, here = (reach(sampler, run.train.ansatz, run.system) for sampler in (run.train.sampler, self.sampler))
+        if trained == here or (trained is not None and not self.sampler.draws):
+            return  # a sum over all configurations is taken over the sector
+        if trained is not None:
+            why = (
+                f"the training explored Σ σz = {trained} only (train.sampler.rule=exchange), and this draws outside too"
+            )
+            use = "infer_sampler=exhaustive, which keeps to it, or infer_sampler=metropolis infer.sampler.rule=exchange"
+        else:
+            why = f"the training explored every Σ σz, and exchanges stay at Σ σz = {here}"
+            use = "infer.sampler.rule=local, or train.sampler.rule=exchange with sampler=metropolis"
+        key, value = (
+            ("infer.sampler.rule", self.sampler.rule)
+            if self.sampler.name == "metropolis"
+            else ("infer_sampler", self.sampler.name)
+        )
+        raise ConfigError(key, value, f"{why}: that would be another state; use {use}")
 
     def _check_going_on(self, run: RunConfig) -> None:
         """Raise ConfigError where the training leaves nothing that the inference could go on with."""

@@ -64,3 +64,12 @@ def test_the_base_and_the_stages_know_no_physics() -> None:
             if not known and any(word in line for word in ("energy", "energies", "spin", "lattice", "floor")):
                 found.append(f"{path}: {line.strip()}")
     assert found == []
+
+
+def test_deviations_of_samples_that_older_files_call_a_spread_are_none() -> None:
+    older = Result((Estimate("a", 1.0, 0.1, spread=2.0, tau=0.7), Estimate("b", 1.0, 0.1, spread=2.0))).to_json()
+    for estimate in older["estimates"]:
+        del estimate["doubt"]
+    read = Result.from_json(older)
+    assert [estimate.spread for estimate in read.estimates] == [None, 2.0]
+    assert all(estimate.reliable for estimate in read.estimates)

@@ -13,12 +13,12 @@ from pipeline.base.numbers.result import Estimate
 from pipeline.base.numbers.rng import derive_seed, numpy_generator, torch_generator
 from pipeline.base.numbers.statistics import (
     correlated_mean,
+    doubts,
     effective_sample_size,
     gelman_rubin,
     independent_mean,
     integrated_autocorrelation_time,
     jackknife,
-    short_series,
     split_r_hat,
     weighted_mean,
     with_control_variates,
@@ -77,13 +77,19 @@ def test_streams_of_neighbouring_units_are_uncorrelated() -> None:
 def test_independent_mean() -> None:
     mean = independent_mean([1.0, 2.0, 4.0, 5.0])
     assert (mean.value, mean.n, mean.tau) == (3.0, 4, None)
-    assert mean.spread == pytest.approx((10 / 3) ** 0.5)
+    assert mean.deviation == pytest.approx((10 / 3) ** 0.5)
     assert mean.sigma == pytest.approx((10 / 3) ** 0.5 / 2)
+    assert mean.doubt == "only 4 samples"
+    assert independent_mean([1.0, 2.0, 4.0, 5.0, 3.0]).doubt == ""
 
 
-def test_mean_of_one_and_of_none() -> None:
+def test_mean_of_one_of_two_and_of_none() -> None:
     mean = independent_mean([2.5])
-    assert (mean.value, mean.sigma, mean.spread, mean.n) == (2.5, None, None, 1)
+    assert (mean.value, mean.sigma, mean.deviation, mean.n) == (2.5, None, None, 1)
+    assert mean.doubt == "only 1 sample"
+    for two in ([2.0, 4.0], [3.0, 3.0]):
+        mean = independent_mean(two)
+        assert (mean.value, mean.sigma, mean.n, mean.doubt) == (3.0, None, 2, "only 2 samples")
     with pytest.raises(ValueError, match="no samples"):
         independent_mean([])
 
@@ -97,28 +103,92 @@ def test_autoregressive_time(rho: float) -> None:
     assert chains == pytest.approx(exact, rel=0.06)
 
 
-def test_short_series_by_hand() -> None:
-    """Two samples: one lag. Sums of lagged products written out; the window is all there is."""
-    x = np.array([0.0, 1.0, 3.0, 2.0, 4.0])
-    d = x - x.mean()
-    rho = np.array([np.sum(d[: 5 - t] * d[t:]) / (5 - t) for t in range(5)])
-    rho /= rho[0]
-    tau = 0.5 + np.cumsum(rho[1:])
-    cut = next((w for w in range(1, 5) if w >= 1.5 * tau[w - 1]), 4)
-    assert integrated_autocorrelation_time(x, window_factor=1.5) == pytest.approx(max(tau[cut - 1], 0.5))
-    assert integrated_autocorrelation_time([0.0, 1.0]) == 0.5
+@pytest.mark.parametrize(("stretch", "window"), [(0.7, 3), (2.0, 8)])
+def test_short_series_by_hand(stretch: float, window: int) -> None:
+    """Sums of lagged products, the window and Wolff's correction written out."""
+    n = 60
+    x = autoregressive((n,), 0.8, 5)
+    d, tau, expected = x - x.mean(), 0.5, 0.0
+    for w in range(1, n // 2):
+        tau += np.sum(d[: n - w] * d[w:]) / (n - w) / np.mean(d * d)
+        decay = stretch / np.log((2 * tau + 1) / (2 * tau - 1))
+        expected = tau * (1 + (2 * w + 1) / n) / (1 + 1 / n)
+        if np.exp(-w / decay) < decay / np.sqrt(w * n):
+            break
+    assert w == window
+    assert integrated_autocorrelation_time(x, stretch) == pytest.approx(expected, rel=1e-12)
+    assert integrated_autocorrelation_time([0.0, 1.0]) == pytest.approx(0.5 * (1 + 3 / 2) / (1 + 1 / 2), rel=1e-12)
 
 
 def test_two_chains_by_hand() -> None:
-    """Chains on either side of the grand mean: every lag counts, none may wrap round the end."""
-    x = np.array([[1.0, 4.0, 2.0, 6.0, 3.0], [-5.0, -1.0, -2.0, -1.0, -7.0]])
-    rho = np.array([np.mean([np.sum(c[: 5 - t] * c[t:]) / (5 - t) for c in x]) for t in range(5)]) / np.mean(x**2)
+    """Chains on either side of the grand mean: every lag up to half a chain counts, none may wrap round the end."""
+    x = np.array([[1.0, 4.0, 2.0, 6.0, 3.0, 2.0], [-5.0, -1.0, -2.0, -1.0, -7.0, -2.0]])
+    rho = np.array([np.mean([np.sum(c[: 6 - t] * c[t:]) / (6 - t) for c in x]) for t in range(3)]) / np.mean(x**2)
     assert x.mean() == 0
-    assert integrated_autocorrelation_time(x) == pytest.approx(0.5 + rho[1:].sum(), rel=1e-12)
+    assert integrated_autocorrelation_time(x) == pytest.approx(
+        (0.5 + rho[1:].sum()) * (1 + 5 / 12) / (1 + 1 / 12), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "rho", "seed", "sigma", "tau"),
+    [
+        (1000, 19 / 21, 1, 0.15855203725891717, 13.00395410012848),
+        (200, 19 / 21, 2, 0.10430142984779742, 3.082854209591057),
+        (3000, 3 / 5, 5, 0.0428532242157421, 2.6601264863294114),
+    ],
+)
+def test_errors_are_those_of_pyerrors(n: int, rho: float, seed: int, sigma: float, tau: float) -> None:
+    """What the gamma_method of pyerrors 2.18 says of these series; it has Var (1 + 1/N) where Var N/(N-1) is here."""
+    mean = correlated_mean(autoregressive((n,), rho, seed))
+    assert mean.tau == pytest.approx(tau, rel=1e-9)
+    assert mean.sigma == pytest.approx(sigma * (n**2 / (n**2 - 1)) ** 0.5, rel=1e-9)
+
+
+def test_errors_of_short_series_are_not_low() -> None:
+    """Mean error over the true one, of single AR(1) series of 100, 20 and 4 times their tau_int, and what is doubted.
+
+    Without the correction (2W + 1)/N they were 3, 19 and 56 % low.
+    """
+    tau, trials = 5, 600
+    rho, found = (2 * tau - 1) / (2 * tau + 1), {}
+    for length in (100, 20, 4):
+        n = length * tau
+        t = np.arange(1, n)
+        sigma = ((1 + 2 * np.sum((1 - t / n) * rho**t)) / n) ** 0.5
+        means = [correlated_mean(x) for x in autoregressive((trials, n), rho, length)]
+        ratio = np.mean([mean.sigma or np.nan for mean in means]) / sigma
+        covered = np.mean([abs(mean.value) < 2 * (mean.sigma or np.nan) for mean in means])
+        missed = (
+            np.mean([abs(m.value) >= 2 * (m.sigma or np.nan) for m in means if not m.doubt]) if length > 20 else 0.0
+        )
+        found[length] = (ratio, covered, np.mean([bool(mean.doubt) for mean in means]), missed)
+    assert found[100][0] == pytest.approx(1.0, abs=0.03)
+    assert found[20][0] == pytest.approx(0.91, abs=0.04)
+    assert found[4][0] == pytest.approx(0.56, abs=0.06)
+    assert found[100][1] > 0.92
+    assert found[20][1] > 0.86
+    assert found[100][2] < 0.1
+    assert found[20][2] > 0.9
+    assert found[4][2] == 1.0
+    assert found[100][3] < 0.09
+
+
+def test_series_too_short_to_know_say_so() -> None:
+    single = correlated_mean(autoregressive((30,), 19 / 21, 1))
+    assert single.doubt == f"the chain is only {30 / (single.tau or 0):.3g} τ_int long"
+    few = correlated_mean(autoregressive((2, 30), 0.6, 1))
+    assert few.doubt.startswith("all chains together are only ")
+    many = correlated_mean(autoregressive((50, 12), 0.6, 1))
+    assert many.doubt == f"chains are only {12 / (many.tau or 0):.3g} τ_int long"
+    assert correlated_mean(autoregressive((50, 30), 0.6, 1)).doubt == ""
+    assert not single.estimate("energy").reliable
+    assert single.estimate("energy").scaled(2.0, "per site").doubt == single.doubt
+    assert correlated_mean(autoregressive((50, 30), 0.6, 1)).estimate("energy").reliable
 
 
 def test_anticorrelated_series_is_not_rewarded() -> None:
-    assert integrated_autocorrelation_time(autoregressive((20_000,), -0.7, 3)) == 0.5
+    assert integrated_autocorrelation_time(autoregressive((20_000,), -0.7, 3)) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_chains_that_disagree_are_slow() -> None:
@@ -133,7 +203,7 @@ def test_independent_samples() -> None:
     mean = correlated_mean(x)
     assert mean.n == 100_000
     assert mean.value == pytest.approx(x.mean(), rel=1e-14)
-    assert mean.spread == pytest.approx(x.std(ddof=1), rel=1e-14)
+    assert mean.deviation == pytest.approx(x.std(ddof=1), rel=1e-14)
     assert mean.sigma == pytest.approx(x.std(ddof=1) / np.sqrt(100_000), rel=0.02)
 
 
@@ -169,8 +239,11 @@ def test_coverage_of_several_chains() -> None:
 def test_constant_series(value: float) -> None:
     x = np.full(1000, value)
     assert integrated_autocorrelation_time(x) == 0.5
-    mean = correlated_mean(x)
-    assert (mean.value, mean.sigma, mean.spread) == (value, 0.0, 0.0)
+    for mean in (correlated_mean(x), independent_mean(x), weighted_mean(x, np.zeros(1000))):
+        assert mean.value == pytest.approx(value, rel=1e-14)
+        assert mean.sigma is None, "nothing was seen to vary: not an error of zero"
+        assert mean.doubt == "all 1000 samples have the same value"
+        assert mean.estimate("energy").sigma_kind == "none"
 
 
 def test_constant_series_that_is_not_a_binary_fraction() -> None:
@@ -251,11 +324,11 @@ def test_gelman_rubin() -> None:
     assert gelman_rubin([[1.0, 1.0], [2.0, 2.0]]) == float("inf")
 
 
-def test_short_series_are_named() -> None:
-    estimates = [Estimate("a", 0.0, tau=0.5), Estimate("b", 0.0, tau=2.0), Estimate("c", 0.0)]
-    assert short_series(estimates, 39) == [short_series(estimates[1:2], 39)[0]]
-    assert short_series(estimates, 39)[0].startswith("b: tau = 2 is more than 1/20 of 39")
-    assert short_series(estimates, 40) == []
+def test_doubts_are_named_once() -> None:
+    short = "the chain is only 9 τ_int long"
+    estimates = [Estimate("a", 0.0, doubt=short), Estimate("b", 0.0), Estimate("c", 0.0, doubt=short)]
+    assert doubts(estimates) == [f"Errors unknown or not to be relied upon: a, c ({short})."]
+    assert doubts(estimates[1:2]) == []
 
 
 def test_jackknife_of_a_mean_is_the_standard_error() -> None:
@@ -282,7 +355,8 @@ def test_weighted_mean_and_its_error() -> None:
     repeated = []
     for _ in range(200):
         x = generator.normal(size=500)
-        repeated.append((*weighted_mean(x, 0.5 * x + 1000.0), effective_sample_size(0.5 * x + 1000.0)))
+        mean = weighted_mean(x, 0.5 * x + 1000.0)
+        repeated.append((mean.value, mean.sigma or np.nan, effective_sample_size(0.5 * x + 1000.0)))
     means, sigmas, ess = np.array(repeated).T
     assert abs(means.mean() - 0.5) < 4 * means.std() / 200**0.5
     assert sigmas.mean() == pytest.approx(means.std(), rel=0.15)
@@ -291,8 +365,11 @@ def test_weighted_mean_and_its_error() -> None:
 
 def test_equal_weights_are_no_weights() -> None:
     x = np.random.default_rng(5).normal(size=40)
-    mean, sigma = weighted_mean(x, np.full(40, -3.0))
-    assert mean == pytest.approx(x.mean())
-    assert sigma == pytest.approx(x.std() / 40**0.5)
+    mean = weighted_mean(x, np.full(40, -3.0))
+    assert mean.value == pytest.approx(x.mean())
+    assert mean.sigma == pytest.approx(x.std() / 40**0.5)
+    assert mean.doubt == "only 40 effective samples"
+    lonely = weighted_mean(x, np.where(np.arange(40) == 3, 0.0, -50.0))
+    assert (lonely.sigma, lonely.doubt) == (None, "only 1 effective samples")
     assert effective_sample_size(np.full(40, -3.0)) == pytest.approx(1.0)
     assert effective_sample_size([0.0, -1e4, -1e4, -1e4]) == pytest.approx(0.25)

@@ -227,7 +227,10 @@ def test_a_frozen_charge_and_a_short_series_are_noted() -> None:
     state = warmed(SMALL, U1PureGauge(length=8, beta=12.0))
     result = SMALL.summarise([SMALL.measure(state, k) for k in range(10)])
     assert any("never changed" in note for note in result.notes)
-    assert any(note.startswith("plaquette: tau") for note in result.notes)
+    plaquette = result.estimate("plaquette")
+    assert plaquette.doubt.startswith("chains are only ")
+    assert f"plaquette ({plaquette.doubt})" in result.notes[0]
+    assert not result.estimate("topological_charge").reliable
 
 
 def test_broken_trajectories_are_counted_and_harmless(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "bond_dimension": 2,
     "samples": 20,
     "chains": 5,
-    "burn_in": 5,
+    "burn_in": 1,
 }
 OWN = {"chain_heisenberg": {"periodic": True}}
 """A ring beside the open chains and lattices."""

@@ -164,7 +164,8 @@ def test_one_batch_has_no_error() -> None:
     method, state = vmc()
     result = method.summarise([method.measure(state, 0)])
     assert result.estimate("energy").sigma is None
-    assert "one batch gives no error" in result.notes[0]
+    assert "too few batches for an error" in result.notes[0]
+    assert result.estimate("energy").doubt == "only 1 batch"
 
 
 def test_batches_count_by_their_weights() -> None:
