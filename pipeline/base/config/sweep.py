@@ -72,7 +72,8 @@ def with_parameters(overrides: Sequence[str]) -> list[str]:
     parsed = [parse_override(text) for text in ours(overrides)]
     if not any(o.key_or_group == EXPERIMENT for o in parsed):
         return list(overrides)
-    found = first_job(parsed, ()).hydra.sweeper.get("params") or {}
+    folders = folders_of(parsed)
+    found = first_job([o for o in parsed if selects(o, folders)], ()).hydra.sweeper.get("params") or {}
     typed = {o.get_key_element() for o in parsed}
     swept = [f"{key}={value}" for key, value in found.items() if key not in typed]
     return [*swept, *overrides, "hydra.sweeper.params=null"]
