@@ -118,7 +118,7 @@ class Result:
         return self.estimate(self.headline) if self.headline else next(iter(self.estimates), None)
 
     def not_finite(self) -> str | None:
-        """The first estimate with NaN or infinity in it, as ``energy is nan``; None where all are finite."""
+        """The first estimate with NaN or infinity in it, as ``mass is nan``; None where all are finite."""
         for e in self.estimates:
             numbers = {"": e.value, "the error of ": e.sigma, "the spread of ": e.spread, "τ_int of ": e.tau}
             for what, number in numbers.items():
