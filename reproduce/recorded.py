@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.numbers.statistics import doubt_of_length
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.files import sha256
 from reproduce.csv_files import read_csv
@@ -21,10 +22,6 @@ MANIFEST = "manifest.json"
 
 ALONG = "_along_training"
 """How curves of snapshots end; their errors are a column of its own, empty where one is unknown."""
-
-CHAIN_PER_TAU = 10
-SERIES_PER_TAU = 50
-"""Shortest chain, and all chains together, in autocorrelation times: for reports that are older than doubts."""
 
 
 class NoReport(UserError):
@@ -160,10 +157,9 @@ def _chains(run: RunConfig) -> int:
 
 def _doubt(estimate: Estimate, chains: int) -> str:
     """What an older report would have said of an estimate from samples, had it known."""
-    if estimate.tau is not None and estimate.n < CHAIN_PER_TAU * estimate.tau * chains:
-        return f"chains are only {estimate.n / chains / estimate.tau:.3g} τ_int long"
-    if estimate.tau is not None and estimate.n < SERIES_PER_TAU * estimate.tau:
-        return f"all chains together are only {estimate.n / estimate.tau:.3g} τ_int long"
+    doubt = "" if estimate.tau is None else doubt_of_length(chains, estimate.n / chains, estimate.tau)
+    if doubt:
+        return doubt
     if estimate.sigma_kind == "standard-error" and estimate.sigma == 0:
         return f"all {estimate.n} samples have the same value"
     return ""

@@ -154,10 +154,10 @@ def correlated_mean(series: ArrayLike) -> Mean:
         return Mean(value, None, 0.0, x.size, doubt=doubt_of_equals(x.size))
     deviation = float(x.std(ddof=1))
     sigma = deviation * float(np.sqrt(2.0 * tau / x.size)) if x.size >= FEWEST_SAMPLES else None
-    return Mean(value, sigma, deviation, x.size, tau, _doubt_of_length(x.shape[0], x.shape[1], tau))
+    return Mean(value, sigma, deviation, x.size, tau, doubt_of_length(x.shape[0], x.shape[1], tau))
 
 
-def _doubt_of_length(chains: int, n: int, tau: float) -> str:
+def doubt_of_length(chains: int, n: float, tau: float) -> str:
     """Why the error from chains of length ``n`` is a guess; empty where they are long enough."""
     if n < CHAIN_PER_TAU * tau:
         return f"{'the chain is' if chains == 1 else 'chains are'} only {n / tau:.3g} τ_int long"

@@ -73,11 +73,15 @@ def _coefficients(terms: Sequence[PauliTerm]) -> dict[_String, float]:
 
 
 def _broken(coefficients: Mapping[_String, float], permutation: Permutation) -> str | None:
-    """See :func:`what_breaks`."""
+    """See :func:`what_breaks`.
+
+    A string of coefficient zero is a string: what moves bonds to where there are none is no symmetry of the lattice,
+    whose bonds are observed, coupled or not.
+    """
     for string, here in coefficients.items():
         image = tuple(sorted([(permutation[site], pauli) for site, pauli in string]))
         there = coefficients.get(image)
-        if here != (there or 0.0):
+        if there is None or here != there:
             has = "does not exist" if there is None else f"has {there:g}"
             return f"{_named(string)}, coefficient {here:g}, to {_named(image)}, which {has}"
     return None

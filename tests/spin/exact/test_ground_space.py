@@ -12,7 +12,15 @@ from pipeline.base.numbers.result import Result
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.free_fermions import FreeFermions
 from pipeline.spin.symmetry.uniqueness import is_unique, is_unique_at_each_magnetisation
-from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, ChainXXZ, OpenChainTFIM, SpinSystem, SquareHeisenberg
+from pipeline.spin.systems import (
+    ChainHeisenberg,
+    ChainTFIM,
+    ChainXXZ,
+    OpenChainTFIM,
+    SpinSystem,
+    SquareHeisenberg,
+    SquareTFIM,
+)
 from pipeline.spin.terms import PauliTerm, in_own_unit, pauli_terms
 from tests.spin import dense
 from tests.spin.exact.solvers import quspin
@@ -23,6 +31,9 @@ SYSTEMS = {
     "classical, frustrated": ChainTFIM(n_sites=5, range=1, coupling=-1.0, field=0.0),
     "nothing": ChainTFIM(n_sites=4, range=1, coupling=0.0, field=0.0),
     "paramagnet": ChainTFIM(n_sites=4, range=1, coupling=0.0, field=0.7),
+    "open paramagnet": OpenChainTFIM(n_sites=4, range=1, coupling=0.0, field=0.7),
+    "plane without couplings": SquareTFIM(length_x=2, length_y=3, periodic=False, coupling=0.0, field=-0.7),
+    "two chains": ChainHeisenberg(n_sites=6, periodic=False, j1=0.0, j2=1.0),
     "Heisenberg ferromagnet": ChainHeisenberg(n_sites=5, periodic=False, j1=-1.0, j2=0.0),
     "doublet": ChainHeisenberg(n_sites=5, periodic=False, j1=1.0, j2=0.0),
     "frustrated doublets": ChainHeisenberg(n_sites=5, periodic=True, j1=1.0, j2=0.0),
@@ -91,7 +102,7 @@ def test_what_is_proven_holds(name: str) -> None:
 def test_proofs_are_found_where_they_are_needed() -> None:
     """Without them every sector would be searched."""
     unique = {name for name, s in SYSTEMS.items() if is_unique(pauli_terms(s), s.size)}
-    assert unique == {"unique", "paramagnet"}
+    assert unique == {"unique", "paramagnet", "open paramagnet", "plane without couplings"}
     each = {name for name, s in SYSTEMS.items() if is_unique_at_each_magnetisation(pauli_terms(s), s.size)}
     assert each == {
         "Heisenberg ferromagnet", "doublet", "easy plane", "easy axis", "at the ferromagnetic point"
