@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.base.run.terminal import begin
+from pipeline.base.run.terminal import Uncollected, begin
 
 
 def console() -> int:
@@ -17,6 +17,7 @@ def console() -> int:
 
 if __name__ == "__main__":
     begin()
-    from pipeline.stages.cli import main
+    with Uncollected():
+        from pipeline.stages.cli import main
 
     sys.exit(main(sys.argv[1:]))

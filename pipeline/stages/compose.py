@@ -11,6 +11,7 @@ from pipeline.base.config.compose import compose_config, parse_override, typed
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.run.device import check_device
+from pipeline.base.run.terminal import Uncollected
 from pipeline.stages.choose import baseline_name
 from pipeline.stages.register import register
 from pipeline.stages.table import STAGES
@@ -25,8 +26,9 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
         ConfigError: bad key, type or value, or parts that do not fit each other.
         UserError: no baseline supports the system.
     """
-    run: RunConfig = typed(compose_config(overrides))
-    check(run)
+    with Uncollected():
+        run: RunConfig = typed(compose_config(overrides))
+        check(run)
     return run
 
 

@@ -6,6 +6,7 @@ used.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -45,6 +46,21 @@ def begin() -> None:
             # the lowest free number, which is this one: else the next file to be opened would get what is printed
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     open_streams()
+
+
+class Uncollected:
+    """A block without the search for garbage in cycles: imports and compositions make many objects and next to none.
+
+    It would take a tenth of the time of both.
+    """
+
+    def __enter__(self) -> None:
+        self._before = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            gc.enable()
 
 
 def open_streams() -> None:
