@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import EXACTNESS_ORDER, Baseline
 from pipeline.base.errors import ConfigError, UserError
+from pipeline.base.store.keys import digest
 
 
 def choose(candidates: Mapping[str, Baseline], system: Any) -> str:
@@ -28,6 +29,10 @@ def choose(candidates: Mapping[str, Baseline], system: Any) -> str:
     return min(usable, key=rank)
 
 
+_chosen: dict[str, str] = {}
+"""What was chosen, by digest of system and settings: the cells of an artefact ask again and again."""
+
+
 def baseline_name(run: RunConfig) -> str | None:
     """The baseline that ``baseline.use`` stands for on this system; None for ``none``.
 
@@ -39,7 +44,10 @@ def baseline_name(run: RunConfig) -> str | None:
     if config.use == "none":
         return None
     if config.use == "auto":
-        return choose(config.candidates(), run.system)
+        asked = digest({"kind": type(run.system).__name__, "system": run.system, "baseline": config})
+        if asked not in _chosen:
+            _chosen[asked] = choose(config.candidates(), run.system)
+        return _chosen[asked]
     reason = config.candidates()[config.use].supports(run.system)
     if reason is not None:
         raise ConfigError("baseline.use", config.use, reason)
