@@ -57,4 +57,6 @@ def energy(
 def done(cell: str, method: str, cuts: Sequence[str] = (), estimates: Sequence[Estimate] = ()) -> Any:
     """A finished run."""
     task = SimpleNamespace(cell=SimpleNamespace(row=cell, method=method), cuts=tuple(cuts), seed=0)
-    return SimpleNamespace(task=task, result=Result(tuple(estimates)), found=SimpleNamespace(trained=None))
+    return SimpleNamespace(
+        task=task, result=Result(tuple(estimates)), found=SimpleNamespace(trained=None), device="cpu"
+    )

@@ -30,7 +30,7 @@ def finished(
     estimate = Estimate("energy", value, sigma, "standard-error", None, "total", bound)
     provenance = {"git": "0" * 40, "source": "s", "threads": 1, "hardware": {"cpu": "c"}, "packages": {"torch": "2"}}
     status = {"device": "cpu", "kind": "collective spin", "seconds": 2.0, "peak_bytes": 1e6}
-    entry: Any = SimpleNamespace(seconds=2.0, name=f"infer/{row}{method}", status=status)
+    entry: Any = SimpleNamespace(seconds=2.0, name=f"infer/{row}{method}", status=status, device="cpu")
     entry.result, entry.provenance = lambda: Result((estimate,)), lambda: provenance
     cell = Cell(row, method, (), (Column(method, "energy", "energy"),))
     task: Any = SimpleNamespace(cell=cell, cuts=cuts, seed=0, id=f"{cell.id}#0", command="python -m pipeline ...")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,7 +48,10 @@ class Subspace:
         here = torch.arange(size, device=rows.device)
         rows, columns = torch.cat([rows, here]), torch.cat([columns[rows, groups], here])
         values = torch.cat([elements, hamiltonian.diagonal(self.spins)])
-        return torch.sparse_coo_tensor(torch.stack([rows, columns]), values, (size, size)).coalesce().to_sparse_csr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that sparse matrices are in beta state, and go unchecked
+            entries = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, (size, size))
+            return entries.coalesce().to_sparse_csr()
 
     def apply(self, psi: Tensor) -> Tensor:
         """H_S ψ for ψ of shape (|S|,), float64."""
