@@ -112,9 +112,8 @@ def test_units_of_a_spread_are_a_column_that_may_be_missing(tmp_path: Path, monk
 
 def finished(cell: Cell, estimate: Estimate) -> Finished:
     """A run of a cell whose inference, or baseline, found ``estimate``."""
-    entry: Any = SimpleNamespace(
-        seconds=1.0, name="infer/x", device="cpu", status={"device": "cpu", "kind": "free fermions"}
-    )
+    status = {"device": "cpu", "kind": "free fermions"}
+    entry: Any = SimpleNamespace(seconds=1.0, name="infer/x", device="cpu", status=status)
     entry.result = lambda: Result((estimate,))
     task: Any = SimpleNamespace(cell=cell, cuts=(), seed=0, id=f"{cell.id}#0")
     task.run = SimpleNamespace(system=SimpleNamespace(size=4))
