@@ -21,11 +21,8 @@ from pipeline.base.run.console import describe_crash
 from pipeline.base.run.progress import Progress
 from reproduce.plan import Task
 
-START = "forkserver" if sys.platform == "linux" else "spawn"
-"""How workers start: where forking is safe, from a server that has imported what all of them need, within milliseconds
-and with one copy of it in memory."""
-
 PRELOADED = ["torch", "pipeline.stages.run"]
+"""What all workers need, imported once."""
 
 GRACE_SECONDS = 20.0
 """After an interrupt, how long workers may take to reach the end of a unit and checkpoint."""
@@ -55,10 +52,19 @@ class _Forward:
         pass
 
 
+def workers_context() -> mp.context.ForkServerContext | mp.context.SpawnContext:
+    """How workers start: where forking is safe from a server that has imported what they need, within milliseconds and
+    with one copy of it in memory."""
+    if sys.platform != "linux":
+        return mp.get_context("spawn")
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
 class _Worker:
     def __init__(self) -> None:
-        context = mp.get_context("forkserver") if START == "forkserver" else mp.get_context("spawn")
-        context.set_forkserver_preload(PRELOADED)
+        context = workers_context()
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_serve, args=(child,), daemon=True)
         resource_tracker.ensure_running()  # it would open the way for signals again in the middle of the start

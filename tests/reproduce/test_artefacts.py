@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import multiprocessing as mp
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from pipeline.base.config.nodes import SCALES
 from pipeline.base.config.recipes import scales
 from pipeline.base.errors import MissingScale, UserError
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.spin.subspace.inference import SubspaceInference
 from reproduce import cli
 from reproduce.artefact import all_artefacts, load_artefact, papers
 from reproduce.plan import make_tasks
@@ -148,54 +152,33 @@ def test_cells_are_chosen_by_row_and_by_method() -> None:
 
 @pytest.mark.parametrize("fault", ["raises", "dies"])
 def test_failed_cell_is_a_row_with_its_reason_while_the_others_go_on(
-    tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("reproduce.pool.START", "spawn")  # workers that look for the sitecustomize
-    monkeypatch.setenv("PYTHONPATH", str(_sabotage(tmp_path, fault)), prepend=os.pathsep)
-    results = tmp_path / "results"
+    """The inference of N = 30, L = 15 fails in every worker, which are forked from this process to be like it."""
     only = [f"--only=N30-{row}/{method}" for row in ("L15", "L1") for method in ("nqs+nf", "reference")]
-    options = ["table1", "--scale", "smoke", *only, *QUIET, f"results_dir={results}"]
-    assert cli.main(options) == 1
+    options = ["table1", "--scale", "smoke", *only, *QUIET, f"results_dir={tmp_path}"]
+    measure = SubspaceInference.measure
+
+    def sabotaged(self: SubspaceInference, flow: Any, k: int) -> Any:
+        if len(self.hamiltonian.terms) == 30 * 29 // 2 + 30:
+            if fault == "raises":
+                raise OSError(errno.ENOSPC, "no space left on device")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return measure(self, flow, k)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reproduce.pool.workers_context", lambda: mp.get_context("fork"))
+        patch.setattr(SubspaceInference, "measure", sabotaged)
+        assert cli.main(options) == 1
     said = capsys.readouterr().err
     assert "FAILED N30-L15/nqs+nf#0" in said
     assert ("no space left" if fault == "raises" else "died (signal 9)") in said
-    with open(results / "_partial/nf_nqs/table1/smoke/cells.csv", newline="") as file:
+    with open(tmp_path / "_partial/nf_nqs/table1/smoke/cells.csv", newline="") as file:
         cells = {(c["cell"], c["method"]): c for c in csv.DictReader(file) if c["quantity"] == "energy"}
     assert (cells["N30-L15", "nqs+nf"]["vs_paper"], cells["N30-L15", "nqs+nf"]["ours"]) == ("failed", "")
     assert cells["N30-L1", "nqs+nf"]["vs_paper"] != "failed"
     assert cells["N30-L1", "nqs+nf"]["ours"]
-    monkeypatch.delenv("PYTHONPATH")
     assert cli.main(options) == 0
-
-
-def _sabotage(folder: Path, fault: str) -> Path:
-    """A sitecustomize that makes the inference of N=30, L=15 fail in every worker."""
-    site = folder / "site"
-    site.mkdir()
-    act = "os.kill(os.getpid(), 9)" if fault == "dies" else "raise OSError(28, 'no space left on device')"
-    (site / "sitecustomize.py").write_text(
-        "import importlib.util, os, sys\n"
-        "class Hook:\n"
-        "    @staticmethod\n"
-        "    def find_spec(name, path=None, target=None):\n"
-        "        if name != 'pipeline.spin.subspace.inference':\n"
-        "            return None\n"
-        "        sys.meta_path.remove(Hook)\n"
-        "        spec = importlib.util.find_spec(name)\n"
-        "        load = spec.loader.exec_module\n"
-        "        def exec_module(module):\n"
-        "            load(module)\n"
-        "            original = module.SubspaceInference.measure\n"
-        "            def measure(self, flow, k):\n"
-        "                if len(self.hamiltonian.terms) == 30 * 29 // 2 + 30:\n"
-        f"                    {act}\n"
-        "                return original(self, flow, k)\n"
-        "            module.SubspaceInference.measure = measure\n"
-        "        spec.loader.exec_module = exec_module\n"
-        "        return spec\n"
-        "sys.meta_path.insert(0, Hook)\n"
-    )
-    return site
 
 
 @pytest.mark.parametrize(

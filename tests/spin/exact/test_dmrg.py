@@ -14,7 +14,7 @@ from pipeline.spin.terms import PauliTerm
 from tests.spin.dense import heisenberg, ising, lowest, ring, square, square_heisenberg
 
 
-def dmrg(*bond_dimensions: int, tolerance: float = 1e-11, max_sweeps: int = 20) -> DMRG:
+def dmrg(*bond_dimensions: int, tolerance: float = 1e-11, max_sweeps: int = 10) -> DMRG:
     return DMRG(list(bond_dimensions) or [16, 32], tolerance, max_sweeps, svd_min=1e-11, max_sites=64)
 
 
@@ -141,7 +141,7 @@ def test_critical_chain_of_twenty_is_covered_by_sigma() -> None:
 
 
 def test_repeats_bit_for_bit() -> None:
-    system = chain(9, 2, 0.3, -1.1)
+    system = chain(6, 2, 0.3, -1.1)
     assert dmrg(4, 8, max_sweeps=4).run(system).to_json() == dmrg(4, 8, max_sweeps=4).run(system).to_json()
 
 
