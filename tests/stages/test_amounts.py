@@ -118,7 +118,7 @@ def test_recipes_fit_into_sixteen_gigabytes() -> None:
         ([*FLOW, "system.field=-1e308"], r"system\.field=-1e\+308: method=subspace_flow takes couplings up to"),
         ([*FLOW, "train.optimizer.lr=1e308"], r"train\.optimizer\.lr=1e\+308: must not be larger than 1e\+06"),
         ([*FLOW, "infer.lr=1e30"], r"infer\.lr=1e\+30: must not be larger than 1e\+06"),
-        ([*FLOW, f"threads={BILLION}"], r"threads=1000000000: must lie between 1 and 1024"),
+        ([*FLOW, f"threads={BILLION}"], r"threads=1000000000: must not be larger than 1024"),
         ([*HMC, "system.beta=1e19"], r"system\.beta=1e\+19: must not be larger than 1e\+15"),
         ([*HMC, "system.kappa=1e300"], r"system\.kappa=1e\+300: must not be larger than"),
         (["system.n_sites=4096", "system.range=2048"], r"system\.range=2048: would be 8388608 bonds on 4096 sites"),

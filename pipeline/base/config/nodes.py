@@ -144,7 +144,8 @@ class RunConfig:
         if not self.results_dir.strip() or not self.results_dir.isprintable():
             raise ConfigError("results_dir", repr(self.results_dir), "must name a folder, in printable characters")
         checks.one_of("device", self.device, ("auto", "cpu", "cuda"))
-        checks.between("threads", self.threads, 1, MOST_THREADS)
+        checks.at_least("threads", self.threads, 1)
+        checks.within("threads", self.threads, MOST_THREADS)
         checks.at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
         if self.time_limit_seconds is not None:
             checks.positive("time_limit_seconds", self.time_limit_seconds)

@@ -113,7 +113,8 @@ class PhaseConfig:
             checks.positive("lr", self.lr)
             checks.within("lr", self.lr, checks.MOST_LR)
         if self.lr_end is not None:
-            checks.between("lr_end", self.lr_end, 0, checks.MOST_LR)
+            checks.at_least("lr_end", self.lr_end, 0)
+            checks.within("lr_end", self.lr_end, checks.MOST_LR)
         if len(self._optimizers) > 1:
             raise ConfigError("", None, "a phase brings one of adam, sgd and sr")
 
