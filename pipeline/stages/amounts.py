@@ -130,8 +130,8 @@ def _culprit(run: RunConfig, stage: str, measure: Measure, allowed: float) -> tu
 
 def _largest_scale(measured: Callable[[float], float], allowed: float) -> float:
     """The part of an amount at which the limit would be met, by bisection of its logarithm."""
-    low, high = -45.0, 0.0
-    for _ in range(30):
+    low, high = -700.0, 0.0
+    for _ in range(40):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if measured(math.exp(middle)) <= allowed else (low, middle)
     return math.exp(low)
