@@ -39,6 +39,7 @@ class GaugeSystem:
     def __post_init__(self) -> None:
         checks.at_least("length", self.length, 2)
         checks.at_least("beta", self.beta, 0)
+        checks.within("beta", self.beta, checks.MOST)
 
     @property
     def size(self) -> int:
@@ -93,6 +94,7 @@ class TwoFlavours(GaugeSystem):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.positive("kappa", self.kappa)
+        checks.within("kappa", self.kappa, checks.MOST)
 
 
 @dataclass

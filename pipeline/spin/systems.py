@@ -6,7 +6,7 @@ Pauli matrices and total energies throughout; sites are numbered row by row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from omegaconf import MISSING
@@ -21,6 +21,13 @@ SITES_A_WORD = 62
 
 MOST_SITES = 4096
 """Nothing here treats more, and a slip of the keyboard should not fill the memory with bonds."""
+
+
+MOST_COUPLING = 1e15
+"""Of training: energies of this size, and their squares, are still numbers."""
+
+MOST_BONDS = 2**17
+"""Of long-range couplings: all pairs of 512 sites. Strings are made one by one."""
 
 
 @dataclass
@@ -62,11 +69,23 @@ class SpinSystem:
 
 
 def must_be_spins(method: str, system: object) -> SpinSystem:
-    """``system`` as a spin system; ConfigError for ``method`` on anything else."""
+    """``system`` as a spin system that a network can be trained on; ConfigError for ``method`` on anything else."""
     if not isinstance(system, SpinSystem):
         allowed = f"works on spin systems, not on {getattr(system, 'kind', system)}"
         raise ConfigError("method", method, allowed, whole=True)
+    for amount in fields(system):
+        value = getattr(system, amount.name)
+        if isinstance(value, float) and abs(value) > MOST_COUPLING:
+            allowed = f"method={method} takes couplings up to {MOST_COUPLING:g}, whose squares fit single precision"
+            raise ConfigError(f"system.{amount.name}", value, allowed, "choose another unit of energy", whole=True)
     return system
+
+
+def check_bonds(n_sites: int, reach: int) -> None:
+    """Raise ConfigError where a chain would have more bonds than :data:`MOST_BONDS`."""
+    if n_sites * reach > MOST_BONDS:
+        allowed = f"would be {n_sites * reach} bonds on {n_sites} sites; at most {MOST_BONDS}"
+        raise ConfigError("range", reach, allowed)
 
 
 @dataclass
@@ -96,6 +115,7 @@ class ChainTFIM(SpinSystem):
             raise ConfigError(
                 "range", self.range, f"must lie between 1 and n_sites/2 = {largest} on a ring of {self.n_sites}"
             )
+        check_bonds(self.n_sites, self.range)
 
     @property
     def lattice(self) -> Lattice:
@@ -135,6 +155,7 @@ class OpenChainTFIM(SpinSystem):
         if not 1 <= self.range <= largest:
             allowed = f"must lie between 1 and n_sites-1 = {largest} on an open chain of {self.n_sites}"
             raise ConfigError("range", self.range, allowed)
+        check_bonds(self.n_sites, self.range)
 
     @property
     def lattice(self) -> Lattice:

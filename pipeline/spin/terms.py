@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from pipeline.spin.lattice import Bond
@@ -42,7 +42,18 @@ def pauli_terms(system: object) -> list[PauliTerm]:
     """
     if not isinstance(system, GivesStrings):
         raise TypeError(f"no Pauli terms for {type(system).__name__}")
-    return system.strings()
+    if not is_dataclass(system):
+        return system.strings()
+    key = (type(system), repr(system))
+    if key not in _latest:
+        found = system.strings()
+        _latest.clear()
+        _latest[key] = found
+    return list(_latest[key])
+
+
+_latest: dict[tuple[type, str], list[PauliTerm]] = {}
+"""The strings of one system, which checks and baselines ask for again and again."""
 
 
 def on_bonds(bonds: Iterable[Bond], couplings: Mapping[str, float]) -> list[PauliTerm]:

@@ -9,6 +9,7 @@ from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.numbers.result import Curve, Result
 from pipeline.base.store.entry import Entry
+from pipeline.stages.amounts import announcement, run_with_baseline, too_much
 from pipeline.stages.cached import Stage, cached, find, stale
 from pipeline.stages.context import Context
 from pipeline.stages.hints import hints
@@ -87,6 +88,7 @@ def execute(context: Context) -> RunOutput:
         for hint in hints(context.run):
             context.notify(f"hint: {hint}")
     try:
+        _look_at_amounts(context)
         output = _walk(context, cached)
     finally:
         context.close()
@@ -111,6 +113,27 @@ NAMED = 3
 def look_up(context: Context) -> RunOutput:
     """What the store has of a run."""
     return _walk(context, find)
+
+
+def _look_at_amounts(context: Context) -> None:
+    """Refuse what this machine cannot do, and announce units that are long, of stages that are not there yet.
+
+    Raises:
+        ConfigError: with the key that asks for too much.
+    """
+    run = run_with_baseline(context.run, context.keys.baseline_name)
+    asked = [stage.name for stage in STAGES if stage.name in run.stages and stage.wanted(context.keys)]
+    wrong = {name: too_much(run, name) for name in asked}
+    lines = {name: announcement(run, name) for name in asked}
+    if not any((*wrong.values(), *lines.values())):
+        return
+    missing = look_up(context).missing
+    for name in asked:
+        error, line = wrong[name], lines[name]
+        if name in missing and error is not None:
+            raise error
+        if name in missing and line is not None:
+            context.notify(line)
 
 
 def _walk(context: Context, obtain: Obtain) -> RunOutput:

@@ -254,7 +254,11 @@ def test_service_of_wandb_killed_in_the_middle(
     def log(self: Tracker, stage: str, k: int, metrics: Any) -> None:
         original(self, stage, k, metrics)
         if k == 2 and not killed:
-            services = [p for p in below(os.getpid()) if "wandb" in Path(f"/proc/{p}/cmdline").read_text()]
+            deadline = time.monotonic() + 20
+            services: list[int] = []
+            while not services and time.monotonic() < deadline:
+                time.sleep(0.05)
+                services = [p for p in below(os.getpid()) if "wandb" in Path(f"/proc/{p}/cmdline").read_text()]
             for pid in services:
                 os.kill(pid, signal.SIGKILL)
             killed.extend(services)

@@ -33,6 +33,13 @@ def at_least(key: str, value: float, low: float) -> None:
         raise ConfigError(key, value, f"must be at least {low:g}")
 
 
+MOST = 1e15
+"""Of any number with a unit: as far as integers and halves are exact, and squares fit single precision."""
+
+MOST_LR = 1e6
+"""Of learning rates: no step of this size is meant."""
+
+
 def positive(key: str, value: float) -> None:
     """``value`` is a finite number > 0."""
     if not (math.isfinite(value) and value > 0):
@@ -43,6 +50,13 @@ def finite(key: str, value: float) -> None:
     """``value`` is neither NaN nor infinite."""
     if not math.isfinite(value):
         raise ConfigError(key, value, "must be a finite number")
+
+
+def within(key: str, value: float, largest: float) -> None:
+    """``value`` is a finite number whose size is at most ``largest``: beyond, squares and sums of it overflow."""
+    finite(key, value)
+    if abs(value) > largest:
+        raise ConfigError(key, value, f"must not be larger than {largest:g}")
 
 
 def between(key: str, value: float, low: float, high: float) -> None:

@@ -14,6 +14,9 @@ from pipeline.base.config import checks
 from pipeline.base.config.phases import PhaseConfig, Schedule
 from pipeline.base.errors import ConfigError
 
+MOST_THREADS = 1024
+"""More are a slip: torch starts them all."""
+
 SCALES = ("smoke", "laptop", "long", "gpu", "paper")
 """Seconds a cell; ten minutes a table; 90 minutes a cell on two cores; an hour a cell on a GPU; nothing cut."""
 
@@ -142,6 +145,7 @@ class RunConfig:
             raise ConfigError("results_dir", repr(self.results_dir), "must name a folder, in printable characters")
         checks.one_of("device", self.device, ("auto", "cpu", "cuda"))
         checks.at_least("threads", self.threads, 1)
+        checks.within("threads", self.threads, MOST_THREADS)
         checks.at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
         if self.time_limit_seconds is not None:
             checks.positive("time_limit_seconds", self.time_limit_seconds)

@@ -26,6 +26,7 @@ class AdamConfig:
 
     def __post_init__(self) -> None:
         checks.positive("lr", self.lr)
+        checks.within("lr", self.lr, checks.MOST_LR)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError("betas", list(self.betas), "must be two numbers in [0, 1)")
 
@@ -42,6 +43,7 @@ class SGDConfig:
 
     def __post_init__(self) -> None:
         checks.positive("lr", self.lr)
+        checks.within("lr", self.lr, checks.MOST_LR)
         if not 0 <= self.momentum < 1:
             raise ConfigError("momentum", self.momentum, "must lie in [0, 1)")
 
@@ -67,6 +69,7 @@ class SRConfig:
 
     def __post_init__(self) -> None:
         checks.positive("lr", self.lr)
+        checks.within("lr", self.lr, checks.MOST_LR)
         checks.positive("shift", self.shift)
         if not 0 <= self.momentum < 1:
             raise ConfigError("momentum", self.momentum, "must lie in [0, 1)")
@@ -108,8 +111,10 @@ class PhaseConfig:
             checks.at_least("samples", self.samples, 1)
         if self.lr is not None:
             checks.positive("lr", self.lr)
+            checks.within("lr", self.lr, checks.MOST_LR)
         if self.lr_end is not None:
             checks.at_least("lr_end", self.lr_end, 0)
+            checks.within("lr_end", self.lr_end, checks.MOST_LR)
         if len(self._optimizers) > 1:
             raise ConfigError("", None, "a phase brings one of adam, sgd and sr")
 

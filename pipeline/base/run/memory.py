@@ -1,8 +1,9 @@
-"""Peak memory of one stretch of work inside a longer-lived process."""
+"""Memory of the machine, and the peak of one stretch of work inside a longer-lived process."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 from pathlib import Path
@@ -22,6 +23,24 @@ class PeakMemory:
     def bytes(self) -> int:
         """Peak so far minus the resident size at the start."""
         return max(0, _peak() - self._before)
+
+
+def machine_bytes() -> float:
+    """What this process may take at most: of the machine, of its control group, of its own limit."""
+    sizes = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        sizes.append(float(limit))
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
+            sizes.append(float(Path(path).read_text()))
+    return min(sizes)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an allocator found no room: Python's, numpy's, or one of torch's."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in text or "DefaultCPUAllocator" in text
 
 
 def _peak() -> int:

@@ -1,26 +1,39 @@
-"""Mirror of metrics in Weights & Biases. It may be absent or fail at any moment: the run goes on without it."""
+"""Mirror of metrics in Weights & Biases. It may be absent, fail or hang at any moment: the run goes on without it."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import queue
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.config.nodes import TrackerConfig
 
+PENDING = 10_000
+"""Lines that wait for W&B to take them; further ones are dropped."""
+
+FINISH_SECONDS = 20.0
+"""How long the end of a run waits for W&B: it opens in two seconds or so, and finishes in less than one."""
+
 
 class Tracker:
-    """Logs to one W&B run; after the first failure it says so once and stays silent.
+    """Logs to one W&B run, through a process of its own and never waiting for it.
+
+    What goes wrong is said once; offline, nobody outside this machine is contacted.
 
     Args:
-        config: mode and project; ``disabled`` never imports wandb.
+        config: mode and project; ``disabled`` starts nothing.
         folder: all W&B files go here (``results/_wandb``).
         group, name, run_id: how the run appears; the same id goes on with the same run after a resume.
         settings: hyperparameters shown with the run.
-        notify: gets the one line about a failure.
+        notify: gets the one line about a failure, or about what was dropped.
     """
 
     def __init__(
@@ -34,67 +47,110 @@ class Tracker:
         settings: Mapping[str, Any],
         notify: Callable[[str], None],
     ) -> None:
-        self._run: Any = None
         self._notify = notify
+        self._lines: queue.Queue[str | None] = queue.Queue(PENDING)
+        self._dropped = 0
+        self._process: subprocess.Popen[str] | None = None
         if config.mode == "disabled":
             return
+        opening = {
+            "project": config.project,
+            "mode": config.mode,
+            "dir": str(folder),
+            "group": group,
+            "name": name,
+            "id": run_id,
+            "resume": "allow" if config.mode == "online" else None,
+            "config": dict(settings),
+            "settings": {"init_timeout": FINISH_SECONDS, "console": "off", "x_disable_stats": True},
+        }
+        self._lines.put(json.dumps(opening, default=str))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for variable in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
-                os.environ.setdefault(variable, str(folder / variable.split("_")[1].lower()))
-            os.environ.setdefault("WANDB_SILENT", "true")
-            import wandb
-
-            self._run = wandb.init(
-                project=config.project,
-                mode=config.mode,  # type: ignore[arg-type]
-                dir=str(folder),
-                group=group,
-                name=name,
-                id=run_id,
-                resume="allow" if config.mode == "online" else None,
-                config=dict(settings),
-                settings=wandb.Settings(init_timeout=20, console="off", x_disable_stats=True),
-            )
-        except Exception as error:
-            self._fail(error)
+            self._process = _start(_environment(folder, config.mode))
+        except OSError as error:
+            self._say(str(error))
+            return
+        self._writer = threading.Thread(target=self._write, args=(self._process,), daemon=True)
+        self._writer.start()
 
     def log(self, stage: str, k: int, metrics: Mapping[str, float]) -> None:
-        """Mirror one line of metrics as ``stage/name``."""
-        if self._run is None:
+        """Mirror one line of metrics as ``stage/name``, unless too many wait already."""
+        if self._process is None:
             return
+        if self._process.poll() is not None:
+            self._fail(self._process)
+            return
+        line = {f"{stage}/k": k, **{f"{stage}/{name}": value for name, value in metrics.items()}}
         try:
-            self._run.log({f"{stage}/k": k, **{f"{stage}/{name}": value for name, value in metrics.items()}})
-        except Exception as error:
-            self._fail(error)
+            self._lines.put_nowait(json.dumps(line))
+        except queue.Full:
+            self._dropped += 1
 
     def close(self) -> None:
-        """End the W&B run."""
-        if self._run is None:
+        """End the W&B run, within :data:`FINISH_SECONDS`; what does not end is left to itself."""
+        process = self._process
+        if process is None:
             return
+        deadline = time.monotonic() + FINISH_SECONDS
         try:
-            self._run.finish()
-        except Exception as error:
-            self._fail(error)
-        self._run = None
+            self._lines.put(None, timeout=FINISH_SECONDS)
+            self._writer.join(max(0.0, deadline - time.monotonic()))
+            status = process.wait(max(0.0, deadline - time.monotonic()))
+        except (queue.Full, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+            self._process = None
+            self._say(f"it did not end within {FINISH_SECONDS:g} s")
+            return
+        if status:
+            self._fail(process)
+            return
+        self._process = None
+        if self._dropped:
+            self._notify(f"W&B was too slow for {self._dropped} lines of metrics; they are in metrics.jsonl as always")
 
-    def _fail(self, error: Exception) -> None:
-        if self._run is not None:
-            _forget_service()
-        self._run = None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    def _write(self, process: subprocess.Popen[str]) -> None:
+        """Hand lines over one by one, waiting where the process does not take them; None is the last."""
+        assert process.stdin is not None
+        try:
+            while (line := self._lines.get()) is not None:
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+        except OSError:  # it has gone, which its exit status tells
+            pass
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+    def _fail(self, process: subprocess.Popen[str]) -> None:
+        """The process has ended before its time: say why, as far as it could."""
+        self._process = None
+        assert process.stdout is not None
+        self._say(process.stdout.read() or f"its process ended with status {process.returncode}")
+
+    def _say(self, reason: str) -> None:
         self._notify(f"W&B is not available ({reason}); metrics go to metrics.jsonl as always")
 
 
-def _forget_service() -> None:
-    """Let W&B give its service up now: at the exit of Python it would print a traceback about one that died."""
+def _environment(folder: Path, mode: str) -> dict[str, str]:
+    """Variables for wandb, which reads them as it is imported: where its files go, and whom it may contact."""
+    ours = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA", "ARTIFACT")}
+    ours |= {"WANDB_SILENT": "true", **os.environ}
+    if mode == "offline":
+        # its reports of errors and its telemetry go out even so
+        ours |= {"WANDB_ERROR_REPORTING": "false", "WANDB_MODE": "offline"}
+    return ours
 
-    def teardown() -> None:
-        with suppress(Exception):
-            import wandb
 
-            wandb.teardown()
-
-    thread = threading.Thread(target=teardown, daemon=True)
-    thread.start()
-    thread.join(timeout=5)  # a service that is stuck is left alone
+def _start(environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """The process, in a session of its own: it ends when its input does, not at the terminal's signals."""
+    script = Path(__file__).with_name("mirror.py")
+    return subprocess.Popen(
+        [sys.executable, "-P", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(environment),
+        encoding="utf-8",
+        start_new_session=True,
+    )

@@ -93,6 +93,7 @@ class HMCSettings:
     def __post_init__(self) -> None:
         checks.at_least("chains", self.chains, 1)
         checks.positive("trajectory_length", self.trajectory_length)
+        checks.between("trajectory_length", self.trajectory_length, 1e-6, 1e3)
         checks.one_of("integrator", self.integrator, INTEGRATORS)
         checks.at_least("integrator_steps", self.integrator_steps, 1)
         checks.between("target_acceptance", self.target_acceptance, 0.1, 0.99)

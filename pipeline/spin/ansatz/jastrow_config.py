@@ -35,3 +35,6 @@ class JastrowConfig(AnsatzConfig):
     @property
     def positive_unless(self) -> str | None:
         return "parameters=complex" if self.parameters == "real" else None
+
+    def weights(self, size: int) -> float:
+        return 0.5 * size * size

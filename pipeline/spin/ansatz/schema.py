@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
+from pipeline.base.config.amounts import EMPTY_LAYER
 from pipeline.base.errors import ConfigError
 from pipeline.spin.symmetry.charges import conserves_magnetisation
 from pipeline.spin.symmetry.groups import check_names, symmetry_group
@@ -40,6 +43,14 @@ class AnsatzConfig:
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
 
+    def weights(self, size: int) -> float:
+        """A lower bound on the number of parameters on ``size`` spins; a float, for it may be absurd."""
+        return float(size)
+
+    def activations(self, size: int) -> float:
+        """A lower bound on the numbers that one layer holds for one configuration."""
+        return float(size)
+
 
 @dataclass
 class MLPConfig(AnsatzConfig):
@@ -60,6 +71,17 @@ class MLPConfig(AnsatzConfig):
     def __post_init__(self) -> None:
         _widths("hidden", self.hidden)
         checks.one_of("initialisation", self.initialisation, ("torch", "orthogonal"))
+
+    def weights(self, size: int) -> float:
+        return dense_weights([size, *self.hidden, 1])
+
+    def activations(self, size: int) -> float:
+        return float(max(self.hidden))
+
+
+def dense_weights(widths: Sequence[int]) -> float:
+    """Weights of dense layers of these widths."""
+    return sum(float(low) * high for low, high in pairwise(widths))
 
 
 def _widths(key: str, widths: list[int]) -> None:
@@ -91,6 +113,12 @@ class RBMConfig(AnsatzConfig):
         checks.at_least("alpha", self.alpha, 1)
         checks.positive("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
+
+    def weights(self, size: int) -> float:
+        return float(self.alpha) * size**2
+
+    def activations(self, size: int) -> float:
+        return float(self.alpha) * size
 
     @property
     def positive_unless(self) -> str | None:
@@ -168,6 +196,12 @@ class PixelCNNConfig(AutoregressiveConfig):
         if self.magnetisation and "spin_flip" in self.symmetries:
             raise ConfigError("magnetisation", self.magnetisation, "must be 0 where symmetries has spin_flip")
 
+    def weights(self, size: int) -> float:
+        return self.depth * (EMPTY_LAYER + 4.0 * float(self.width) ** 2)
+
+    def activations(self, size: int) -> float:
+        return float(size) * self.width
+
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a rectangular lattice that has the symmetries."""
         if not isinstance(system, SpinSystem) or system.lattice is None or len(system.lattice.extents) != 2:
@@ -194,6 +228,12 @@ class SequentialConfig(AutoregressiveConfig):
         checks.at_least("layers", self.layers, 1)
         checks.at_least("features", self.features, 1)
 
+    def weights(self, size: int) -> float:
+        return self.layers * EMPTY_LAYER / size + max(0.0, self.layers - 2.0) * float(self.features) ** 2
+
+    def activations(self, size: int) -> float:
+        return float(size) * (self.features if self.layers > 1 else 1)
+
 
 @dataclass
 class DenseARConfig(SequentialConfig):
@@ -203,6 +243,9 @@ class DenseARConfig(SequentialConfig):
     implementation: ClassVar[str] = "pipeline.spin.ansatz.dense_ar:DenseAR"
 
     name: str = "dense_ar"
+
+    def weights(self, size: int) -> float:
+        return super().weights(size) * float(size) ** 2
 
 
 @dataclass
@@ -219,6 +262,9 @@ class ConvARConfig(SequentialConfig):
         super().__post_init__()
         if self.kernel is not None:
             checks.at_least("kernel", self.kernel, 1)
+
+    def weights(self, size: int) -> float:
+        return super().weights(size) * (self.kernel or max(1, size // 2))
 
 
 @dataclass
@@ -237,6 +283,12 @@ class MPSConfig(AnsatzConfig):
     def __post_init__(self) -> None:
         checks.at_least("bond_dimension", self.bond_dimension, 1)
         checks.positive("deviation", self.deviation)
+
+    def weights(self, size: int) -> float:
+        return 2.0 * size * float(self.bond_dimension) ** 2
+
+    def activations(self, size: int) -> float:
+        return size * float(self.bond_dimension) ** 2
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError for anything but a ring."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -287,7 +288,11 @@ def _operator_width(terms: Sequence[PauliTerm], size: int) -> int:
     for term in terms:
         first = min(term.sites)
         reach[first] = max(reach.get(first, 0), *term.sites)
-    return 2 + max(sum(first <= cut < furthest for first, furthest in reach.items()) for cut in range(size))
+    begun = [0] * (size + 1)
+    for first, furthest in reach.items():
+        begun[first] += 1
+        begun[furthest] -= 1
+    return 2 + max(itertools.accumulate(begun[:size]))
 
 
 @contextmanager

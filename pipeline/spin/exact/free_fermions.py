@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class FreeFermions:
 
 def _difference(model: IsingModel, ring: Sequence[Bond]) -> str:
     """A bond that makes ``model`` another lattice than the ``ring``."""
-    further = [f"sites {i} and {j} interact" for i, j in model.bonds if (i, j) not in ring]
-    missing = [f"sites {i} and {j} do not interact" for i, j in ring if (i, j) not in model.bonds]
-    return (further + missing)[0]
+    here, wanted = set(model.bonds), set(ring)
+    further = (f"sites {i} and {j} interact" for i, j in model.bonds if (i, j) not in wanted)
+    missing = (f"sites {i} and {j} do not interact" for i, j in ring if (i, j) not in here)
+    return next(itertools.chain(further, missing))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
+from pipeline.base.config.amounts import states
+from pipeline.base.contracts import Cost
 from pipeline.base.errors import ConfigError
 from pipeline.spin.space import space_of
 from pipeline.spin.systems import SpinSystem
@@ -38,6 +40,15 @@ class SamplerConfig:
     def check_samples(self, samples: int) -> None:
         """Raise ConfigError when a batch cannot have this many samples."""
 
+    def cost(self, size: int, samples: int | None) -> Cost:
+        """Lower bounds of a batch of configurations of ``size`` spins; ``samples`` None: the sampler's own."""
+        return Cost(seconds=0.0, bytes=self.rows(size, samples) * (size + 24.0))
+
+    def rows(self, size: int, samples: int | None) -> float:
+        """Configurations of a batch, equal ones counted each."""
+        own: int = getattr(self, "samples", 1)
+        return float(samples or own)
+
     def sector(self, system: SpinSystem) -> int | None:
         """Σ σz of all configurations that it can reach, whatever the ansatz; None: any."""
         del system
@@ -57,6 +68,9 @@ class ExhaustiveConfig(SamplerConfig):
 
     def __post_init__(self) -> None:
         checks.between("max_sites", self.max_sites, 1, 30)
+
+    def rows(self, size: int, samples: int | None) -> float:
+        return states(size)
 
     def check(self, system: SpinSystem) -> None:
         if system.size > self.max_sites:
@@ -127,6 +141,13 @@ class MetropolisConfig(SamplerConfig):
         checks.at_least("burn_in", self.burn_in, 0)
         checks.one_of("start", self.start, ("random", "up", "down"))
         self.check_samples(self.samples)
+
+    def cost(self, size: int, samples: int | None) -> Cost:
+        """A proposal of a chain costs more than a flop a site, and a step of all of them more than a microsecond."""
+        batch = super().cost(size, samples)
+        steps = self.burn_in * float(size) + self.rows(size, samples) / self.chains * (self.thinning or size)
+        chains = self.chains * (size + 32.0)
+        return Cost(seconds=steps * (1e-7 + 1e-9 * self.chains), bytes=batch.bytes + chains)
 
     def check(self, system: SpinSystem) -> None:
         if self.rule != "exchange":

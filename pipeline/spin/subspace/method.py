@@ -105,6 +105,8 @@ class SubspaceFlow:
         if self.config.stop == "floor":
             metrics["floor_mean"] = self._track_floor(state, subspaces)
         energies, psis = self._update_nqs(state, subspaces, metrics)
+        if not all(math.isfinite(energy) for energy in energies):
+            return metrics | {"energy_mean": math.nan}  # nothing can be drawn from such amplitudes; the loop ends here
         self._update_flow(state, subspaces, energies, psis, k, metrics)
         metrics["energy_mean"] = sum(energies) / len(energies)
         metrics["energy_min"] = min(energies)

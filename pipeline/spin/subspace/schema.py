@@ -8,11 +8,19 @@ from typing import ClassVar
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
+from pipeline.base.config.amounts import (
+    EMPTY_LAYER,
+    OPERATIONS_A_SECOND,
+    RECORD_BYTES,
+    SECONDS_A_CALL,
+    WIDTHS,
+    states,
+)
 from pipeline.base.config.nodes import InferConfig, RunConfig
 from pipeline.base.config.phases import SRConfig
-from pipeline.base.contracts import Shown
+from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError
-from pipeline.spin.ansatz.schema import MLPConfig, _widths
+from pipeline.spin.ansatz.schema import MLPConfig, _widths, dense_weights
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.systems import SITES_A_WORD, must_be_spins
 
@@ -80,6 +88,23 @@ class SubspaceFlowConfig:
             allowed = f"method=subspace_flow packs a state into one word: 2 to {SITES_A_WORD} sites"
             raise ConfigError("system", f"{spins.size} sites", allowed, whole=True)
 
+    def cost(self, run: RunConfig) -> Cost:
+        """Lower bounds of an update: both networks and moments, the draws, the subspaces, the points of all regions."""
+        size, width = run.system.size, WIDTHS[run.train.dtype]
+        half = size // 2
+        coupling = EMPTY_LAYER + dense_weights([size - half, *self.flow_hidden, 2 * half])
+        flow, nqs = self.flow_layers * coupling, run.train.ansatz.weights(size)
+        drawn = self.draws * (width * (4.0 * size + max(self.flow_hidden)) + size)
+        regions = self.subspaces * float(self.regions or 1)
+        points = regions * self.points * size * width
+        at_once = min(float(self.chunk), regions * self.points) * width * self.flow_layers * sum(self.flow_hidden)
+        operations = 2.0 * flow * (self.subspaces * float(self.draws) + 3.0 * regions * self.points)
+        networks = 4.0 * width * (flow + nqs)
+        # the flow is the identity at first, whose draws are uniform: most differ, as far as there are states
+        subspaces = self.subspaces * min(0.5 * self.draws, states(size) / 2.0) * (size + 24.0)
+        held = networks + drawn + points + at_once + subspaces
+        return Cost(seconds=SECONDS_A_CALL * self.subspaces + operations / OPERATIONS_A_SECOND, bytes=held)
+
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for a sampler (the flow is the sampler) and for phases."""
         sampler = run.train.sampler
@@ -122,6 +147,16 @@ class SubspaceInferConfig(InferConfig):
         checks.at_least("draws", self.draws, 1)
         checks.at_least("iterations", self.iterations, 1)
         checks.positive("lr", self.lr)
+        checks.within("lr", self.lr, checks.MOST_LR)
         if not 0 < self.plateau_factor < 1:
             raise ConfigError("plateau_factor", self.plateau_factor, "must lie between 0 and 1, ends excluded")
         checks.at_least("plateau_patience", self.plateau_patience, 0)
+
+    def cost(self, run: RunConfig) -> Cost:
+        """Lower bounds of a subspace: the draws, the trace and its network, with what is kept of all subspaces."""
+        size, width = run.system.size, WIDTHS[run.train.dtype]
+        ansatz, method = self.ansatz or run.train.ansatz, run.train.method
+        networks = 4.0 * width * ansatz.weights(size)
+        drawn = self.draws * (width * (4.0 * size + max(method.flow_hidden)) + size)
+        held = networks + drawn + 32.0 * self.iterations + RECORD_BYTES * self.units
+        return Cost(seconds=SECONDS_A_CALL * self.iterations, bytes=held)

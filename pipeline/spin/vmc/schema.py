@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
+from pipeline.base.config.amounts import OPERATIONS_A_SECOND, RECORD_BYTES, SECONDS_A_CALL, WIDTHS, states
 from pipeline.base.config.nodes import InferConfig, RunConfig
-from pipeline.base.config.phases import Schedule
-from pipeline.base.contracts import Shown
+from pipeline.base.config.phases import Schedule, SRConfig
+from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import SamplerConfig, reach
@@ -66,6 +67,23 @@ class VMCConfig:
         if self.sign_rule == "stoquastic" and stoquastic_form(pauli_terms(spins)) is None:
             allowed = "no rotation is known that makes this Hamiltonian stoquastic (frustrated couplings); use none"
             raise ConfigError("sign_rule", self.sign_rule, allowed)
+
+    def cost(self, run: RunConfig) -> Cost:
+        """Lower bounds of an update: network and moments, the largest batch, and what reconfiguration makes of it."""
+        train, size = run.train, run.system.size
+        width, weights = WIDTHS[train.dtype], train.ansatz.weights(size)
+        samples = [None, *(phase.samples for phase in train.phases if phase.samples is not None)]
+        batches = [train.sampler.cost(size, number) for number in samples]
+        rows = min(max(train.sampler.rows(size, number) for number in samples), states(size))
+        held = 3.0 * width * weights + width * train.ansatz.activations(size)
+        brought = [train.optimizer, *(phase.sr for phase in train.phases if phase.sr)]
+        if any(isinstance(optimizer, SRConfig) for optimizer in brought):
+            held += rows * weights * 8.0 + 8.0 * min(rows, weights) ** 2
+        if self.memory_gib is not None:
+            held += self.memory_gib * 2.0**30
+        seconds = max(batch.seconds for batch in batches) + SECONDS_A_CALL
+        seconds += rows * 6.0 * weights / OPERATIONS_A_SECOND
+        return Cost(seconds=seconds, bytes=held + max(batch.bytes for batch in batches))
 
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""
@@ -142,6 +160,16 @@ class VMCInferConfig(InferConfig):
         checks.one_of("chains", self.chains, ("fresh", "training"))
         if self.sampler is not None and not isinstance(self.sampler, SamplerConfig):
             raise ConfigError("sampler", self.sampler, "is chosen by its group", "as in infer_sampler=metropolis")
+
+    def cost(self, run: RunConfig) -> Cost:
+        """Lower bounds of a batch, with the network and what is kept of all batches."""
+        size, sampler = run.system.size, self.sampler or run.train.sampler
+        batch: Cost = sampler.cost(size, self.samples)
+        held = WIDTHS[run.train.dtype] * (run.train.ansatz.weights(size) + run.train.ansatz.activations(size))
+        kept = self.units * RECORD_BYTES
+        if self.keep_samples:
+            kept += self.units * sampler.rows(size, self.samples) * size / 8.0
+        return Cost(seconds=batch.seconds + SECONDS_A_CALL, bytes=batch.bytes + held + kept)
 
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError when the sampler of the inference fits neither the system nor the ansatz."""
