@@ -38,7 +38,8 @@ class Published:
         text: the printed digits.
         sigma: what is printed after ±, or None.
         sigma_units: how many units ``sigma`` is the spread over; None: it is a standard error.
-        convention: of an energy, ``pauli`` or ``spin-1/2``; ``not-comparable`` of what is printed of other ensembles.
+        convention: of an energy, ``pauli`` or ``spin-1/2``; ``not-comparable`` of what is printed of other ensembles,
+            ``none`` of ratios and counts.
     """
 
     artefact: str
@@ -79,7 +80,7 @@ class Published:
     @property
     def shown_unit(self) -> str:
         """``total``, ``per site`` or ``per site, spin-1/2``."""
-        return self.unit if self.convention == "pauli" else f"{self.unit}, {self.convention}"
+        return self.unit if self.convention in ("pauli", "none") else f"{self.unit}, {self.convention}"
 
     def shown(self) -> str:
         """As printed, ``-435.4 ± 0.1``."""
