@@ -14,15 +14,18 @@ COLOURS = dict(zip(LABELS, ["C2", "C0", "C1", "C3", "C4"], strict=True))
 
 
 def points(course: Course, goal: Estimate | None) -> list[noise.Point]:
-    """Errors of a training to an energy; none without one."""
+    """Errors of a training to an energy, NaN for that energy itself; none without one."""
     if goal is None:
         return []
-    return [noise.point(*distance(course.energy(k), goal)) for k in range(len(course.energies))]
+    energies = [course.energy(k) for k in range(len(course.energies))]
+    # its distance to itself is exactly 0, without an error
+    return [noise.Point(math.nan, 0.0, False) if e == goal else noise.point(*distance(e, goal)) for e in energies]
 
 
 def points_in_all(found: Sequence[Course], *goals: Estimate | None) -> list[noise.Point]:
-    """Of all trainings to all energies, once each."""
-    return [point for goal in goals for course in found for point in points(course, goal)]
+    """Of all trainings to all energies, once each, as far as they are drawn."""
+    every = [point for goal in goals for course in found for point in points(course, goal)]
+    return [point for point in every if math.isfinite(point.height)]
 
 
 def draw(found: Sequence[Course], size: int, best: Estimate | None, exact: Estimate | None, figure: Any) -> None:

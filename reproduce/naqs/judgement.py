@@ -42,9 +42,18 @@ def with_exponent(value: float, sigma: float | None) -> str:
     return shown.replace("e-0", "e-").replace("e+00", "")
 
 
-def magnitude(value: float) -> str:
-    """``2.7e-4``."""
-    return with_exponent(abs(value), None).removeprefix("+")
+def magnitude(value: float, sigma: float | None = None) -> str:
+    """``2.7e-4`` or, with an error, ``2.7(6)e-4``."""
+    return with_exponent(abs(value), sigma).removeprefix("+")
+
+
+def signed(value: float, sigma: float | None) -> str:
+    """``-0.7(2)``, ``+0.00(6)``; two digits without an error."""
+    if not sigma or not math.isfinite(sigma):
+        return f"{value:+.2g}"
+    from uncertainties import ufloat
+
+    return f"{ufloat(value, sigma):+.1uS}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,11 @@ class Accuracy:
         return "yes" if self.ours_sigma <= POWER * self.claimed else "undecided"
 
     @property
+    def factor(self) -> float:
+        """How many times farther off ours is than the paper claims; infinite where nothing limits the claim."""
+        return abs(self.ours) / self.claimed if self.claimed else math.inf
+
+    @property
     def evidence(self) -> str:
         return (
             f"{self.row} {with_exponent(self.ours, self.ours_sigma)}, printed "
@@ -113,20 +127,48 @@ def as_accurate(found: Sequence[Accuracy]) -> tuple[str, str]:
     return tally([one.answer for one in found]), evidence + rule
 
 
+def of_printed(found: Sequence[Accuracy]) -> str:
+    """How far the printed numbers are from the reference, or that its errors hide it: no error is called a distance."""
+    if all(abs(one.printed) <= SIGMAS * one.printed_sigma for one in found):
+        resolved = [one.printed_sigma for one in found]
+        between = " to ".join(dict.fromkeys(magnitude(limit(resolved)) for limit in (min, max)))
+        return f"within {SIGMAS:g} of its errors of {between}"
+    return f"at most {magnitude(max(abs(one.printed) for one in found))}"
+
+
+def of_one_training(found: Sequence[Accuracy]) -> str:
+    """Why a single training can be said to miss the paper's accuracy; nothing where none is."""
+    factors = [one.factor for one in found if one.answer == "no"]
+    if not factors:
+        return ""
+    between = " to ".join(dict.fromkeys(f"{float(f'{limit(factors):.2g}'):g}" for limit in (min, max)))
+    return (
+        "There is one training of each state: our errors are of its samples, and how much trainings differ by their "
+        f"seed is not known. Where the answer is no, ours is {between} times as far off as the paper claims: only a "
+        "seed that is better by that factor would change it. Differences of a few σ, as between the trainings of "
+        "Figure 3, are no larger than seeds may make, and one training does not decide them."
+    )
+
+
 def difference_in_sigmas(a: float, a_sigma: float | None, b: float, b_sigma: float | None) -> float | None:
     """(a - b) in combined standard errors; None where they are unknown or zero."""
     sigma = math.hypot(a_sigma or 0.0, b_sigma or 0.0)
     return (a - b) / sigma if sigma and math.isfinite(sigma) else None
 
 
+def chi_squared(pulls: Sequence[float]) -> tuple[float, float]:
+    """χ² of independent differences in standard errors, and the chance of one as large."""
+    from scipy.special import gammaincc
+
+    squares = sum(pull**2 for pull in pulls)
+    return squares, float(gammaincc(len(pulls) / 2, squares / 2))
+
+
 def consistent(text: str, location: str, pulls: Sequence[tuple[str, float]]) -> Claim:
     """Whether independent differences, in standard errors, are together what chance gives: their χ²."""
     if not pulls:
         return Claim(text, location, "not run", "")
-    from scipy.special import gammaincc
-
-    squares = sum(pull**2 for _, pull in pulls)
-    chance = float(gammaincc(len(pulls) / 2, squares / 2))
+    squares, chance = chi_squared([pull for _, pull in pulls])
     answer = "yes" if chance >= UNLIKELY else "no" if chance < IMPOSSIBLE else "undecided"
     shown = "; ".join(f"{row} {pull:+.1f} σ" for row, pull in pulls)
     return Claim(text, location, answer, f"{shown}; χ² = {squares:.1f} of {len(pulls)}, by chance in {chance:.1g}")

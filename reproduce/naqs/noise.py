@@ -34,6 +34,8 @@ def point(distance: float, sigma: float | None) -> Point:
 def draw(axes: Any, x: Sequence[float], points: Sequence[Point], colour: str, marker: str, **style: Any) -> None:
     """Bars on what is above the noise, open triangles at the noise for the rest; one line through all."""
     label = style.pop("label", None)
+    # what a legend shows of a series is a marker that is drawn
+    seen = any(not p.clipped and math.isfinite(p.height) for p in points)
     axes.plot(x, [p.height for p in points], color=colour, marker="", **{"lw": 1, "ls": "", **style})
     kept = [(a, p) for a, p in zip(x, points, strict=True) if not p.clipped]
     axes.errorbar(
@@ -42,13 +44,22 @@ def draw(axes: Any, x: Sequence[float], points: Sequence[Point], colour: str, ma
         yerr=[p.bar for _, p in kept],
         fmt=marker,
         color=colour,
-        label=label,
+        label=label if seen else None,
         ms=4,
         elinewidth=1,
         capsize=2,
     )
     low = [(a, p.height) for a, p in zip(x, points, strict=True) if p.clipped]
-    axes.plot([a for a, _ in low], [h for _, h in low], "v", color=colour, mfc="none", ms=5, ls="")
+    axes.plot(
+        [a for a, _ in low],
+        [h for _, h in low],
+        "v",
+        color=colour,
+        mfc="none",
+        ms=5,
+        ls="",
+        label=label if low and not seen else None,
+    )
 
 
 def counted(points: Sequence[Point]) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pipeline.base.numbers.formatting import duration
 from reproduce.artefact import Claim
 from reproduce.naqs.courses import LABELS, SIGMAS, THINNINGS, Course, Quantity
-from reproduce.naqs.judgement import Answer, tally
+from reproduce.naqs.judgement import Answer, signed, tally
 
 SIGNIFICANT = 0.05
 """Largest chance of a difference between means over seeds, one-sided, by Welch's test."""
@@ -82,7 +82,7 @@ def _better(text: str, quantity: Quantity, found: Sequence[Course]) -> Claim:
             sigma = math.hypot(*(statistics.stdev(v) / math.sqrt(len(v)) for v in (a, b)))
         else:
             sigma = math.hypot(ours[0].sigma or 0.0, theirs[0].sigma or 0.0)
-        evidence.append(f"{label} {statistics.fmean(a) - statistics.fmean(b):+.2g} ± {sigma:.1g}")
+        evidence.append(f"{label} {signed(statistics.fmean(a) - statistics.fmean(b), sigma)}")
     kind = "of the means over seeds" if several else "of the samples alone; " + ONE_EACH
     return Claim(
         text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.analysis.verdict import relative_error
@@ -10,10 +11,10 @@ from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Cell, Claim, Column
 from reproduce.naqs.judgement import consistent, difference_in_sigmas, with_exponent
 from reproduce.naqs.noise import CLIPPED, Point, counted, draw, point
+from reproduce.naqs.repeats import OURS
 from reproduce.tables import CellRow, Table
 
-OURS = "ours"
-"""Location of what no paper says: checks of our own references."""
+ONE = "one training"
 Series = tuple[str, bool, str]
 """A method, whether its printed numbers are meant, and a label."""
 
@@ -39,7 +40,10 @@ def qmc_cell(row: str, physics: tuple[str, ...], convention: str = "pauli", sett
 
 def check_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
     """Quantum Monte Carlo once more, with other random numbers and fewer of them."""
-    columns = (Column("qmc-check", "energy", "energy", "per site", convention),)
+    columns = (
+        Column("qmc-check", "energy", "energy", "per site", convention),
+        Column("qmc-check", "absolute_magnetisation", "absolute_magnetisation"),
+    )
     return Cell(row, "qmc-check", physics, columns, stages=("baseline",), settings="naqs/check")
 
 
@@ -70,16 +74,15 @@ def error(row: CellRow | None, of_printed: bool = False) -> str:
     return with_exponent(relative_error(value, row.reference), sigma)
 
 
+def trainings(rows: Sequence[CellRow | None]) -> str:
+    """``one training``, or the least number of seeds of the rows."""
+    fewest = min((row.seeds for row in rows if row is not None and row.ours is not None), default=1)
+    return ONE if fewest < 2 else f"{fewest} trainings"
+
+
 def verdict(row: CellRow | None) -> str:
     """Ours against the paper's number."""
     return row.vs_paper if row else "not-run"
-
-
-def printed_against_reference(found: CellRow | None) -> float | None:
-    """The printed number from our reference, in combined standard errors; None without both, or of another system."""
-    if found is None or found.published is None or found.reference is None or found.rel_error_published is None:
-        return None
-    return difference_in_sigmas(found.published, found.published_sigma, found.reference, found.reference_sigma)
 
 
 def qmc_agrees(table: Table, rows: list[str], quantity: str, name: str) -> Claim:
@@ -92,17 +95,6 @@ def qmc_agrees(table: Table, rows: list[str], quantity: str, name: str) -> Claim
         pull = difference_in_sigmas(found.ours, found.ours_sigma, found.published, found.published_sigma)
         pulls += [(row, pull)] if pull is not None else []
     return consistent(f"our QMC {name} against the paper's QMC, another program", OURS, pulls)
-
-
-def qmc_repeats(table: Table, rows: list[str]) -> Claim:
-    """Two independent runs of our Monte Carlo."""
-    pulls = []
-    for row in rows:
-        one, other = table.row(row, "qmc"), table.row(row, "qmc-check")
-        if one and other and one.ours is not None and other.ours is not None:
-            pull = difference_in_sigmas(other.ours, other.ours_sigma, one.ours, one.ours_sigma)
-            pulls += [(row, pull)] if pull is not None else []
-    return consistent("a second, shorter run of our QMC against the first, energies", OURS, pulls)
 
 
 def distances(table: Table, rows: list[tuple[str, str]], series: Series) -> list[tuple[int, Point]]:

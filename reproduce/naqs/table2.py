@@ -13,8 +13,10 @@ from reproduce.naqs.judgement import (
     as_accurate,
     difference_in_sigmas,
     magnitude,
+    of_one_training,
     tally,
 )
+from reproduce.naqs.repeats import qmc_repeats
 from reproduce.tables import Table
 
 ROW = "10x10"
@@ -74,12 +76,13 @@ def verdict(table: Table) -> list[str]:
     if found is None:
         return []
     score = table.row(ROW, "naqs", "v_score")
-    shown = f" (V-score {magnitude(score.ours)})" if score and score.ours is not None else ""
+    shown = f" (V-score {magnitude(score.ours, score.ours_sigma)})" if score and score.ours is not None else ""
     words = {"yes": "reproduced", "no": "not reproduced"}.get(found.answer, "undecided with our errors")
     text = {method: shared.printed(table, ROW, method, ERROR) for method in ("naqs", "peps")}
     return [
-        f"NAQS: our relative error to quantum Monte Carlo is {shared.error(naqs)}{shown}; the paper prints "
-        f"{text['naqs']}, and {text['peps']} for PEPS. Its accuracy is {words}.",
+        f"NAQS ({shared.trainings([naqs])}): our relative error to quantum Monte Carlo is "
+        f"{shared.error(naqs)}{shown}; the paper prints {text['naqs']}, and {text['peps']} for PEPS. Its accuracy is "
+        f"{words}.",
         f"The printed energies against our quantum Monte Carlo: NAQS {shared.error(naqs, of_printed=True)}, PEPS "
         f"{shared.error(peps, of_printed=True)}.",
     ]
@@ -94,13 +97,18 @@ def notes(table: Table) -> list[str]:
     ]
     score = table.row(ROW, "naqs", "v_score")
     if score and score.ours is not None:
-        found.append(f"V-score of our state, N Var(H)/E², zero for an eigenstate: {magnitude(score.ours)}.")
+        found.append(
+            f"V-score of our state, N Var(H)/E², zero for an eigenstate: {magnitude(score.ours, score.ours_sigma)}."
+        )
+    accurate = accuracy(table.row(ROW, "naqs"))
+    if accurate and shared.trainings([table.row(ROW, "naqs")]) == shared.ONE and (why := of_one_training([accurate])):
+        found.append(why)
     return found
 
 
 def checks(table: Table) -> list[Claim]:
     """Of our own reference, which are no claims of the paper."""
-    return [shared.qmc_agrees(table, [ROW], "energy", "energy"), shared.qmc_repeats(table, [ROW])]
+    return [shared.qmc_agrees(table, [ROW], "energy", "energy"), qmc_repeats(table, [ROW])]
 
 
 def claims(table: Table) -> list[Claim]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,8 +26,9 @@ from reproduce.naqs import courses, courses_figure, fig2, fig3, noise, rivalry
 from reproduce.naqs.chains import Chain, Samples, samples_of
 from reproduce.naqs.courses import Course
 from reproduce.plan import find, make_tasks
+from reproduce.published import published
 from reproduce.recorded import read_report
-from reproduce.tables import Finished, Table
+from reproduce.tables import CellRow, Finished, Table
 
 
 def spins(fraction_up: float, n: int, seed: int = 0) -> NDArray[np.int8]:
@@ -52,21 +54,30 @@ STUCK = (chain(1, spins(1.0, 200, 1)), chain(-1, spins(0.0, 200, 2)))
 
 
 def test_claims_on_stuck_chains_and_fair_direct_samples() -> None:
-    assert answers(direct(spins(0.5, 400)), *STUCK) == ["yes"] * 4
-    assert "200 of 400 up" in fig2.claims(Samples((direct(spins(0.5, 400)),)), False)[1].evidence
+    assert answers(direct(spins(0.5, 400)), *STUCK) == ["yes", "yes", "yes", "not run", "by construction"]
+    assert "200 of 400 samples up" in fig2.claims(Samples((direct(spins(0.5, 400)),)), False)[1].evidence
 
 
 def test_what_holds_by_construction_says_so_and_can_still_be_contradicted() -> None:
     """A state that is averaged over the spin flip has even odds whatever it was trained to."""
-    assert answers(direct(spins(0.5, 400)), *STUCK, symmetric=True) == ["yes", *["by construction"] * 2, "yes"]
-    assert answers(direct(spins(0.8, 400)), *STUCK, symmetric=True) == ["yes", "no", "no", "yes"]
+    assert answers(direct(spins(0.5, 400)), *STUCK, symmetric=True)[:3] == ["yes", *["by construction"] * 2]
+    assert answers(direct(spins(0.8, 400)), *STUCK, symmetric=True)[:3] == ["yes", "no", "no"]
 
 
 def test_claims_on_a_chain_that_turns_and_on_lopsided_direct_samples() -> None:
     found = (direct(spins(0.8, 400)), chain(1, spins(0.5, 200, 1)), STUCK[1])
     half = "yes in 1, no in 1 of 2"
-    assert answers(*found) == [half, "no", "no", half]
-    assert answers() == ["not run"] * 4
+    assert answers(*found) == [half, "no", "no", "not run", "by construction in 1, no in 1 of 2"]
+    assert answers() == ["not run"] * 5
+
+
+@pytest.mark.parametrize(("vs_paper", "seen"), [("agrees", "yes"), ("higher", "no"), ("undecided", "undecided")])
+def test_the_printed_number_of_the_chains_is_judged_as_in_the_header(vs_paper: Any, seen: str) -> None:
+    (number,) = [n for n in published("naqs") if n.artefact == "naqs/fig2"]
+    together = CellRow("a", "G2.0", "mcmc", fig2.SIZE, "1", ours=0.793, ours_sigma=0.003, vs_paper=vs_paper)
+    claim = fig2.claims(Samples(STUCK), True, together, number)[3]
+    assert claim.seen == seen
+    assert "0.793(3), printed 0.78 ± 0.005 of rounding: +2.2 σ" in claim.evidence
 
 
 def test_fractions_of_up_are_judged_by_the_binomial_error() -> None:
@@ -268,7 +279,11 @@ def test_committed_figure_2_says_how_far_its_state_is_from_quantum_monte_carlo()
     assert len(rendering.body) == 7
     assert "is 0.791(2) over all its samples, 0.78316(2) by quantum Monte Carlo, 3.7 σ above" in rendering.verdict[-1]
     assert "by construction" in rendering.verdict[1]
-    assert [c.seen for c in rendering.claims] == ["yes", "by construction", "by construction", "yes"]
+    assert "155 of the 300 kept of 400 samples point up" in rendering.verdict[1]
+    even = "by construction"
+    assert [c.seen for c in rendering.claims] == ["yes", even, even, "no", even]
+    assert rendering.body[-2][3] == "0.793(3)"
+    assert "Table I at Γ = 2 J, but for its symmetries" in rendering.notes[0]
     assert [(r.method, r.published) for r in found.rows if r.published is not None] == [("mcmc", 0.78)]
     again = fig2.render(
         Table(found.artefact, found.scale, found.finished, json.loads(json.dumps(dict(rendering.kept))))
@@ -285,7 +300,16 @@ def test_committed_figure_3_is_against_quantum_monte_carlo_and_undecided_with_on
     assert [c.seen for c in rendering.claims] == ["undecided", "undecided", "undecided", "yes"]
     assert not any("there" in c.evidence.split() for c in rendering.claims)
     assert "undecided" in rendering.verdict[1]
-    assert "8 of 80 points are clipped" in rendering.caption
+    assert "7 of 79 points are clipped" in rendering.caption
+    assert "MCMC between +1.0(2)e-3 and +1.8(3)e-3" in rendering.verdict[0]
+    assert "k = 300 +0.00(6)" in rendering.claims[1].evidence
+
+
+def test_the_lowest_energy_has_no_point_at_a_distance_from_itself() -> None:
+    one = course("direct", (-9.0, -10.0), (0, 1))
+    best = courses.lowest([one])
+    assert [math.isnan(p.height) for p in courses_figure.points(one, best)] == [False, True]
+    assert len(courses_figure.points_in_all([one], best, Estimate("energy", -10.0, 0.0))) == 3
 
 
 def test_figure_3_at_smoke_scale_and_a_lost_snapshot(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from reproduce.artefact import Artefact, Cell, Column, Rendering, yes_no
 from reproduce.curves import MOST_HISTORY, MOST_POINTS, thinned
-from reproduce.naqs.table1 import MOST_MIXING, thermal
+from reproduce.naqs.table1 import MOST_MIXING, MOST_SHIFT, thermal
 from reproduce.plan import Found
 from reproduce.tables import Finished, Table, _shown
 
@@ -43,14 +44,22 @@ def test_most_of_a_thermal_mixture() -> None:
     """What two levels at distance x (in units of the temperature) can raise the energy by."""
     x = np.linspace(0.0, 10.0, 100001)
     assert (x / (1 + np.exp(x))).max() == pytest.approx(MOST_MIXING, abs=1e-4)
+    difference = x / (1 + np.exp(x / 2)) - x / (1 + np.exp(x))
+    assert difference.max() == pytest.approx(MOST_SHIFT, abs=1e-4)
     shift = Estimate("beta_doubling_shift", 0.0288, 0.0144, unit="total")
     result = Result((shift,), (), (), {"beta": 48.0})
     reference: Any = SimpleNamespace(cell=SimpleNamespace(row="G2.5", method="reference"))
     reference.run = SimpleNamespace(system=SimpleNamespace(size=144))
     table: Any = SimpleNamespace(finished=[SimpleNamespace(task=reference, result=result)])
     bound, seen = thermal(table)
-    assert "0.28/β = 4.0e-05 a site" in bound
+    assert "at β = 48/J (Γ = 2.5)" in bound
+    assert "0.28/(βN) = 4.0e-05 a site" in bound
     assert "G2.5 0.0002(1)" in seen
+    shift, energy = replace(shift, value=0.0576), Estimate("energy", -300.0, 0.00144, unit="total")
+    table.finished[0].result = Result((shift, energy), (), (), {"beta": 48.0})
+    assert thermal(table)[-1].startswith(
+        "At Γ = 2.5 that is 4.0 σ from zero and 40 times the quoted error of the reference, 1.0e-05"
+    )
     table.finished[0].result = None
     assert thermal(table) == []
 
