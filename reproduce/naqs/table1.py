@@ -84,10 +84,10 @@ def verdict(table: Table) -> list[str]:
             continue
         errors = [abs(one.ours) for one in found]
         trained = shared.trainings([table.row(row_name(field), "naqs", quantity) for field in FIELDS])
+        shown = f"NAQS {name}" if sentences else f"NAQS ({trained} a field): {name}"
         sentences.append(
-            f"NAQS {name} ({trained} a field) are {magnitude(min(errors))} to {magnitude(max(errors))} off quantum "
-            f"Monte Carlo (the printed ones {of_printed(found)}); as accurate as the paper: "
-            f"{tally([one.answer for one in found])}."
+            f"{shown} are {magnitude(min(errors))} to {magnitude(max(errors))} off quantum Monte Carlo (the printed "
+            f"ones {of_printed(found)}); as accurate as the paper: {tally([one.answer for one in found])}."
         )
     return [*sentences, *_of_printed(table)]
 
@@ -169,8 +169,8 @@ def thermal(table: Table) -> list[str]:
     shown = "; ".join(f"{row} {with_error(shift.value, shift.sigma or 0.0)}" for row, shift in shifts.items())
     return [
         f"The quantum Monte Carlo is at β = {' and '.join(places)}. Near and below the transition the two states of "
-        "opposite parity are close, and if they are Δ ~ 1/β apart, their mixture has an energy Δ/(1 + exp βΔ) above the lower "
-        f"one, at most 0.28/(βN) = {', '.join(most)}.",
+        "opposite parity are close, and if they are Δ ~ 1/β apart, their mixture has an energy Δ/(1 + exp βΔ) above "
+        f"the lower one, at most 0.28/(βN) = {', '.join(most)}.",
         f"Seen of it, E(β/2) - E(β) a site, which vanishes without it but is no bound: {shown}.",
         *(_of_shift(table, row) for row, one in shifts.items() if one.sigma and abs(one.value) > FAR * one.sigma),
     ]

@@ -227,7 +227,7 @@ def test_committed_table_1_does_not_reach_the_papers_accuracy() -> None:
     assert all(claim.location == "Experiments, on Table I" for claim in papers)
     assert "G2.0 +2.7(6)e-4, printed -1(5)e-6" in energies.evidence
     assert rendering.verdict[0] == (
-        "NAQS energies (one training a field) are 2.1e-5 to 2.7e-4 off quantum Monte Carlo (the printed ones within 2 "
+        "NAQS (one training a field): energies are 2.1e-5 to 2.7e-4 off quantum Monte Carlo (the printed ones within 2 "
         "of its errors of 1.5e-6 to 4.7e-6); as accurate as the paper: no in 4, undecided in 1 of 5."
     )
     assert (
