@@ -49,7 +49,7 @@ def together(table: Table, row: str, quantity: str) -> tuple[float, float] | Non
 def printed_against_both(table: Table, rows: Sequence[str], method: str, quantity: str) -> dict[str, float]:
     """Printed numbers from both runs together, in combined standard errors, ours enlarged where the runs disagree."""
     scale = enlargement([pull for _, pull in differences(table, rows, quantity)])
-    pulls = {}
+    pulls: dict[str, float] = {}
     for row in rows:
         found, ours = table.row(row, method, quantity), together(table, row, quantity)
         if found is None or found.published is None or found.rel_error_published is None or ours is None:

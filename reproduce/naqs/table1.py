@@ -77,7 +77,7 @@ def accuracies(table: Table, quantity: str) -> list[Accuracy]:
 
 def verdict(table: Table) -> list[str]:
     """How our NAQS stands to the paper's accuracy, in energy and in magnetisation; then what the paper printed."""
-    sentences = []
+    sentences: list[str] = []
     for quantity, name in NAMES.items():
         found = accuracies(table, quantity)
         if not found:
