@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.verdict import AGREEMENT_SIGMAS, no_verdict
-from pipeline.base.numbers.formatting import with_error
+from pipeline.base.numbers.formatting import relative, with_error
 from reproduce.artefact import yes_no
 from reproduce.published import Published, published
-from reproduce.tables import Table
+from reproduce.tables import CellRow, Table
+
+ROUNDING = 1e-6
+"""Part of a number below which its error is that of floating-point sums, and not shown."""
 
 Seen = bool | None
 """None: cannot be decided."""
@@ -52,6 +55,45 @@ def printed(table: Table, row: str, method: str, name: str = "printed") -> Numbe
         return None
     sigma = (number.sigma or 0.0) / math.sqrt(number.sigma_units or 1)
     return Number(number.value, sigma, name, number.half_last_digit)
+
+
+def relative_sigma(row: CellRow, sigma: float | None) -> float | None:
+    """Standard error of a relative error, from that of the energy and of the reference; None where it is unknown."""
+    if sigma is None or not row.reference:
+        return None
+    return math.hypot(sigma, row.reference_sigma or 0.0) / abs(row.reference)
+
+
+def with_relative_error(error: float | None, sigma: float | None) -> str:
+    """``+0.7(2.2)e-04``: a signed relative error in the digits its error leaves; ``+6.8e-05`` where it has none."""
+    if error is None or not math.isfinite(error) or not sigma or not math.isfinite(sigma):
+        return relative(error)
+    if sigma <= ROUNDING * abs(error):
+        return relative(error)
+    from uncertainties import ufloat
+
+    digits = 2 if sigma > abs(error) else 1  # nothing but a zero would be left of the number
+    return f"{ufloat(error, sigma):+.{digits}ueS}"
+
+
+def relative_ours(row: CellRow | None) -> str:
+    """Our relative error with its standard error."""
+    return with_relative_error(row.rel_error_ours, relative_sigma(row, row.ours_sigma)) if row else "–"
+
+
+def relative_printed(table: Table, row: CellRow | None) -> str:
+    """Relative error of the printed energy with its standard error."""
+    number = table.number(row.cell, row.method, row.quantity) if row else None
+    if row is None or number is None:
+        return "–"
+    return with_relative_error(row.rel_error_published, relative_sigma(row, number.effective_sigma))
+
+
+def not_above(first: Number | None, second: Number | None) -> Seen:
+    """Whether the first is the lower one, or the same within errors and rounding; None where an error is unknown."""
+    if first is None or second is None or first.sigma is None or second.sigma is None:
+        return None
+    return below(second, first) is not True
 
 
 def below(first: Number | None, second: Number | None) -> Seen:

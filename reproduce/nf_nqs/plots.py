@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from reproduce.nf_nqs.judging import relative_sigma
 from reproduce.nf_nqs.shared import LIGHT, OURS
 from reproduce.tables import CellRow, Table
 
@@ -32,7 +32,7 @@ def draw_errors(table: Table, figure: Any, rows: Sequence[tuple[str, str]]) -> N
         ("mps", True, "MPS, paper", "D", "C3"),
         ("dense-ar", True, "Dense AR, paper", "^", "C4"),
         ("cnn-ar", True, "CNN AR, paper", "v", "C5"),
-        *((method, False, f"{name}, ours", LIGHT[method][0], f"C{k + 3}") for k, (method, name) in enumerate(OURS)),
+        *((method, False, f"{name}, ours", LIGHT[method], f"C{k + 3}") for k, (method, name) in enumerate(OURS)),
     )
     for k, (method, is_printed, label, marker, colour) in enumerate(series):
         if not is_printed and not any((row := table.row(name, method)) and row.ours is not None for name, _ in rows):
@@ -56,13 +56,6 @@ def _sigma(table: Table, row: CellRow, is_printed: bool) -> float | None:
     number = table.number(row.cell, row.method, row.quantity) if is_printed else None
     sigma = number.effective_sigma if number else None
     return relative_sigma(row, sigma if is_printed else row.ours_sigma)
-
-
-def relative_sigma(row: CellRow, sigma: float | None) -> float | None:
-    """Standard error of a relative error, from that of the energy and of the reference; None where it is unknown."""
-    if sigma is None or not row.reference:
-        return None
-    return math.hypot(sigma, row.reference_sigma or 0.0) / abs(row.reference)
 
 
 def draw_point(

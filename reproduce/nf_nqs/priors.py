@@ -22,6 +22,8 @@ PRIORS = {"bimodal": "two Gaussians at ±1 (paper)", "normal": "standard normal"
 SEEDS = (0, 1, 2)
 WATCH = ("train.method.stop=floor", "train.method.patience=1000000")
 """Records the floor of every step's fresh draws and never stops: the figure shows the whole training."""
+COLLAPSED = 0.01
+"""Unique fraction below which a flow proposes hardly more than one state."""
 UNIFORM_SIGMAS = 3.0
 """Deviation of the mean square of site means, or of pairs, from that of uniform draws which is not chance."""
 
@@ -39,6 +41,7 @@ class Course:
         sites, pairs: mean squares of the site means and pairs of the first step, times the number of its draws: 1 for
             uniform draws; None where they were not recorded.
         n_sites: N.
+        draws: |S| of one subspace; None where it is not known.
     """
 
     prior: str
@@ -51,6 +54,7 @@ class Course:
     sites: float | None = None
     pairs: float | None = None
     n_sites: int = 30
+    draws: int | None = None
 
     @property
     def best(self) -> int:
@@ -61,6 +65,12 @@ class Course:
     def whole(self) -> bool:
         """Whether every step is known."""
         return self.steps == tuple(range(len(self.steps)))
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether hardly any draws of the last step are different, and its floor is above the lowest one."""
+        last = self.unique[-1]
+        return last is not None and last < COLLAPSED and self.errors[-1] > self.errors[self.best]
 
     @property
     def uniform(self) -> Seen:
@@ -93,7 +103,8 @@ def courses(table: Table) -> list[Course]:
     """Every finished training, by prior and seed; as kept by the report where it is rendered anew."""
     kept = table.kept.get("courses")
     if kept:
-        return [_restored(one) for one in kept]
+        draws = [d.task.run.train.method.draws for d in table.finished if d.task.cell.method in PRIORS]
+        return [_restored({"draws": draws[0] if draws else None, **one}) for one in kept]
     reference = table.reference(ROW, "energy")
     found: dict[tuple[str, int], tuple[Finished, dict[str, Curve]]] = {}
     for done, curve in table.curves():
@@ -142,6 +153,7 @@ def course_of(done: Finished, curves: dict[str, Curve], reference: float) -> Cou
         sites=sites,
         pairs=pairs,
         n_sites=done.task.run.system.size,
+        draws=method.draws,
     )
 
 
@@ -182,7 +194,7 @@ def render(table: Table) -> Rendering:
         lambda figure: _draw(found, figure),
         (6.4, 5.6),
         "Relative error of the subspace floor (top) and unique fraction (bottom) of each step's fresh draws, one line "
-        "a seed. The cross marks the step at which the paper's stopping rule fires.",
+        "a seed. Crosses mark the steps at which the paper's stopping rule fires, on the lines.",
         verdict=verdict(found),
         kept={"courses": [asdict(course) for course in found]},
         keys=2,
@@ -220,10 +232,30 @@ def verdict(found: Sequence[Course]) -> list[str]:
         lowest = " to ".join(dict.fromkeys(relative(e) for e in _ends([c.errors[c.best] for c in mine])))
         text = f"{name[0].upper()}{name[1:]}: the paper's rule fires in {len(fired)} of {len(mine)} trainings"
         text += f" of {mine[0].steps[-1] + 1} steps, the lowest floor has a relative error of {lowest}"
+        text += _collapse(mine)
         if len(fired) < len(mine) and any(c.cut for c in mine):
             text += "; the paper trains until its rule fires, so that whether it would is undecided"
         sentences.append(text + ".")
     return sentences
+
+
+def _collapse(mine: Sequence[Course]) -> str:
+    """How many trainings go on to collapse, and what is left of them at their last step."""
+    gone = [c for c in mine if c.collapsed]
+    if not gone:
+        return ""
+    error = " to ".join(dict.fromkeys(relative(e) for e in _ends([c.errors[-1] for c in gone])))
+    fractions = [u for c in gone if (u := c.unique[-1]) is not None]
+    draws = gone[0].draws
+    if draws is None:
+        share = " to ".join(dict.fromkeys(f"{100 * u:.2g}" for u in _ends(fractions))) + " % of the draws are different"
+    else:
+        counts = " to ".join(dict.fromkeys(f"{draws * u:.0f}" for u in _ends(fractions)))
+        share = f"{counts} of {draws} draws are different"
+    return (
+        f"; the flow does not stay there: by the last step {len(gone)} of {len(mine)} have collapsed, {share} and the "
+        f"floor has a relative error of {error}"
+    )
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
@@ -271,25 +303,33 @@ def _fired(course: Course) -> Seen:
 
 
 def _converged(found: Sequence[Course]) -> Claim:
-    """By the paper's own accuracy: the standard error of the energy that it prints for this system."""
+    """Of the paper's prior, by the paper's accuracy: the standard error of the energy it prints for this system."""
     printed = next(n for n in published("nf_nqs") if (n.artefact, n.cell, n.method) == ("nf_nqs/table1", ROW, "nqs+nf"))
     accuracy = printed.effective_sigma / abs(printed.value)
-    seen: list[Seen] = []
+    seen: dict[str, list[Seen]] = {prior: [] for prior in PRIORS}
     early = []
     for course in found:
         if course.fires is None:
-            seen.append(None)
+            seen[course.prior].append(None)
             continue
         first, best = course.errors[course.fires], course.errors[course.best]
-        seen.append(first - best <= accuracy)
+        seen[course.prior].append(first - best <= accuracy)
         early.append(f"{course.prior} {relative(first)} → {relative(best)}")
     return Claim(
         f"the flow has converged when fewer than {100 * unique_rule():.0f} % of the draws are unique",
         "Section IV.B",
-        judged(seen),
-        f"floor error where the rule fires → lowest one: {'; '.join(early) or 'it never fires'} (seen if what is left "
-        f"to gain is below the error of the paper's energy, {accuracy:.1e}; undecided where the rule has not fired)",
+        judged(seen["bimodal"]),
+        f"with the normal prior, which is ours: {judged(seen['normal'])}; floor error where the rule fires → lowest "
+        f"one: {'; '.join(early) or 'it never fires'} (seen if what is left to gain is below the error of the paper's "
+        f"energy, {accuracy:.1e}; undecided where the rule has not fired)",
     )
+
+
+def _on_line(step: int, known: Sequence[tuple[int, float]]) -> float:
+    """Height of a line at a step, between its points where the step itself is not known."""
+    after = next((k for k, (x, _) in enumerate(known) if x >= step), len(known) - 1)
+    (x1, y1), (x0, y0) = known[after], known[max(0, after - 1)]
+    return y1 if x1 <= step or x1 == x0 else y0 + (y1 - y0) * (step - x0) / (x1 - x0)
 
 
 def _draw(found: Sequence[Course], figure: Any) -> None:
@@ -300,8 +340,9 @@ def _draw(found: Sequence[Course], figure: Any) -> None:
         for axes, values in ((top, course.errors), (bottom, course.unique)):
             known = [(x, y) for x, y in zip(course.steps, values, strict=True) if y is not None]
             axes.plot(*zip(*known, strict=True), color=colour, lw=1, alpha=0.8, label=label)
-            if course.fires is not None and values[course.fires] is not None:
-                axes.plot([course.steps[course.fires]], [values[course.fires]], "x", color=colour)
+            if course.fires is not None:
+                at = course.steps[course.fires]
+                axes.plot([at], [_on_line(at, known)], "x", color=colour, ms=7, mew=1.5, zorder=3)
     bottom.axhline(unique_rule(), color="grey", lw=1, ls="--")
     top.set_yscale("log")
     top.set_ylabel("relative error of the floor")

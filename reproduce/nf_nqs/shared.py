@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.base.numbers.formatting import relative, with_error
 from reproduce.artefact import Cell, Column
+from reproduce.nf_nqs.judging import relative_ours
 from reproduce.tables import Table
 
 OTHERS = (("mps", "MPS"), ("dense-ar", "Dense AR"), ("cnn-ar", "CNN AR"))
@@ -17,8 +18,8 @@ SETTINGS = {
     "annealed-ar": "nf_nqs/annealed",
 }
 """Their recipes."""
-LIGHT = {"mps": ("D", 0.05), "dense-ar": ("^", 0.07), "cnn-ar": ("v", 0.09), "annealed-ar": ("*", 0.11)}
-"""Marker, and shift along x, of the methods that figures show in pale."""
+LIGHT = {"mps": "D", "dense-ar": "^", "cnn-ar": "v", "annealed-ar": "*"}
+"""Marker of the methods that figures show in pale."""
 HEADER = (
     "reference",
     "kind",
@@ -95,7 +96,7 @@ def line(table: Table, row: str, n_sites: int) -> list[str]:
         table.reference_kind(row) or "–",
         _printed(table, row, "nqs+nf"),
         with_error(ours.ours, ours.ours_sigma) if ours else "–",
-        relative(ours.rel_error_ours) if ours else "–",
+        relative_ours(ours),
         ours.vs_paper if ours else "not-run",
         f"{ours.ours_spread:.2g}" if ours and ours.ours_spread is not None else "–",
         with_error(floor.ours, None) if floor else "–",
@@ -116,7 +117,7 @@ def _other(table: Table, row: str, method: str) -> tuple[str, str, str]:
     ours = table.row(row, method)
     if ours is None or ours.ours is None:
         return "–", "–", ours.vs_paper if ours else "–"
-    return with_error(ours.ours, ours.ours_sigma), relative(ours.rel_error_ours), ours.vs_paper
+    return with_error(ours.ours, ours.ours_sigma), relative_ours(ours), ours.vs_paper
 
 
 def union_share(table: Table, row: str, n_sites: int) -> tuple[float, float] | None:

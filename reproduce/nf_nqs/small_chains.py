@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
@@ -11,11 +13,13 @@ from reproduce.artefact import Cell, Claim, Rendering
 from reproduce.nf_nqs import claims as claims_on
 from reproduce.nf_nqs import notes as notes_on
 from reproduce.nf_nqs import shared
-from reproduce.nf_nqs.judging import of_text
-from reproduce.nf_nqs.plots import WHISKERS, draw_point, relative_sigma
+from reproduce.nf_nqs.judging import of_text, relative_sigma
+from reproduce.nf_nqs.plots import WHISKERS, draw_point
 from reproduce.tables import CellRow, Table
 
 SIZES = (10, 15, 20)
+SLOT = 0.012
+"""Widest distance of two methods of one tick, in decades of the axis."""
 SUBSPACE_SIZE_AT_10 = 150
 """Section IV.B: |S| = 150 for N = 10 and 5000 from N = 15 on; part of the paper's setting, not of a budget."""
 
@@ -66,8 +70,8 @@ def render(table: Table, points: Sequence[Point], axis: str, claims: Sequence[Cl
         claims,
         notes,
         lambda figure: _draw(table, figure, points, axis),
-        (6.0, 4.2),
-        f"{caption} Both axes are logarithmic; sizes are shifted a little along x. {WHISKERS}",
+        (7.2, 4.8),
+        f"{caption} Both axes are logarithmic; what belongs to one tick is spread around it. {WHISKERS}",
         verdict=_verdict(table, points),
         keys=3,
         breaks=(8, 10),
@@ -101,19 +105,24 @@ def _verdict(table: Table, points: Sequence[Point]) -> list[str]:
     """How many points are below the paper's 1 %, which are not, and how far off the other methods are."""
     percent = claimed_percent()
     errors = {p.row: 100 * abs(e) for p in points if (e := claims_on.error(table, p.row)) is not None}
+    named = {p.row: f"N = {p.n}, L = {p.length}, V = {p.strength:g}" for p in points}
     found = []
     if errors:
-        above = [f"{row} {e:.2g} %" for row, e in errors.items() if e >= percent]
+        above = [f"{named[row]}: {_percent(table, row, 'nqs+nf')} %" for row, e in errors.items() if e >= percent]
         found.append(
             f"NQS+NF ({notes_on.trainings(table)}): {len(errors) - len(above)} of {len(errors)} points have errors "
-            f"below the {percent:g} % of the paper's text" + (f"; not {', '.join(above)}." if above else ".")
+            f"below the {percent:g} % of the paper's text" + (f"; above are {'; '.join(above)}." if above else ".")
         )
     worst = []
     for method, name in shared.OURS:
-        others = [100 * abs(e) for p in points if (e := claims_on.error(table, p.row, method)) is not None]
-        worst += [f"{name} {max(others):.2g} %"] if others else []
+        others = {p.row: abs(e) for p in points if (e := claims_on.error(table, p.row, method)) is not None}
+        if others:
+            largest = _percent(table, max(others, key=lambda row: others[row]), method)
+            worst.append(
+                f"{largest} % of {name}" + (", which is ours alone" if (method, name) == claims_on.ANNEALED else "")
+            )
     if worst:
-        found.append(f"The other methods' largest errors at these points: {', '.join(worst)}.")
+        found.append(f"The largest errors of our runs of other methods at these points are {', '.join(worst)}.")
     return found
 
 
@@ -139,13 +148,34 @@ def _percent(table: Table, row: str, method: str) -> str:
     return with_error(None if error is None else 100 * error, None if sigma is None else 100 * sigma, 2)
 
 
+def places(points: Sequence[Point]) -> dict[tuple[str, str], float]:
+    """Where on the axis each method of each point stands: those of one tick side by side, as wide as there is room.
+
+    The union floor stands where NQS+NF does, of whose subspaces it is.
+    """
+    ticks = sorted({p.x for p in points})
+    room = min((math.log10(high / low) for low, high in pairwise(ticks)), default=1.0)
+    gaps = {
+        tick: min([abs(math.log10(tick / other)) for other in ticks if other != tick], default=room) for tick in ticks
+    }
+    methods = ["nqs+nf", *(method for method, _ in shared.OURS)]
+    found = {}
+    for tick in ticks:
+        slots = [(p.row, method) for p in sorted(points, key=lambda p: p.n) if p.x == tick for method in methods]
+        step = min(SLOT, 0.9 * gaps[tick] / len(slots))
+        for k, slot in enumerate(slots):
+            found[slot] = tick * 10 ** (step * (k - (len(slots) - 1) / 2))
+    return found
+
+
 def _draw(table: Table, figure: Any, points: Sequence[Point], axis: str) -> None:
     axes = figure.subplots()
+    at = places(points)
     for k, n in enumerate(SIZES):
         for method, style in (("nqs+nf", "o-"), ("union-floor", "_:")):
-            _draw_series(table, axes, [p for p in points if p.n == n], method, style, k)
+            _draw_series(table, axes, [p for p in points if p.n == n], method, style, k, at)
     for method, name in shared.OURS:
-        _draw_other(table, axes, points, method, name)
+        _draw_other(table, axes, points, method, name, at)
     axes.axhline(claimed_percent(), color="grey", lw=1, ls="--", label=f"{claimed_percent():g} % (the paper's text)")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -154,13 +184,21 @@ def _draw(table: Table, figure: Any, points: Sequence[Point], axis: str) -> None
     axes.minorticks_off()
     axes.set_xlabel(axis)
     axes.set_ylabel("error [%]")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    axes.legend(frameon=False, fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
-def _draw_series(table: Table, axes: Any, points: Sequence[Point], method: str, style: str, k: int) -> None:
+def _draw_series(
+    table: Table,
+    axes: Any,
+    points: Sequence[Point],
+    method: str,
+    style: str,
+    k: int,
+    at: Mapping[tuple[str, str], float],
+) -> None:
     """One size of NQS+NF or of the union floor: points with whiskers, joined by a line."""
     colour, marker, line = f"C{k}", style[0], style[1:]
-    found = [(p.x * (1 + 0.02 * (k - 1)), row) for p in points if (row := table.row(p.row, method))]
+    found = [(at[p.row, "nqs+nf"], row) for p in points if (row := table.row(p.row, method))]
     heights = [(x, 100 * abs(row.rel_error_ours)) for x, row in found if row.rel_error_ours]
     for x, row in found:
         _point(axes, x, row, marker, colour)
@@ -169,15 +207,17 @@ def _draw_series(table: Table, axes: Any, points: Sequence[Point], method: str, 
     axes.plot([], [], style, color=colour, ms=5, lw=1, label=label)
 
 
-def _draw_other(table: Table, axes: Any, points: Sequence[Point], method: str, name: str) -> None:
-    """All sizes of a method beside NQS+NF, in pale markers of one shape."""
-    marker, shift = shared.LIGHT[method]
+def _draw_other(
+    table: Table, axes: Any, points: Sequence[Point], method: str, name: str, at: Mapping[tuple[str, str], float]
+) -> None:
+    """All sizes of a method beside NQS+NF, in pale markers of one shape and the colours of the sizes."""
+    marker = shared.LIGHT[method]
     rows = [(p, row) for p in points if (row := table.row(p.row, method)) and row.ours is not None]
     for p, row in rows:
-        k = SIZES.index(p.n)
-        _point(axes, p.x * (1 + 0.02 * (k - 1) + shift), row, marker, f"C{k}", 0.35, 4)
+        _point(axes, at[p.row, method], row, marker, f"C{SIZES.index(p.n)}", 0.45, 4)
     if rows:
-        axes.plot([], [], marker, color="grey", alpha=0.6, ms=4, mfc="none", label=name)
+        # filled, as what lies above the reference is
+        axes.plot([], [], marker, color="grey", alpha=0.6, ms=4, label=name)
 
 
 def _point(axes: Any, x: float, row: CellRow, marker: str, colour: str, alpha: float = 1.0, size: float = 5) -> None:

@@ -9,7 +9,7 @@ from pipeline.analysis.verdict import no_verdict
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import Claim, yes_no
-from reproduce.pseudofermion.shared import LABELS, QUANTITIES, estimate, mass, printed, runs
+from reproduce.pseudofermion.shared import LABELS, QUANTITIES, SAMPLERS, called, estimate, mass, printed, runs
 from reproduce.tables import Finished, Table
 
 SIGMAS = 3.0
@@ -19,7 +19,7 @@ PURE_SIGMA = 2e-4
 THEORIES = {"schwinger-L16": "aM_PS ∼ {}", "su3-L16": "aM_π ≃ {}"}
 """How the paper writes the masses of its two theories."""
 
-CONDITION_NUMBERS = {"none": "condition_number", "even/odd": "condition_number_even_odd"}
+CONDITION_NUMBERS = {"no preconditioning": "condition_number", "even/odd": "condition_number_even_odd"}
 
 
 def masses(table: Table) -> list[Claim]:
@@ -52,8 +52,9 @@ def condition_numbers(found: Sequence[Finished]) -> list[Claim]:
         for label, name in CONDITION_NUMBERS.items():
             mean, median, most = (estimate(done, name + end) for end in ("", "_median", "_max"))
             if mean and median and most:
-                means.append(f"{done.task.cell.method}, {label}: median {_whole(median)}, mean {_whole(mean)}")
-                largest.append(f"{done.task.cell.method}, {label}: {most.value:.1e} of {mean.n}")
+                sampler = SAMPLERS[done.task.cell.method]
+                means.append(f"{sampler}, {label}: median {_whole(median)}, mean {_whole(mean)}")
+                largest.append(f"{sampler}, {label}: {most.value:.1e} of {mean.n}")
     plain, even_odd = (printed("schwinger-L8", "hmc", name) for name in CONDITION_NUMBERS.values())
     most_printed = printed("schwinger-L8", "hmc", "condition_number_max")
     hasenbusch, below = (printed("schwinger-L8", "flow", f"condition_number_hasenbusch{end}") for end in ("", "_max"))
@@ -92,7 +93,7 @@ def _whole(found: Estimate) -> str:
 
 def independence(found: Sequence[Finished]) -> Claim:
     """Configurations that far apart are independent where they are 2 τ_int apart or more."""
-    seen, evidence = [], []
+    seen, evidence, charges = [], [], []
     thinning = {row: printed(row, "hmc", "thinning") for row in THEORIES}
     for done in found:
         if done.task.cell.row not in thinning:
@@ -101,12 +102,15 @@ def independence(found: Sequence[Finished]) -> Claim:
             measured = estimate(done, name)
             if measured and measured.tau is not None:
                 seen.append(2.0 * measured.tau <= thinning[done.task.cell.row].value)
-                evidence.append(
-                    f"{done.task.cell.row} {name.replace('_', ' ')} τ_int = {measured.tau:.1f} trajectories"
-                )
+                if name == "topological_charge":
+                    frozen = "is not" if seen[-1] else "is all but"
+                    charges.append(f"the topology {frozen} frozen, τ_int(Q) = {measured.tau:.1f}")
+                else:
+                    evidence.append(f"{called(done)}: τ_int = {measured.tau:.1f} of the plaquette")
+    evidence += charges
     factor = " and ".join(dict.fromkeys(number.text for number in thinning.values()))
     return Claim(
-        f"HMC configurations thinned by a factor of {factor} [are] independent samples; is the topology frozen?",
+        f"HMC configurations thinned by a factor of {factor} to yield independent samples",
         ", ".join(number.location for number in thinning.values()),
         yes_no(seen),
         "; ".join(evidence) + f" (seen if 2 τ_int is at most {factor}, trajectories of length 1)",
@@ -126,7 +130,7 @@ def pure_gauge(table: Table) -> Claim:
                 f"{LABELS[row]}: {with_error(ours.value, ours.sigma)}, exactly {exact.value:.6f}, {pull:+.1f} σ"
             )
     return Claim(
-        "gauge fields alone have the exact mean plaquette",
+        "the mean plaquette of a pure gauge theory is the exact one",
         "ours",
         yes_no(seen),
         "; ".join(evidence) + f" (seen if within {SIGMAS:g} σ, and σ is at most {PURE_SIGMA:.0e})",
@@ -138,6 +142,14 @@ Pull = tuple[str, Estimate, Estimate]
 
 ONE = Estimate("one", 1.0, 0.0, bound="exact")
 
+AGAINST = f"{SAMPLERS['hmc']} against {SAMPLERS['hmc-exact']}"
+CHECKED = (
+    "the exact mean plaquettes of the pure gauge theories",
+    "⟨e^−ΔH⟩ = 1",
+    f"the agreement of {SAMPLERS['hmc']}, {SAMPLERS['hmc-exact']} and reference values",
+)
+"""What our own checks test, in the order of :func:`pure_gauge` and :func:`checks`."""
+
 
 def checks(table: Table) -> list[Claim]:
     """Ours: the sampler against exact values and against itself."""
@@ -145,17 +157,17 @@ def checks(table: Table) -> list[Claim]:
     pairs: list[Pull] = []
     for done in runs(table):
         if weight := estimate(done, "exp_minus_delta_h"):
-            weights.append((done.task.id, weight, ONE))
+            weights.append((called(done), weight, ONE))
         for name in QUANTITIES[:2]:
             ours, reference = estimate(done, name), table.reference(done.task.cell.row, name)
             if ours and reference:
-                pairs.append((f"{done.task.id} {name.replace('_', ' ')}", ours, reference))
+                pairs.append((f"{called(done)}: {name.replace('_', ' ')}", ours, reference))
     for row in ("schwinger-L8", "su3-L8"):
         pair = [done for done in runs(table) if done.task.cell.row == row]
         for name in QUANTITIES:
             both = [e for done in pair if (e := estimate(done, name))]
             if len(both) == 2:
-                pairs.append((f"{row} hmc against hmc-exact {name.replace('_', ' ')}", both[0], both[1]))
+                pairs.append((f"{LABELS[row]}, {AGAINST}: {name.replace('_', ' ')}", both[0], both[1]))
     return [
         Claim("⟨e^−ΔH⟩ = 1", "ours", *_within(weights)),
         Claim(
@@ -197,7 +209,23 @@ def verdict(table: Table) -> list[str]:
         "The paper's condition numbers are of ensembles that its flows drew, and its effective sample sizes and "
         "acceptance rates are of the flows themselves: hybrid Monte Carlo neither confirms nor contradicts them."
     )
-    own = [pure_gauge(table), *checks(table)]
-    outcomes = {"yes": "seen", "not run": "not run", "undecided": "undecided"}
-    said.append("Our own checks: " + "; ".join(f"{c.text}: {outcomes.get(c.seen, 'NOT seen')}" for c in own) + ".")
-    return said
+    return [*said, *_own_checks(table)]
+
+
+def _own_checks(table: Table) -> list[str]:
+    """What our own checks confirm; what they do not, and what is not known, in sentences of their own."""
+    openings = {
+        "yes": "Our own checks confirm {}.",
+        "no": "Our own checks do NOT confirm {}.",
+        "undecided": "Our own checks leave {} undecided.",
+        "not run": "Of our own checks, not run: {}.",
+    }
+    found: dict[str, list[str]] = {outcome: [] for outcome in openings}
+    for text, claim in zip(CHECKED, [pure_gauge(table), *checks(table)], strict=True):
+        found[claim.seen if claim.seen in openings else "no"].append(text)
+    return [opening.format(listed(found[outcome])) for outcome, opening in openings.items() if found[outcome]]
+
+
+def listed(parts: Sequence[str]) -> str:
+    """``a``, ``a and b`` or ``a, b, and c``."""
+    return " and ".join(parts) if len(parts) < 3 else ", ".join(parts[:-1]) + ", and " + parts[-1]

@@ -95,7 +95,7 @@ def render(table: Table) -> Rendering:
         draw=(lambda figure: _draw(found, figure)) if found else None,
         figure_size=(7.2, 5.6),
         caption="Pseudoscalar correlator and effective mass (lines: the printed masses), the topological charge of the "
-        "first chains and the mean plaquette of all chains after the warm-up.",
+        "first chains (greys) and the mean plaquette of all chains after the warm-up.",
     )
 
 
@@ -166,15 +166,20 @@ def _points(axes: Any, curve: Curve, **style: Any) -> None:
     axes.errorbar(curve.x, curve.y, yerr=curve.sigma, ms=3, lw=0.8, capsize=1.5, **style)
 
 
+GREYS = ("0.1", "0.4", "0.6", "0.8")
+"""Of the chains of one ensemble."""
+
+
 def _draw_charge(found: Sequence[Finished], axes: Any) -> None:
     """Of the largest Schwinger ensemble there is, one chain above the other."""
     largest = [done for done in found if done.task.cell.row.startswith("schwinger")]
     if not largest:
         return
     done = max(largest, key=lambda d: d.task.run.system.length)
-    for curve in done.result.curves if done.result else ():
-        if curve.name.startswith("topological_charge"):
-            axes.plot(curve.x, curve.y, lw=0.5, drawstyle="steps-post")
+    chains = [c for c in (done.result.curves if done.result else ()) if c.name.startswith("topological_charge")]
+    for k, curve in enumerate(chains):
+        # shades of grey: colours are those of ensembles
+        axes.plot(curve.x, curve.y, color=GREYS[k % len(GREYS)], lw=0.6, drawstyle="steps-post")
     axes.set_title(LABELS[done.task.cell.row], fontsize=8)
 
 

@@ -21,12 +21,20 @@ LABELS = {
     "su3-L8": "SU(3), N_f = 2, L = 8",
     "su3-L16": "SU(3), N_f = 2, L = 16",
 }
+SAMPLERS = {"hmc": "pseudofermions", "hmc-exact": "exact determinants"}
+"""How the two samplers treat the determinant of the fermions, in words."""
 QUANTITIES = ("plaquette", "topological_susceptibility", "pseudoscalar_mass")
 
 
 def runs(table: Table) -> list[Finished]:
     """Every finished ensemble of HMC."""
     return [done for done in table.finished if done.task.cell.method != "reference" and done.result]
+
+
+def called(done: Finished) -> str:
+    """``Schwinger model, L = 8, exact determinants``: an ensemble in words; pure gauge fields have no determinant."""
+    cell = done.task.cell
+    return LABELS[cell.row] + ("" if "pure" in cell.row else f", {SAMPLERS[cell.method]}")
 
 
 def estimate(done: Finished, name: str) -> Estimate | None:

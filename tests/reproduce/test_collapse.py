@@ -58,6 +58,8 @@ def test_claim_counts_the_papers_methods_and_names_the_rows_that_escape() -> Non
     assert "our annealed AR collapsed in 0 of 1" in claim.evidence
     assert "1 of 2 printed energies are that of the all-up state" in claim.evidence
     assert "b dense-ar -2" in claim.evidence
+    assert "(collapsed: 1 − |m| < 0.001 and" in claim.evidence
+    assert "that it takes ∼30 updates is not judged" in claim.evidence
 
 
 def test_claim_without_runs() -> None:

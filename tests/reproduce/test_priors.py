@@ -78,9 +78,27 @@ def test_a_shorter_training_that_has_not_concentrated_decides_nothing() -> None:
 def test_converged_is_judged_by_the_accuracy_of_the_papers_own_energy() -> None:
     """-435.4 ± 0.1 over 20 subspaces: 0.055, or 1.3e-4 of the energy."""
     converged = claims([STUCK, LEARNS])[2]
-    assert converged.seen == "no, 1 of 2 undecided"  # the floor still falls by orders of magnitude
+    assert converged.seen == "undecided", "the paper's prior, whose training was cut"
+    assert "with the normal prior, which is ours: no" in converged.evidence  # its floor falls by orders of magnitude
     assert "1.3e-04" in converged.evidence
-    assert claims([course("normal", (1.0, 0.85, 0.1), (0.7, 1.2e-4, 1e-6))])[2].seen == "yes"
+    assert claims([course("bimodal", (1.0, 0.85, 0.1), (0.7, 1.2e-4, 1e-6))])[2].seen == "yes"
+
+
+def test_flows_that_collapse_after_their_best_step_are_named() -> None:
+    gone = [
+        course("normal", (1.0, 0.3, last), (0.7, 4e-6, e), draws=4000)
+        for last, e in ((7.5e-4, 1e-3), (1.25e-3, 1.1e-3))
+    ]
+    (said,) = verdict([*gone, course("normal", (1.0, 0.3, 0.2), (0.7, 4e-6, 1e-5))])
+    assert "by the last step 2 of 3 have collapsed, 3 to 5 of 4000 draws are different" in said
+    assert said.endswith("the floor has a relative error of +1.0e-03 to +1.1e-03.")
+    (unknown,) = verdict([course("normal", (1.0, 0.3, 7.5e-4), (0.7, 4e-6, 1e-3))])
+    assert "0.075 % of the draws are different" in unknown
+
+
+def test_crosses_stand_on_lines_whose_points_are_thinned() -> None:
+    assert priors._on_line(5, [(3, 1.0), (7, 0.5)]) == pytest.approx(0.75)
+    assert [priors._on_line(at, [(3, 1.0), (7, 0.5)]) for at in (3, 7, 9)] == [1.0, 0.5, 0.5]
 
 
 def test_verdict_of_each_prior() -> None:
@@ -112,6 +130,7 @@ def table_of(curves: list[Curve], kept: dict[str, Any] | None = None, lines: Seq
     done = SimpleNamespace(task=task)
     reference = Estimate("energy", -8.0, 0.0, unit="total")
     return SimpleNamespace(
+        finished=[done],
         kept=kept or {},
         lines=list(lines),
         reference=lambda row, name: reference,

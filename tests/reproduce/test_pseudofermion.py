@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from matplotlib.figure import Figure
 
-from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.base.store.entry import Entry
-from reproduce.artefact import FOLDER, load_artefact
+from reproduce.artefact import FOLDER, Claim, load_artefact
 from reproduce.plan import Found, Task, make_tasks
 from reproduce.pseudofermion import claims, hmc, shared
 from reproduce.published import published
@@ -36,6 +37,16 @@ class Made:
 
     def result(self) -> Result:
         return Result(self.estimates)
+
+
+@dataclass(frozen=True)
+class WithCurves(Made):
+    """An entry with curves."""
+
+    curves: tuple[Curve, ...] = ()
+
+    def result(self) -> Result:
+        return Result(self.estimates, self.curves)
 
 
 @functools.cache
@@ -84,7 +95,7 @@ def test_condition_numbers_of_other_ensembles_are_not_compared() -> None:
     assert (average.seen, largest.seen, monomials.seen) == ("not-comparable", "not-comparable", "not run")
     assert "∼960" in average.text
     assert "∼195" in average.text
-    assert "hmc, none: median 396(1), mean 630(1)" in average.evidence
+    assert "pseudofermions, no preconditioning: median 396(1), mean 630(1)" in average.evidence
     assert "O(10^5)" in largest.text
     assert "O(10)" in monomials.text
     assert "less than 100" in monomials.text
@@ -137,6 +148,11 @@ def test_every_number_of_section_four_is_printed_once_and_none_is_in_the_code() 
         {"schwinger-L16": 0.35, "su3-L16": 0.72}, {"schwinger-L16": 0.05, "su3-L16": 0.03},
         {"schwinger-L16": 0.35}, {"schwinger-L16": 0.18, "su3-L16": 0.08},
     ]  # fmt: skip
+    counts = {(c, m, q): v for (c, m, q), v in named.items() if q.endswith("configurations") and m != "hmc"}
+    assert counts == {
+        ("schwinger-L16", "flow", "configurations"): 52e3, ("schwinger-L16", "all", "independent_configurations"): 1e4,
+        ("su3-L16", "flow", "configurations"): 41e3, ("su3-L16", "all", "independent_configurations"): 500,
+    }  # fmt: skip
     typed = set()
     for path in (FOLDER / "pseudofermion").glob("*.py"):
         constants = (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant))
@@ -147,17 +163,24 @@ def test_every_number_of_section_four_is_printed_once_and_none_is_in_the_code() 
 def test_the_verdict_speaks_of_masses_and_of_what_cannot_be_compared() -> None:
     said = " ".join(hmc.render(table_of({"u1-pure-L8/hmc": {}})).verdict)
     assert "neither confirms nor contradicts" in said
-    assert "⟨e^−ΔH⟩ = 1: not run" in said
+    assert "Of our own checks, not run: the exact mean plaquettes of the pure gauge theories, ⟨e^−ΔH⟩ = 1, and" in said
+    weights = {"u1-pure-L8/hmc": {"exp_minus_delta_h": (1.0, 0.01)}, "su3-L8/hmc": {"exp_minus_delta_h": (1.5, 0.01)}}
+    assert "Our own checks do NOT confirm ⟨e^−ΔH⟩ = 1." in hmc.render(table_of(weights)).verdict
+    del weights["su3-L8/hmc"]
+    assert "Our own checks confirm ⟨e^−ΔH⟩ = 1." in hmc.render(table_of(weights)).verdict
 
 
 def test_independence_needs_two_autocorrelation_times_within_the_thinning() -> None:
-    def seen(plaquette: float, charge: float) -> str:
+    def claim(plaquette: float, charge: float) -> Claim:
         numbers = {"schwinger-L16/hmc": {"topological_charge": (0.0, 0.1)}, "su3-L16/hmc": {}}
         taus = {"plaquette": plaquette, "topological_charge": charge}
-        return claims.independence(shared.runs(table_of(numbers, taus))).seen
+        return claims.independence(shared.runs(table_of(numbers, taus)))
 
-    assert seen(4.0, 5.0) == "yes"
-    assert seen(4.0, 50.0) == "in 2 of 3"
+    fine, frozen = claim(4.0, 5.0), claim(4.0, 50.0)
+    assert fine.text == "HMC configurations thinned by a factor of 10 to yield independent samples"
+    assert (fine.seen, frozen.seen) == ("yes", "in 2 of 3")
+    assert "the topology is not frozen, τ_int(Q) = 5.0" in fine.evidence
+    assert "the topology is all but frozen, τ_int(Q) = 50.0" in frozen.evidence
 
 
 def test_agreement_with_references_and_between_samplers() -> None:
@@ -173,7 +196,7 @@ def test_agreement_with_references_and_between_samplers() -> None:
 
     seen, evidence = pulls(0.736)
     assert seen == "yes"
-    assert "schwinger-L8/hmc#0 plaquette -0.7 σ" in evidence
+    assert "Schwinger model, L = 8, pseudofermions: plaquette -0.7 σ" in evidence
     # Against the reference and against the other sampler.
     assert pulls(0.742)[0] == "in 5 of 7"
 
@@ -208,7 +231,7 @@ def test_nothing_is_judged_by_an_error_that_is_unknown() -> None:
     }
     weight = claims.checks(table_of(numbers))[0]
     assert weight.seen == "yes"
-    assert "su3-L8/hmc#0 undecided (its error is unknown)" in weight.evidence
+    assert "SU(3), N_f = 2, L = 8, pseudofermions undecided (its error is unknown)" in weight.evidence
     del numbers["u1-pure-L8/hmc"]
     assert claims.checks(table_of(numbers))[0].seen == "undecided"
 
@@ -223,3 +246,12 @@ def test_table_has_a_line_for_each_ensemble_and_reference() -> None:
     assert line[3] == "0.87"
     assert "~0.35" in line
     assert all(len(line) == len(rendering.header) for line in rendering.body)
+
+
+def test_chains_of_the_charge_have_no_colours_of_ensembles() -> None:
+    curves = [Curve.of(f"topological_charge_{k}", "trajectory", "Q", [0.0, 1.0], [0.0, 1.0]) for k in range(5)]
+    task = next(task for task in tasks() if task.cell.id == "schwinger-L16/hmc")
+    entry = cast(Entry, WithCurves((), curves=tuple(curves)))
+    axes = Figure().subplots()
+    hmc._draw_charge([Finished(task, Found(None, None, entry, None, ()), None)], axes)
+    assert [line.get_color() for line in axes.lines] == [*hmc.GREYS, hmc.GREYS[0]]
