@@ -186,4 +186,5 @@ ARTEFACT = Artefact(
     render,
     own={"hmc": "Hybrid Monte Carlo"},
     checks=("hmc-exact",),
+    labels=LABELS,
 )

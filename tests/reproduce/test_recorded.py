@@ -152,8 +152,9 @@ def test_a_run_that_the_report_does_not_have_and_an_estimate_that_it_is_older_th
     ("change", "doubt"),
     [
         ({"tau": "6.4"}, "chains are only 6.25 τ_int long"),
-        ({"tau": "3.9"}, ""),
+        ({"tau": "3.9", "sigma": "0.001"}, ""),
         ({"tau": "", "sigma": "0.0"}, "all 3000 samples have the same value"),
+        ({"tau": "", "sigma": "1e-15"}, "all 3000 samples have the same value"),
         ({"tau": "", "sigma": "0.0", "sigma_kind": "none"}, ""),
     ],
 )
