@@ -17,8 +17,8 @@ FEW = 4
 """As many cells are named, more are counted."""
 
 FULL_SCALE = (
-    "`full scale` is the configuration of scale `paper`: the paper's values where it prints them, ours where it does "
-    "not, as the comments of its recipe in `conf/recipe` say."
+    "`full scale` is the configuration of scale `paper`: the paper's values where it prints them, ours where it prints "
+    "none and in methods of our own; comments in `conf/recipe` tell which."
 )
 
 
@@ -95,7 +95,7 @@ def _table(lines: Sequence[Sequence[str]]) -> list[str]:
     """Unpadded; long reasons are numbered and follow."""
     rows, below = [], list[str]()
     for *cells, why in lines:
-        if sum(map(len, (*cells, why))) + 13 > LINE:
+        if why != BUDGET and sum(map(len, (*cells, why))) + 13 > LINE:
             below += [why] if why not in below else []
             why = f"see {below.index(why) + 1}"
         rows.append([*cells, why])

@@ -230,6 +230,7 @@ def test_the_index_speaks_of_the_papers_own_method_and_of_our_references_apart(t
         return replace(row, rel_error_ours=error, vs_paper=verdict)
 
     rows = [line(f"G{k}", "naqs", error, "higher") for k, error in enumerate((1e-4, 2e-4, 3e-2))]
+    rows.append(line("G9", "naqs", None, "not-comparable"))
     rows += [line("G0", "qmc", None, "agrees"), line("G1", "qmc", None, "lower"), line("G2", "peps", 0.9, "agrees")]
     folder = tmp_path / "naqs" / "table1" / "laptop"
     folder.mkdir(parents=True)
@@ -238,6 +239,7 @@ def test_the_index_speaks_of_the_papers_own_method_and_of_our_references_apart(t
     for name in ("README.md", "index.html"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert "NAQS median 2.0e-04, worst 3.0e-02 (G2)" in text
-        assert "3 are higher" in text
+        assert "3 are higher, 1 is not comparable" in text
+        assert "6 / 7" in text, "what is not comparable stands beside nothing"
         assert "1 agrees, 1 is lower" in text
         assert "9.0e-01" not in text
