@@ -81,6 +81,11 @@ class Claim:
     verbatim: bool = False
 
 
+def quoted(text: str, location: str, seen: str, evidence: str) -> Claim:
+    """A claim in the paper's own words."""
+    return Claim(text, location, seen, evidence, verbatim=True)
+
+
 @dataclass(frozen=True)
 class ExtraCurve:
     """A curve that a rendering works out from the runs, for ``curves.csv``; the other columns say which run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.spin.lattice import chain_bonds
-from reproduce.artefact import Claim
+from reproduce.artefact import Claim, quoted
 from reproduce.nf_nqs.judging import Number, Seen, below, judged, lowest, ours, printed
 from reproduce.nf_nqs.plots import relative_sigma
 from reproduce.tables import Table
@@ -42,12 +42,11 @@ def robust_at_full_range(table: Table, rows: Sequence[str]) -> Claim:
             continue
         seen.append(not_above(mine, theirs))
         evidence.append(f"{name} {found.rel_error_ours:.1e} / {found.rel_error_published:.1e}")
-    return Claim(
+    return quoted(
         "our NF+NQS method maintained robust performance in strongly entangled regimes (fully connected, L = N/2)",
         "Section IV.C",
         judged(seen),
         "relative error of ours / of the paper's: " + "; ".join(evidence) + " (seen if ours is not the larger one)",
-        verbatim=True,
     )
 
 
@@ -69,13 +68,12 @@ def comparable_with_mps(table: Table, rows: Sequence[str]) -> Claim:
         seen.append(not_above(numbers[0], numbers[2]))
         paper.append(not_above(numbers[1], numbers[2]))
         evidence.append(f"{name} {mine.rel_error_ours:+.1e} / {mps.rel_error_published:+.1e}")
-    return Claim(
+    return quoted(
         "comparable ground state energy errors with state-of-the-art matrix product states",
         "abstract",
         judged(seen),
         f"relative error of ours / of the printed MPS: {'; '.join(evidence)} (seen if not above it by more than two "
         f"combined errors; the paper's own NQS+NF: {judged(paper)})",
-        verbatim=True,
     )
 
 
@@ -84,13 +82,12 @@ def below_mps(table: Table, rows: Sequence[str]) -> Claim:
     pairs = [(name, printed(table, name, "mps")) for name in rows]
     seen = [below(mine, mps) for name, mps in pairs if (mine := ours(table, name, "nqs+nf")) and mps]
     paper = [below(printed(table, name, "nqs+nf"), mps) for name, mps in pairs if mps]
-    return Claim(
+    return quoted(
         "consistently achieves lower ground state energy errors than matrix product states",
         "Section I",
         judged(seen),
         "our energies against the printed MPS, by more than two combined errors and rounding; the paper's own: "
         + judged(paper),
-        verbatim=True,
     )
 
 
@@ -115,7 +112,7 @@ def below_autoregressive(table: Table, rows: Sequence[str]) -> Claim:
         if made and below(mine, made) is False:
             higher.append(f"{name}: {made.shown()} against {mine.shown()}")
     listed = f" (not {', '.join(higher)})" if higher else ""
-    return Claim(
+    return quoted(
         "lower energies than autoregressive NQS",
         "abstract",
         judged(both),
@@ -123,7 +120,6 @@ def below_autoregressive(table: Table, rows: Sequence[str]) -> Claim:
         f"{judged(against['ours'])}{listed}; lower than annealed AR, which is ours alone and does not collapse: "
         f"{judged(against['annealed'])}; in the paper's own table: {judged(against['paper'])} (seen if lower than the "
         "printed and than our own by more than two combined errors and rounding)",
-        verbatim=True,
     )
 
 
@@ -152,13 +148,12 @@ def falling(
         seen.append(below(last, first))
         aligned = [_aligned_error(table, row, all_up[row]) for row in rows]
         evidence.append(f"{name}: " + ", ".join(f"{e:.1e} ({a:.1e})" for e, a in zip(errors, aligned, strict=True)))
-    return Claim(
+    return quoted(
         text,
         where,
         judged(seen),
         f"our relative errors for increasing {axis}, in brackets those of the all-up state, which fall by themselves: "
         + "; ".join(evidence),
-        verbatim=True,
     )
 
 
@@ -185,14 +180,13 @@ def autoregressive_collapse(table: Table, all_up: Mapping[str, float]) -> Claim:
                 f"our {name}{_cut(table, method)} collapsed in {count} of {len(states)}"
                 + (f" (not {', '.join(escaped)})" if escaped and count else "")
             )
-    return Claim(
+    return quoted(
         "CNN-AR and Dense-AR consistently became trapped predicting trivial configurations (all-up or all-down states)",
         "Section IV.C",
         judged(seen),
         "; ".join([*(evidence or ["no run of ours"]), _printed_collapse(table, all_up)])
         + " (collapsed: |m| = 1 and, within its error, at most a tenth of the energy that the reference gains on the "
         "aligned states)",
-        verbatim=True,
     )
 
 
@@ -251,14 +245,13 @@ def beyond_aligned_states(table: Table, all_up: dict[str, float]) -> Claim:
         theirs = printed(table, name, "nqs+nf")
         shares = [(aligned - n.value) / (aligned - reference.value) for n in (mine, theirs) if n]
         evidence.append(f"{name} " + " / ".join(f"{share:.0%}" for share in shares))
-    return Claim(
+    return quoted(
         "one needs to consider different basis states beyond these two, and we find our algorithm can learn to sample "
         "such states correctly",
         "Section IV.C",
         judged(seen),
         "share of the energy between the all-up state and the reference that ours / the paper's recovers: "
         + "; ".join(evidence),
-        verbatim=True,
     )
 
 
@@ -288,4 +281,4 @@ def across(table: Table, text: str, where: str, rows: Mapping[str, Sequence[str]
         seen += [below(Number(100 * e, None if s is None else 100 * s, ""), Number(percent, 0.0, "")) for e, s in found]
         if found:
             evidence.append(f"{regime}: " + ", ".join(f"{100 * e:.2g} %" for e, _ in found))
-    return Claim(text, where, judged(seen), "; ".join(evidence) + f" (seen if below {percent:g} %)", verbatim=True)
+    return Claim(text, where, judged(seen), "; ".join(evidence) + f" (seen if below {percent:g} %)")
