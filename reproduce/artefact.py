@@ -67,12 +67,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper and whether we see it."""
+    """What the paper says and whether we see it.
+
+    Attributes:
+        text: in the paper's words, or in ours.
+        verbatim: the text is the paper's own, letter by letter, and stands in quotation marks.
+    """
 
     text: str
     location: str
     seen: str
     evidence: str
+    verbatim: bool = False
+
+
+def quoted(text: str, location: str, seen: str, evidence: str) -> Claim:
+    """A claim in the paper's own words."""
+    return Claim(text, location, seen, evidence, verbatim=True)
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,7 @@ class Artefact:
             that of the first cell.
         checks: methods of cells that test our own references and samplers.
         derived: numbers worked out from the lines of a :class:`reproduce.tables.Table`, printed or not.
+        labels: rows in words, where a sentence speaks of them.
     """
 
     paper: str
@@ -169,6 +181,7 @@ class Artefact:
     own: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
     derived: Callable[[Any], Sequence[Derived]] = lambda table: ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

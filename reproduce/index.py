@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.base.store.files import atomic_path
 from reproduce.artefact import Artefact, all_artefacts, load_artefact
 from reproduce.csv_files import read_csv
-from reproduce.summary import counted
+from reproduce.summary import UNLIKE, counted
 
 INTRODUCTION = """\
 What `make reproduce-*` wrote and we committed: one folder for each artefact and scale, with
@@ -33,7 +33,8 @@ class Line:
     """One report of the index.
 
     Attributes:
-        errors: relative errors of the energy of the paper's own methods: the median and the worst one.
+        ran: printed numbers that ours can be compared with.
+        errors: relative errors of the energy of the paper's own methods: the median and the worst of several.
         verdicts: how their numbers stand to the printed ones.
         checks: the same of our references and of what tests them.
     """
@@ -72,7 +73,7 @@ def _line(path: Path, results: Path) -> Line | None:
         artefact.title,
         scale,
         len(printed),
-        len([c for c in printed if c["ours"]]),
+        len([c for c in printed if c["ours"] and c["vs_paper"] not in UNLIKE]),
         _errors(cells, artefact),
         _verdicts(printed, lambda method: method in artefact.methods),
         _verdicts(printed, lambda method: method in tests),
@@ -86,15 +87,18 @@ def _reference_methods(artefact: Artefact) -> set[str]:
 
 
 def _errors(cells: Sequence[Mapping[str, str]], artefact: Artefact) -> str:
-    """``NQS+NF 4.9e-05, worst 2.5e-01 (N40-L1)``, of each of the paper's own methods."""
+    """``NQS+NF median 4.9e-05, worst 2.5e-01 (N40-L1)``, of each of the paper's own methods."""
     said = []
     for method, name in artefact.methods.items():
         rows = [c for c in cells if c["method"] == method and c["quantity"] == "energy" and c["rel_error_ours"]]
         errors = sorted((abs(float(c["rel_error_ours"])), c["cell"]) for c in rows)
         if errors:
-            middle = statistics.median(size for size, _ in errors)
-            worst = f", worst {errors[-1][0]:.1e} ({errors[-1][1]})" if len(errors) > 1 else f" ({errors[0][1]})"
-            said.append(f"{name} {middle:.1e}{worst}")
+            size, where = errors[-1]
+            if len(errors) == 1:
+                said.append(f"{name} {size:.1e} ({where})")
+            else:
+                middle = statistics.median(size for size, _ in errors)
+                said.append(f"{name} median {middle:.1e}, worst {size:.1e} ({where})")
     return "; ".join(said)
 
 
@@ -117,7 +121,7 @@ COLUMNS = {
     "what": "title",
     "scale": "scale",
     "ours / printed": "coverage",
-    "error of the paper's own method, median": "errors",
+    "relative error of the paper's own method": "errors",
     "its numbers beside the printed ones": "verdicts",
     "our references beside the printed ones": "checks",
     "date": "date",

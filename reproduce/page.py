@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,7 +10,8 @@ from itertools import pairwise
 from pipeline.base.numbers.formatting import duration, memory
 from reproduce.artefact import Claim, Rendering
 from reproduce.changes import changes
-from reproduce.summary import below_bound, counted, summary
+from reproduce.published import POWER_SIGMAS
+from reproduce.summary import below_bound, coverage, summary
 from reproduce.tables import Finished, Table
 
 WIDTH = 118
@@ -28,7 +30,8 @@ ERRORS = (
     "standard deviation over subspaces or seeds.",
     "vs paper: `agrees` within two combined standard errors, else `lower` or `higher`. A printed spread over n units "
     "counts as spread/√n and the rounding of the last digit, a missing error as half the last digit. `undecided`: an "
-    "error is unknown, or with these errors the reference would agree with the printed number too.",
+    "error is unknown or in doubt, or ours agrees, but the reference itself, measured like that, would agree too "
+    f"in more than 1 of 20 repetitions: it lies within {POWER_SIGMAS:.2f} combined errors of the printed number.",
     "Relative errors are (E − E_ref)/|E_ref|. A variational energy below an exact one is a bug at 3σ, corrected for "
     "the number of energies that are judged here.",
 )
@@ -67,20 +70,7 @@ def _verdict(table: Table, rendering: Rendering) -> list[str]:
     """Sentences of the renderer, or counts; then what failed."""
     failed = [f"- FAILED {d.task.id}: {d.failure}" for d in table.finished if d.failure]
     said = " ".join(rendering.verdict) or summary(table)
-    return [said, "", _coverage(table), *([""] if failed else []), *failed]
-
-
-def _coverage(table: Table) -> str:
-    """How much of the artefact is there."""
-    printed = [r for r in table.rows if r.published is not None]
-    ran = [r for r in printed if r.ours is not None]
-    left = [r for r in printed if r.vs_paper == "published-only"]
-    said = f"Scale `{table.scale}`: "
-    if not printed:
-        return said + "the paper prints no numbers of this artefact."
-    said += f"{len(ran)} of {len(printed)} printed numbers have ours beside them"
-    said += f" ({counted(r.vs_paper for r in ran)})" if ran else ""
-    return said + (f"; {len(left)} are from the literature." if left else ".")
+    return [said, "", coverage(table), *([""] if failed else []), *failed]
 
 
 def parts_of(widths: Sequence[int], keys: int, breaks: Sequence[int] = (), most: int = WIDTH) -> list[list[int]]:
@@ -138,22 +128,37 @@ def naming(body: Sequence[Sequence[str]]) -> int:
     return next((k for k in columns if len({tuple(line[:k]) for line in body}) == len(body)), 1)
 
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
 def _undecided(table: Table) -> list[str]:
-    """Why numbers have no verdict, and which."""
-    reasons: dict[str, dict[str, list[str]]] = {}
+    """Why numbers have no verdict, and which: each kind of reason once, of energies and of what the paper prints."""
+    wanted = {"energy", *(number.quantity for number in table.numbers)}
+    kinds: dict[str, list[str]] = {}
+    named: dict[str, dict[str, list[str]]] = {}
     for (cell, method, quantity), reason in table.undecided.items():
-        shown = method + (f", {quantity.replace('_', ' ')}" if quantity != "energy" else "")
-        reasons.setdefault(reason, {}).setdefault(shown, []).append(cell)
+        if quantity in wanted:
+            kind = NUMBER.sub("#", reason)
+            kinds.setdefault(kind, []).append(reason)
+            shown = method + (f", {quantity.replace('_', ' ')}" if quantity != "energy" else "")
+            named.setdefault(kind, {}).setdefault(shown, []).append(table.artefact.labels.get(cell, cell))
     lines = [
-        f"- {reason}: " + "; ".join(f"{method} ({', '.join(cells)})" for method, cells in methods.items())
-        for reason, methods in reasons.items()
+        f"- {_together(reasons)}: " + "; ".join(f"{m} ({', '.join(cells)})" for m, cells in named[kind].items())
+        for kind, reasons in kinds.items()
     ]
     return ["", "Undecided, because", "", *lines] if lines else []
 
 
+def _together(reasons: Sequence[str]) -> str:
+    """Reasons that differ in their numbers alone as one: ``only 5 to 8 batches``."""
+    columns = [sorted(set(found), key=float) for found in zip(*map(NUMBER.findall, reasons), strict=True)]
+    shown = iter(ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[-1]}" for ends in columns)
+    return NUMBER.sub(lambda _: next(shown), reasons[0])
+
+
 def _claim(claim: Claim) -> str:
     where = "" if claim.location == OURS else f" ({claim.location})"
-    text = claim.text if claim.location.startswith(OURS) else f"“{claim.text.strip('“”')}”"
+    text = f"“{claim.text.strip('“”')}”" if claim.verbatim else claim.text
     return f"- **{claim.seen}**: {text}{where}: {claim.evidence}"
 
 
@@ -190,10 +195,18 @@ def _provenance(table: Table) -> list[str]:
         for fact, commits in facts.items()
     ]
     lines.append(f"- compute time {duration(sum(e.seconds for e in entries.values()))}, summed over runs")
-    return lines + [f"- reference by {kind}: {text}" for kind, text in _references(table.finished).items()]
+    return lines + [
+        f"- reference by {kind}: {text}" for kind, text in _references(table.finished, table.artefact.labels).items()
+    ]
 
 
-def _references(finished: Sequence[Finished]) -> Mapping[str, str]:
+SHORTEST = 0.1
+"""Seconds below which none are counted."""
+LEAST = 1e6
+"""Bytes below which nothing is said of memory."""
+
+
+def _references(finished: Sequence[Finished], labels: Mapping[str, str]) -> Mapping[str, str]:
     """Rows, time and memory of each kind of reference."""
     kinds: dict[str, list[Finished]] = {}
     for done in finished:
@@ -207,6 +220,7 @@ def _references(finished: Sequence[Finished]) -> Mapping[str, str]:
         statuses = [done.found.reference.status for done in runs if done.found.reference is not None]
         seconds = max(float(status["seconds"]) for status in statuses)
         most = max(float(status.get("peak_bytes") or 0) for status in statuses)
-        rows = ", ".join(dict.fromkeys(done.task.cell.row for done in runs))
-        found[kind] = f"{rows}; at most {duration(seconds)} and {memory(most)} of memory"
+        rows = ", ".join(dict.fromkeys(labels.get(done.task.cell.row, done.task.cell.row) for done in runs))
+        took = f"at most {duration(seconds)}" if seconds >= SHORTEST else f"less than {duration(SHORTEST)}"
+        found[kind] = f"{rows}; {took}" + (f" and {memory(most)} of memory" if most >= LEAST else "")
     return found

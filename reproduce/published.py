@@ -30,6 +30,10 @@ POWER_SIGMAS = AGREEMENT_SIGMAS + NormalDist().inv_cdf(0.95)
 """Distance at which two numbers fail to agree, within 2σ, in 95 of 100 repetitions: at 2σ it is every second one."""
 
 
+NO_POWER = "with these errors the reference itself would agree too in more than 1 of 20 repetitions"
+"""Reason of ``undecided``: an agreement that tells a printed number not from the reference."""
+
+
 @dataclass(frozen=True)
 class Published:
     """One printed number.
@@ -119,8 +123,9 @@ def judged(ours: Estimate, number: Published | None, reference: Estimate | None 
     """The verdict on ours beside a printed number, and the reason of ``undecided``.
 
     ``agrees`` within two combined standard errors, else ``lower`` or ``higher``; ``undecided`` where our error is
-    unknown, and where an agreement has no power: the reference is so close to the printed number that with these
-    errors it would agree too (:data:`POWER_SIGMAS`); ``no-number`` without a number.
+    unknown, and where an agreement has no power: the reference is so close to the printed number that, measured anew
+    with these errors, it would agree with it too in more than 1 of 20 cases (:data:`POWER_SIGMAS`); ``no-number``
+    without a number.
 
     Args:
         reference: of the same quantity, in the same unit.
@@ -136,7 +141,7 @@ def judged(ours: Estimate, number: Published | None, reference: Estimate | None 
     if abs(difference) > AGREEMENT_SIGMAS * sigma:
         return ("lower" if difference < 0 else "higher"), ""
     if reference is not None and not _told_apart(reference, number, sigma):
-        return "undecided", "within these errors the reference agrees too"
+        return "undecided", NO_POWER
     return "agrees", ""
 
 

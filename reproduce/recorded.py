@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.result import Curve, Estimate, Result
-from pipeline.base.numbers.statistics import doubt_of_length
+from pipeline.base.numbers.statistics import doubt_of_equals, doubt_of_length, is_rounding
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.files import sha256
 from reproduce.csv_files import read_csv
@@ -160,8 +160,8 @@ def _doubt(estimate: Estimate, chains: int) -> str:
     doubt = "" if estimate.tau is None else doubt_of_length(chains, estimate.n / chains, estimate.tau)
     if doubt:
         return doubt
-    if estimate.sigma_kind == "standard-error" and estimate.sigma == 0:
-        return f"all {estimate.n} samples have the same value"
+    if estimate.sigma_kind == "standard-error" and estimate.sigma is not None:
+        return doubt_of_equals(estimate.n) if is_rounding(estimate.sigma, estimate.value) else ""
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pipeline.base.numbers.formatting import relative
 from reproduce.tables import CellRow, Table
@@ -15,8 +15,12 @@ WORDS = {
     "higher": ("is higher", "are higher"),
     "undecided": ("is undecided", "are undecided"),
     "not-comparable": ("is not comparable", "are not comparable"),
+    "different-system": ("is of another system", "are of another system"),
 }
 """Verdicts on one number and on several."""
+
+UNLIKE = ("not-comparable", "different-system")
+"""Verdicts of ours that do not stand beside the printed number: they are of another ensemble or system."""
 
 
 def below_bound(table: Table) -> list[CellRow]:
@@ -24,31 +28,58 @@ def below_bound(table: Table) -> list[CellRow]:
     return [row for row in table.rows if row.vs_reference == "BELOW-BOUND"]
 
 
+def coverage(table: Table) -> str:
+    """How much of the artefact is there; what cannot be compared counts as nothing beside the printed number."""
+    printed = [r for r in table.rows if r.published is not None]
+    said = f"Scale `{table.scale}`: "
+    if not printed:
+        return said + "the paper prints no numbers of this artefact."
+    ran = [r.vs_paper for r in printed if r.ours is not None]
+    beside = [verdict for verdict in ran if verdict not in UNLIKE]
+    said += f"{len(beside)} of {len(printed)} printed numbers have ours beside them"
+    said += f" ({counted(beside)})" if beside else ""
+    left = sum(r.vs_paper == "published-only" for r in printed)
+    others = [v for v in ran if v in UNLIKE]
+    more = [counted(others)] if others else []
+    more += [f"{left} {'is' if left == 1 else 'are'} from the literature"] if left else []
+    return said + "".join(f"; {text}" for text in more) + "."
+
+
 def summary(table: Table) -> str:
-    """Sentences, in this order: the paper's own methods, its other columns, our references and checks."""
+    """At most three sentences: errors of the paper's own methods, these beside the printed numbers, all others beside
+    them."""
     own = table.artefact.methods
     printed = [m for m in dict.fromkeys(r.method for r in table.rows if r.published is not None) if m not in own]
-    ours = [m for m in printed if m not in (*table.reference_methods, *table.artefact.checks)]
-    checks = [m for m in printed if m in (*table.reference_methods, *table.artefact.checks)]
-    said = [_of_method(table, method, name) for method, name in own.items()]
-    said += [_against_paper(table, method, f"Ours of its {method} column") for method in ours]
-    said += [_against_paper(table, method, f"Our reference {method}") for method in checks]
-    return " ".join(sentence for sentence in said if sentence) or "Nothing was computed."
+    tests = (*table.reference_methods, *table.artefact.checks)
+    errors = [text for method, name in own.items() if (text := _accuracy(table, method, name))]
+    mine = [text for method, name in own.items() if (text := _against_paper(table, method, f"our {name}"))]
+    rest = [(f"our {method}" if method not in tests else f"our reference {method}", method) for method in printed]
+    others = [text for name, method in rest if (text := _against_paper(table, method, name))]
+    said = [_sentence(parts) for parts in (errors, mine, others) if parts]
+    return " ".join(said) or "Nothing was computed."
 
 
-def _of_method(table: Table, method: str, name: str) -> str:
+def _sentence(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _accuracy(table: Table, method: str, name: str) -> str:
     errors = _errors(table, method)
-    said = ""
+    if not errors:
+        return ""
+    (_, best), (_, worst) = errors[0], errors[-1]
     if len(errors) == 1:
-        said = f"{name}: a relative error of {relative(errors[0][1].rel_error_ours)} at {errors[0][1].cell}."
-    elif errors:
-        middle = statistics.median(size for size, _ in errors)
-        said = (
-            f"{name}: relative errors of the energy from {relative(errors[0][1].rel_error_ours)} "
-            f"({errors[0][1].cell}) to {relative(errors[-1][1].rel_error_ours)} ({errors[-1][1].cell}), half of them "
-            f"above {middle:.1e}."
-        )
-    return " ".join(s for s in (said, _against_paper(table, method, f"{name}" if not said else "Ours")) if s)
+        return f"{name} has a relative error of {relative(best.rel_error_ours)} at {_place(table, best)}"
+    middle = statistics.median(size for size, _ in errors)
+    return (
+        f"{name} has relative errors of the energy from {relative(best.rel_error_ours)} ({_place(table, best)}) to "
+        f"{relative(worst.rel_error_ours)} ({_place(table, worst)}), half of them above {middle:.1e}"
+    )
+
+
+def _place(table: Table, row: CellRow) -> str:
+    return table.artefact.labels.get(row.cell, row.cell)
 
 
 def _errors(table: Table, method: str) -> list[tuple[float, CellRow]]:
@@ -58,13 +89,13 @@ def _errors(table: Table, method: str) -> list[tuple[float, CellRow]]:
 
 
 def _against_paper(table: Table, method: str, name: str) -> str:
-    """``Ours beside 9 printed numbers: 7 are lower, 2 agree.``"""
+    """``our NQS+NF, beside 9 printed numbers: 7 are lower, 2 agree``."""
     rows = [r for r in table.rows if r.method == method and r.published is not None]
     verdicts = [r.vs_paper for r in rows if r.ours is not None or r.vs_paper == "failed"]
     if not verdicts:
         return ""
     numbers = f"{len(rows)} printed numbers" if len(rows) > 1 else "the printed number"
-    return f"{name} beside {numbers}: {counted(verdicts)}."
+    return f"{name}, beside {numbers}: {counted(verdicts)}"
 
 
 def counted(verdicts: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.analysis.verdict import error_relative_to, may_fluctuate_below, no_verdict, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.numbers.statistics import doubted_by_mixing
 from pipeline.base.store.entry import Entry
 from pipeline.spin.units import ENERGY_UNITS, energy_factor
 from reproduce.artefact import Artefact, Cell, Column, Derived, ExtraCurve
@@ -85,8 +86,9 @@ class Finished:
 
     @property
     def result(self) -> Result | None:
-        """None where there is none, or the run failed."""
-        return self.source.result() if self.source and not self.failure else None
+        """None where there is none, or the run failed; chains that disagree are doubted, however old the result."""
+        found = self.source.result() if self.source and not self.failure else None
+        return replace(found, estimates=doubted_by_mixing(found.estimates)) if found else None
 
     @property
     def seconds(self) -> float:

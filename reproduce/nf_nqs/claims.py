@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pipeline.base.numbers.formatting import with_error
 from pipeline.spin.lattice import chain_bonds
-from reproduce.artefact import Claim
+from reproduce.artefact import Claim, quoted
 from reproduce.nf_nqs.judging import (
     Number,
     Seen,
@@ -62,8 +62,8 @@ def robust_at_full_range(table: Table, rows: Sequence[str]) -> Claim:
             continue
         seen.append(not_above(mine, theirs))
         evidence.append(f"{name} {relative_ours(found)} / {relative_printed(table, found)}")
-    return Claim(
-        "NF+NQS maintained robust performance in strongly entangled regimes (fully connected, L = N/2)",
+    return quoted(
+        "our NF+NQS method maintained robust performance in strongly entangled regimes (fully connected, L = N/2)",
         "Section IV.C",
         judged(seen),
         "relative error of ours / of the paper's: "
@@ -83,7 +83,7 @@ def comparable_with_mps(table: Table, rows: Sequence[str]) -> Claim:
         seen.append(not_above(numbers[0], numbers[2]))
         paper.append(not_above(numbers[1], numbers[2]))
         evidence.append(f"{name} {relative_ours(mine)} / {relative_printed(table, mps)}")
-    return Claim(
+    return quoted(
         "comparable ground state energy errors with state-of-the-art matrix product states",
         "abstract",
         judged(seen),
@@ -97,7 +97,7 @@ def below_mps(table: Table, rows: Sequence[str]) -> Claim:
     pairs = [(name, printed(table, name, "mps")) for name in rows]
     seen = [below(mine, mps) for name, mps in pairs if (mine := ours(table, name, "nqs+nf")) and mps]
     paper = [below(printed(table, name, "nqs+nf"), mps) for name, mps in pairs if mps]
-    return Claim(
+    return quoted(
         "consistently achieves lower ground state energy errors than matrix product states",
         "Section I",
         judged(seen),
@@ -132,7 +132,7 @@ def below_autoregressive(table: Table, rows: Sequence[str]) -> Claim:
         if made and below(mine, made) is False:
             higher.append(f"{name}: {made.shown()} against {mine.shown()}")
     listed = f" (not {', '.join(higher)})" if higher else ""
-    return Claim(
+    return quoted(
         "lower energies than autoregressive NQS",
         "abstract",
         judged(both),
@@ -171,7 +171,7 @@ def falling(
             with_relative_error(e, error_sigma(table, row)).lstrip("+") for e, row in zip(errors, rows, strict=True)
         ]
         evidence.append(f"{name}: " + ", ".join(f"{e} [{a:.1e}]" for e, a in zip(shown, aligned, strict=True)))
-    return Claim(
+    return quoted(
         text,
         where,
         judged(seen),
@@ -203,8 +203,8 @@ def autoregressive_collapse(table: Table, all_up: Mapping[str, float]) -> Claim:
                 f"our {name}{_cut(table, method)} collapsed in {count} of {len(states)}"
                 + (f" (not {', '.join(escaped)})" if escaped and count else "")
             )
-    return Claim(
-        "CNN-AR and Dense-AR consistently became trapped predicting trivial configurations (all-up or all-down)",
+    return quoted(
+        "CNN-AR and Dense-AR consistently became trapped predicting trivial configurations (all-up or all-down states)",
         "Section IV.C",
         judged(seen),
         "; ".join([*(evidence or ["no run of ours"]), _printed_collapse(table, all_up)])
@@ -274,9 +274,9 @@ def beyond_aligned_states(table: Table, all_up: dict[str, float]) -> Claim:
             _share((aligned - n.value) / gap, math.hypot(n.sigma or 0.0, n.rounding) / gap) for n in (mine, theirs) if n
         ]
         evidence.append(f"{name} {' / '.join(shares)} %")
-    return Claim(
-        "one needs to consider different basis states beyond these two [all up, all down], and our algorithm can learn "
-        "to sample such states correctly",
+    return quoted(
+        "one needs to consider different basis states beyond these two, and we find our algorithm can learn to sample "
+        "such states correctly",
         "Section IV.C",
         judged(seen),
         "share of the energy between the all-up state and the reference that ours / the paper's recovers: "

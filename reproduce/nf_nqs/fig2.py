@@ -41,7 +41,7 @@ def claims(table: Table) -> list[Claim]:
         small_chains.below_one_percent(table, POINTS),
         claims_on.competitive(
             table,
-            "consistently demonstrated competitive accuracy across short (L = 1), intermediate (L = N/4) and long "
+            "consistently demonstrated competitive accuracy across short (L = 1), intermediate (L = N/4), and long "
             "(L = N/2) interaction regimes",
             "Section IV.C",
             {name: [p.row for p in POINTS if p.length == part(p.n)] for name, part in REGIMES.items()},

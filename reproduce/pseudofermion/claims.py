@@ -66,6 +66,7 @@ def condition_numbers(found: Sequence[Finished]) -> list[Claim]:
             plain.location,
             verdict,
             f"of our hybrid Monte Carlo: {'; '.join(means) or '–'} (few configurations dominate a mean of heavy tails)",
+            verbatim=True,
         ),
         Claim(
             f"condition numbers as large as O(10^{math.log10(most_printed.value):.0f}) are found both with and without "
@@ -73,6 +74,7 @@ def condition_numbers(found: Sequence[Finished]) -> list[Claim]:
             most_printed.location,
             verdict,
             f"largest of our hybrid Monte Carlo: {'; '.join(largest) or '–'} (they grow with the number drawn)",
+            verbatim=True,
         ),
         Claim(
             f"with three Hasenbusch steps the average condition number is O({hasenbusch.value:.0f}) in all four "

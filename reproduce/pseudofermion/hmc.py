@@ -191,4 +191,5 @@ ARTEFACT = Artefact(
     render,
     own={"hmc": "Hybrid Monte Carlo"},
     checks=("hmc-exact",),
+    labels=LABELS,
 )

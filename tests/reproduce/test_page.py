@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.numbers.statistics import doubt_of_mixing
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering
-from reproduce.changes import BUDGET, changes
+from reproduce.changes import BUDGET, FULL_SCALE, changes
 from reproduce.csv_files import write_csv
 from reproduce.index import write_index
 from reproduce.page import WIDTH, github, naming, page, parts_of
 from reproduce.plan import Found
-from reproduce.summary import counted, summary
+from reproduce.published import NO_POWER
+from reproduce.summary import counted, coverage, summary
 from reproduce.tables import CELL_FIELDS, CellRow, Finished, Table
 
 PHYSICS = {"N30-L15": (-435.517246874, "-435.4 ± 0.1"), "N50-L25": (-1225.510205, "-1225.40 ± 0.02")}
@@ -57,7 +59,11 @@ def test_order_of_a_report() -> None:
     cuts = ("train.steps: 10000 → 150", "train.method.prior: bimodal → normal")
     runs = [finished("N30-L15", "nqs+nf", -435.3, 0.001, cuts, {"train.method.prior": "two modes do not merge"})]
     table = table_of(*runs, *references())
-    claims = [Claim("lower energies", "abstract", "yes", "N30"), Claim("QMC repeats", "ours", "no", "3 σ")]
+    claims = [
+        Claim("lower energies", "abstract", "yes", "N30", verbatim=True),
+        Claim("QMC repeats", "ours", "no", "3 σ"),
+    ]
+    claims.append(Claim("it learns quickly", "Section V", "no", "N50"))
     rendering = Rendering(["N", "ours"], [["30", "-435.3(1)"]], claims, ["A note."], None)
     text = page(table, rendering, "python -m reproduce nf_nqs/table1", True)
     heads = [line for line in text.splitlines() if line.startswith("#")]
@@ -75,8 +81,9 @@ def test_order_of_a_report() -> None:
         "## Provenance",
     ]
     assert "- **yes**: “lower energies” (abstract): N30" in text
+    assert "- **no**: it learns quickly (Section V): N50" in text, "quotation marks are for the paper's own words"
     assert "- **no**: QMC repeats: 3 σ" in text
-    assert text.split("## Verdict")[1].split("##")[0].strip().startswith("NQS+NF: a relative error of +5.0e-04")
+    assert text.split("## Verdict")[1].split("##")[0].strip().startswith("NQS+NF has a relative error of +5.0e-04")
     assert max(len(line) for line in text.split("## Table")[1].split("##")[0].splitlines()) <= WIDTH
     own = replace(rendering, verdict=("NQS+NF stays above the exact energy.",))
     assert "\nNQS+NF stays above the exact energy.\n" in page(table, own, "", False)
@@ -97,24 +104,54 @@ def test_cuts_are_one_table_a_method_and_never_a_list_of_cells() -> None:
     runs.append(finished("r0", "exact", -1.0, 0.1))
     text = "\n".join(changes(table_of(*runs)))
     assert text.splitlines() == [
+        FULL_SCALE,
+        "",
         "### nqs+nf",
         "",
-        "| setting | paper | here | why |",
+        "| setting | full scale | here | why |",
         "| --- | --- | --- | --- |",
         f"| `train.steps` | 10000 | 150 | {BUDGET} |",
         "| `infer.ansatz.hidden` | [512,512] | [128] | narrower |",
-        "| `infer.ansatz.init` | a | b | as above |",
-        "| `train.optimizer.lr` | 0.1 | 0.3 (in 1 of 3 cells) | faster |",
+        "| `infer.ansatz.init` | a | b | narrower |",
+        "| `train.optimizer.lr` | 0.1 | 0.3 (r0) | faster |",
         "",
         "### mps, cnn-ar",
         "",
-        "| setting | paper | here | why |",
+        "| setting | full scale | here | why |",
         "| --- | --- | --- | --- |",
         f"| `infer.samples` | 50 | 20 | {BUDGET} |",
     ]
     assert changes(table_of(finished("r0", "m", -1.0, 0.1))) == ["Nothing is cut: these are the paper's own settings."]
     long = finished("r0", "m", -1.0, 0.1, (f"train.phases: [] → [{'x' * 500}]",))
-    assert max(map(len, changes(table_of(long)))) < WIDTH + 40
+    assert max(map(len, changes(table_of(long))[2:])) <= WIDTH
+
+
+def test_the_reason_of_a_cut_is_that_of_its_own_recipe() -> None:
+    more = {"baseline.hmc.chains": "more than the paper's"}
+    runs = [finished("su3", "hmc", -1.0, 0.1, ("baseline.hmc.chains: 8 → 32", "baseline.hmc.warmup: 200 → 100"), more)]
+    runs += [finished("u1", "hmc", -1.0, 0.1, ("baseline.hmc.chains: 128 → 64", "baseline.hmc.warmup: 200 → 100"))]
+    runs += [finished("pure", "hmc", -1.0, 0.1)]
+    assert changes(table_of(*runs))[6:] == [
+        "| `baseline.hmc.chains` | 8 | 32 (su3) | more than the paper's |",
+        f"| `baseline.hmc.warmup` | 200 | 100 (su3; u1) | {BUDGET} |",
+        f"| `baseline.hmc.chains` | 128 | 64 (u1) | {BUDGET} |",
+    ]
+
+
+def test_values_of_cuts_in_words() -> None:
+    phases = ",".join(f"{{steps:{100 + k},system:{{field:{k}.0}}}}" for k in range(14))
+    cut = f"train.phases: [{phases}] → [{{steps:20,samples:100}}]"
+    same = "train.phases: [{steps:20,lr:0.1}] → [{steps:20,lr:0.2}]"
+    steps = f"train.snapshots: [{','.join(map(str, range(0, 60000, 1000)))}] → [0,5]"
+    why = {"train.snapshots": "because " * 20}
+    lines = changes(table_of(finished("r0", "annealed-ar", -1.0, 0.1, (cut, same, steps), why)))
+    assert lines[6:] == [
+        f"| `train.phases` | 14 phases, 1491 steps | 1 phase, 20 steps | {BUDGET} |",
+        f"| `train.phases` | 1 phase, 20 steps | 1 phase, 20 steps, with other settings | {BUDGET} |",
+        "| `train.snapshots` | 60 values from 0 to 59000 | [0,5] | see 1 |",
+        "",
+        f"1. {'because ' * 20}",
+    ]
 
 
 @pytest.mark.parametrize("breaks", [(), (2, 6, 10)])
@@ -151,19 +188,40 @@ def test_a_verdict_speaks_of_the_papers_own_methods_first_and_of_each_by_itself(
     runs = [finished("N30-L15", "nqs+nf", -435.5149, 2e-5), finished("N50-L25", "nqs+nf", -1225.40, 0.003)]
     runs += [finished("N50-L25", "dense-ar", -1224.97, 0.03), finished("N50-L25", "mps", -1226.0, 0.01)]
     said = summary(table_of(*runs, *references()))
-    first, second, *_ = said.split(". ")
+    first, second, third = said.removesuffix(".").split(". ")
     errors = "relative errors of the energy from +5.4e-06 (N30-L15) to +9.0e-05 (N50-L25), half of them above 4.8e-05"
-    assert first == f"NQS+NF: {errors}"
-    assert second.startswith("Ours beside 9 printed numbers: ")
-    assert "Ours of its dense-ar column beside 9 printed numbers: 1 is undecided." in said
-    assert "Ours of its mps column beside 9 printed numbers: 1 is lower." in said
+    assert first == f"NQS+NF has {errors}"
+    assert second.startswith("Our NQS+NF, beside 9 printed numbers: ")
+    assert "ur dense-ar, beside 9 printed numbers: 1 is undecided" in third
+    assert "ur mps, beside 9 printed numbers: 1 is lower" in third
     assert counted(["agrees", "lower", "lower", "odd"]) == "2 are lower, 1 agrees, 1 odd"
 
 
 def test_the_page_says_why_numbers_are_undecided() -> None:
     runs = [finished(row, "dense-ar", value, 0.01) for row, value in (("N30-L15", -435.0), ("N50-L25", -1225.0))]
     text = page(table_of(*runs, *references()), Rendering(["a"], [["b"]]), "", False)
-    assert "- within these errors the reference agrees too: dense-ar (N30-L15, N50-L25)" in text
+    assert f"- {NO_POWER}: dense-ar (N30-L15, N50-L25)" in text
+    assert "within 3.64 combined errors" in text, "the rule behind the reason"
+
+
+def test_reasons_of_one_kind_are_said_once_and_only_of_what_is_printed() -> None:
+    table = table_of(*references())
+    table.undecided = {
+        ("N30-L1", "mps", "energy"): doubt_of_mixing(1.38),
+        ("N40-L1", "mps", "energy"): doubt_of_mixing(1.15),
+        ("N40-L1", "mps", "absolute_magnetisation"): "chains are only 5 τ_int long",
+    }
+    text = page(table, Rendering(["a"], [["b"]]), "", False).split("Undecided, because\n\n")[1].split("\n\n")[0]
+    assert text == "- chains disagree: R-hat 1.15 to 1.38 is above 1.1: mps (N30-L1, N40-L1)"
+
+
+def test_what_cannot_be_compared_stands_beside_nothing() -> None:
+    table = table_of(finished("N30-L15", "nqs+nf", -435.5149, 2e-5), *references())
+    table.rows = [replace(row, vs_paper="not-comparable") if row.ours else row for row in table.rows]
+    assert coverage(table).endswith(
+        f"0 of {sum(r.published is not None for r in table.rows)} printed numbers have ours "
+        "beside them; 1 is not comparable."
+    )
 
 
 def test_the_index_speaks_of_the_papers_own_method_and_of_our_references_apart(tmp_path: Path) -> None:
@@ -172,6 +230,7 @@ def test_the_index_speaks_of_the_papers_own_method_and_of_our_references_apart(t
         return replace(row, rel_error_ours=error, vs_paper=verdict)
 
     rows = [line(f"G{k}", "naqs", error, "higher") for k, error in enumerate((1e-4, 2e-4, 3e-2))]
+    rows.append(line("G9", "naqs", None, "not-comparable"))
     rows += [line("G0", "qmc", None, "agrees"), line("G1", "qmc", None, "lower"), line("G2", "peps", 0.9, "agrees")]
     folder = tmp_path / "naqs" / "table1" / "laptop"
     folder.mkdir(parents=True)
@@ -179,7 +238,8 @@ def test_the_index_speaks_of_the_papers_own_method_and_of_our_references_apart(t
     write_index(tmp_path)
     for name in ("README.md", "index.html"):
         text = (tmp_path / name).read_text(encoding="utf-8")
-        assert "NAQS 2.0e-04, worst 3.0e-02 (G2)" in text
-        assert "3 are higher" in text
+        assert "NAQS median 2.0e-04, worst 3.0e-02 (G2)" in text
+        assert "3 are higher, 1 is not comparable" in text
+        assert "6 / 7" in text, "what is not comparable stands beside nothing"
         assert "1 agrees, 1 is lower" in text
         assert "9.0e-01" not in text

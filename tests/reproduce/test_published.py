@@ -13,7 +13,7 @@ from pipeline.base.numbers.result import Estimate, Result
 from reproduce import published as module
 from reproduce.artefact import Artefact, Cell, Column, Derived, Rendering
 from reproduce.plan import Found
-from reproduce.published import Published, judged, published, vs_paper
+from reproduce.published import NO_POWER, Published, judged, published, vs_paper
 from reproduce.tables import Finished, Table
 
 
@@ -82,7 +82,7 @@ def test_an_agreement_that_the_reference_would_share_is_undecided(
 ) -> None:
     """All-up states printed as integers ± 0: the exact energy is as close."""
     verdict, reason = judged(ours(value, sigma), number(text, 0.0), exact(reference))
-    assert (verdict, reason) == ("undecided", "within these errors the reference agrees too")
+    assert (verdict, reason) == ("undecided", NO_POWER)
 
 
 def test_power_is_asked_of_agreements_alone() -> None:

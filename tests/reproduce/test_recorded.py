@@ -152,8 +152,9 @@ def test_a_run_that_the_report_does_not_have_and_an_estimate_that_it_is_older_th
     ("change", "doubt"),
     [
         ({"tau": "6.4"}, "chains are only 6.25 τ_int long"),
-        ({"tau": "3.9"}, ""),
+        ({"tau": "3.9", "sigma": "0.001"}, ""),
         ({"tau": "", "sigma": "0.0"}, "all 3000 samples have the same value"),
+        ({"tau": "", "sigma": "1e-15"}, "all 3000 samples have the same value"),
         ({"tau": "", "sigma": "0.0", "sigma_kind": "none"}, ""),
     ],
 )
@@ -167,6 +168,19 @@ def test_doubts_of_a_report_that_is_older_than_them(folder: Path, change: dict[s
     assert done.result is not None
     assert done.result.estimate("energy").doubt == doubt
     assert done.result.estimate("energy").spread is None, "it was a deviation of samples"
+
+
+def test_chains_that_disagree_are_doubted_in_every_report(folder: Path) -> None:
+    """Reports that hold doubts, but are older than this one, have R-hat beside the energy."""
+    lines = [{**line, "tau": "1.0", "sigma": "0.01", "doubt": ""} for line in read_csv(folder / "runs.csv")]
+    r_hat = {**lines[0], "quantity": "r_hat", "value": "1.38", "sigma": "", "sigma_kind": "none", "tau": ""}
+    write_csv(folder / "runs.csv", RUN_FIELDS, [*lines, r_hat])
+    _sign(folder, "runs.csv")
+    done = read_report(folder).finished(task(CELL))
+    assert done is not None
+    assert done.result is not None
+    energy = done.result.estimate("energy")
+    assert (energy.sigma, energy.doubt) == (0.01, "chains disagree: R-hat 1.38 is above 1.1")
 
 
 def test_notes_of_committed_references_where_the_manifest_has_none(folder: Path, tmp_path: Path) -> None:

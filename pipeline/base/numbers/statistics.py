@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,12 @@ FEW_SAMPLES = 5
 
 FEWEST_EFFECTIVE = 100.0
 """Fewer effective weighted samples than this do not show how heavy the tail of the weights is."""
+
+MOST_R_HAT = 1.1
+"""Above it chains do not sample one distribution, and what they spread within themselves is no error of their mean."""
+
+SAME = 1e-12
+"""Samples that differ by less than this, relative to their size, differ by rounding alone."""
 
 BINS_PER_CONTROL = 10
 """Fewer bins than this for each control variate do not determine its coefficient."""
@@ -81,6 +87,40 @@ def doubt_of_equals(n: int) -> str:
     return f"all {n} samples have the same value"
 
 
+def is_rounding(spread: float, size: float) -> bool:
+    """Whether samples of this size and spread are all the same but for rounding."""
+    return spread <= SAME * abs(size)
+
+
+def _all_same(x: NDArray[np.float64]) -> bool:
+    return is_rounding(float(np.ptp(x)), float(np.abs(x).max()))
+
+
+def doubt_of_mixing(r_hat: float) -> str:
+    """Why errors from chains that disagree are too small; empty where they agree."""
+    return f"chains disagree: R-hat {r_hat:.3g} is above {MOST_R_HAT:g}" if r_hat > MOST_R_HAT else ""
+
+
+def doubted_by_mixing(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
+    """Estimates of one run, those with an error from chains in doubt where R-hat says so.
+
+    R-hat itself is among them: ``r_hat``, of the quantity that decides on the chains as a whole, is held against all of
+    them, ``r_hat_<name>`` against the one of that name. Other doubts stay.
+    """
+    found = tuple(estimates)
+    r_hats = {e.name: e.value for e in found if e.name.startswith("r_hat")}
+    if not r_hats:
+        return found
+
+    def doubted(estimate: Estimate) -> Estimate:
+        if estimate.doubt or not estimate.sigma:
+            return estimate
+        worst = max(r_hats.get("r_hat", 1.0), r_hats.get(f"r_hat_{estimate.name}", 1.0))
+        return replace(estimate, doubt=doubt_of_mixing(worst))
+
+    return tuple(doubted(e) for e in found)
+
+
 def independent_mean(samples: ArrayLike) -> Mean:
     """Mean of independent samples (shape (n,)).
 
@@ -93,7 +133,7 @@ def independent_mean(samples: ArrayLike) -> Mean:
     if x.size == 1:
         return Mean(float(x[0]), None, None, 1, doubt=doubt_of_few(1))
     value, deviation = float(x.mean()), float(x.std(ddof=1))
-    if x.size >= FEWEST_SAMPLES and np.ptp(x) == 0:
+    if x.size >= FEWEST_SAMPLES and _all_same(x):
         return Mean(value, None, 0.0, int(x.size), doubt=doubt_of_equals(x.size))
     sigma = deviation / float(np.sqrt(x.size)) if x.size >= FEWEST_SAMPLES else None
     return Mean(value, sigma, deviation, int(x.size), doubt=doubt_of_few(x.size))
@@ -117,7 +157,7 @@ def integrated_autocorrelation_time(series: ArrayLike, stretch: float = 2.0) -> 
     n = x.shape[1]
     if n < 2:
         raise ValueError("autocorrelation needs at least two samples a chain")
-    if np.ptp(x) == 0:
+    if _all_same(x):
         return 0.5
     covariance = _autocovariance(x, max(2, n // 2))
     if covariance[0] <= 0:
@@ -150,7 +190,7 @@ def correlated_mean(series: ArrayLike) -> Mean:
     """
     x = np.atleast_2d(np.asarray(series, dtype=float))
     tau, value = integrated_autocorrelation_time(x), float(x.mean())
-    if np.ptp(x) == 0:
+    if _all_same(x):
         return Mean(value, None, 0.0, x.size, doubt=doubt_of_equals(x.size))
     deviation = float(x.std(ddof=1))
     sigma = deviation * float(np.sqrt(2.0 * tau / x.size)) if x.size >= FEWEST_SAMPLES else None
@@ -261,7 +301,7 @@ def weighted_mean(samples: ArrayLike, log_weights: ArrayLike) -> Mean:
     w /= w.sum()
     mean, effective = float(w @ x), x.size * effective_sample_size(log_w)
     deviation = float(np.sqrt(w @ (x - mean) ** 2))
-    if np.ptp(x) == 0:
+    if _all_same(x):
         return Mean(mean, None, deviation, x.size, doubt=doubt_of_equals(x.size))
     sigma = float(np.sqrt((w**2) @ (x - mean) ** 2)) if effective >= FEWEST_SAMPLES else None
     return Mean(mean, sigma, deviation, x.size, doubt=doubt_of_weights(effective))

@@ -20,9 +20,11 @@ from pipeline.base.numbers.statistics import (
     doubt_of_equals,
     doubt_of_few,
     doubt_of_weights,
+    doubted_by_mixing,
     doubts,
     effective_sample_size,
     independent_mean,
+    is_rounding,
     jackknife,
     split_r_hat,
 )
@@ -128,7 +130,8 @@ def summarise(
     if errors == "chains":
         series = np.concatenate([r["magnetisation_series"] for r in records], axis=1)
         extra["chain_magnetisation"] = series.mean(axis=1).tolist()
-    return Result((*estimates, *more), (), (*notes, *doubts(estimates)), extra, "energy")
+    found = doubted_by_mixing((*estimates, *more))
+    return Result(found, (), (*notes, *doubts(found)), extra, "energy")
 
 
 def _of_draws(records: Sequence[Record], samples: int, exact: bool) -> dict[str, Mean]:
@@ -202,7 +205,7 @@ def _of_weights(records: Sequence[Record], samples: int) -> tuple[dict[str, Mean
     values, sigmas = jackknife(blocks, ratios) if batches >= FEWEST_SAMPLES else (ratios(blocks.mean(axis=0)), None)
     found = {}
     for i, name in enumerate((*names, "variance")):
-        sigma = None if sigmas is None or sigmas[i] == 0 else float(sigmas[i])
+        sigma = None if sigmas is None or is_rounding(sigmas[i], values[i]) else float(sigmas[i])
         why = doubt if sigmas is None or sigma else doubt_of_equals(draws)
         found[name] = Mean(float(values[i]), sigma, None, draws, doubt=why)
     means = {name: found[name] for name in ("energy", "variance", *names[1:])}
@@ -226,7 +229,7 @@ def _pooled(records: Sequence[Record], name: str, draws: int, exact: bool) -> Me
     squared = float(np.mean([r[f"{name}_spread2"] for r in records])) + float(means.var())
     if draws < FEWEST_SAMPLES:
         return Mean(value, None, None, draws, doubt=doubt_of_few(draws))
-    if squared == 0:
+    if is_rounding(float(np.sqrt(squared)), value):
         return Mean(value, None, None, draws, doubt=doubt_of_equals(draws))
     return Mean(value, float(np.sqrt(squared / (draws - 1))), None, draws, doubt=doubt_of_few(draws))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pipeline.base.numbers.result import Estimate
 from pipeline.base.numbers.rng import derive_seed, numpy_generator, torch_generator
 from pipeline.base.numbers.statistics import (
     correlated_mean,
+    doubted_by_mixing,
     doubts,
     effective_sample_size,
     gelman_rubin,
@@ -373,3 +375,26 @@ def test_equal_weights_are_no_weights() -> None:
     assert (lonely.sigma, lonely.doubt) == (None, "only 1 effective samples")
     assert effective_sample_size(np.full(40, -3.0)) == pytest.approx(1.0)
     assert effective_sample_size([0.0, -1e4, -1e4, -1e4]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("mean", [independent_mean, correlated_mean])
+def test_samples_that_differ_by_rounding_have_no_error(mean: Any) -> None:
+    """A deviation of 1e-15 is no better known than one of 0."""
+    same = -780.0 * (1.0 + 1e-15 * np.arange(8.0))
+    assert np.ptp(same) > 0
+    found = mean(same)
+    assert (found.sigma, found.doubt) == (None, "all 8 samples have the same value")
+    assert mean(-780.0 * (1.0 + 1e-9 * np.arange(8.0))).sigma > 0
+
+
+def test_chains_that_disagree_put_their_errors_in_doubt() -> None:
+    """R-hat of the whole run counts for all, one of a name for that name; what has no error has none to doubt."""
+    names = ("energy", "charge", "variance")
+    numbers = [Estimate(name, 1.0, 0.1, "standard-error", tau=1.0) for name in names]
+    apart = doubted_by_mixing([*numbers, Estimate("fixed", 1.0, 0.0), Estimate("r_hat", 1.38)])
+    assert [e.doubt for e in apart] == [*["chains disagree: R-hat 1.38 is above 1.1"] * 3, "", ""]
+    one = doubted_by_mixing([*numbers, Estimate("r_hat", 1.05), Estimate("r_hat_charge", 1.2)])
+    assert [bool(e.doubt) for e in one] == [False, True, False, False, False]
+    assert doubted_by_mixing(one) == one
+    short = Estimate("energy", 1.0, 0.1, "standard-error", tau=1.0, doubt="too short")
+    assert doubted_by_mixing([short, Estimate("r_hat", 2.0)])[0].doubt == "too short"

@@ -136,6 +136,15 @@ def test_chains_report_their_quality() -> None:
         direct.estimate("r_hat")
 
 
+def test_chains_that_disagree_have_errors_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long as they are: what they spread within themselves is no error of their mean."""
+    monkeypatch.setattr("pipeline.spin.vmc.inference.split_r_hat", lambda series: 1.3)
+    result = inferred(TRAIN.ansatz, replace(INFER, units=4, sampler=replace(METROPOLIS, samples=400)))
+    for name in ("energy", "variance", "magnetisation"):
+        assert result.estimate(name).doubt == "chains disagree: R-hat 1.3 is above 1.1"
+    assert any("R-hat 1.3 is above 1.1" in note for note in result.notes)
+
+
 def test_stuck_chains_show() -> None:
     """Chains that do not cross from one orientation to the other disagree in the magnetisation."""
     method = build(infer=replace(INFER, units=3, sampler=replace(METROPOLIS, samples=400)))
