@@ -22,5 +22,5 @@ RECORD_BYTES = 500.0
 
 
 def states(size: int) -> float:
-    """Number of basis states of ``size`` spins, 2^N, as far as floats go."""
+    """Number of states of ``size`` units of two states each, 2^N, as far as floats go."""
     return 2.0 ** min(size, 1000)
