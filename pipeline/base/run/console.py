@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.base.errors import Interrupted, UserError
+from pipeline.base.run.memory import ran_out
 from pipeline.base.run.terminal import STATUS_BROKEN_PIPE, STATUS_STOPPED, STOPPED, Interrupts, discard, open_streams
 
 
@@ -89,9 +90,12 @@ def _reader_has_gone() -> bool:
 def describe_crash(error: BaseException, logs: Path) -> str:
     """One line about an unexpected error, with its traceback in a new file below ``logs``.
 
-    Where nothing can be written there, the folder for temporary files has to do.
+    Where nothing can be written there, the folder for temporary files has to do. Memory that ran out is no bug of ours
+    and has no traceback.
     """
     summary = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+    if ran_out(error):
+        return f"the memory ran out, what was finished is kept ({summary})"
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06d}.txt"
     text = "".join(traceback.format_exception(error))
     for folder in (logs, Path(tempfile.gettempdir())):
