@@ -64,8 +64,8 @@ class Cost:
     bytes: float
 
 
-Exactness = Literal["closed-form", "exact", "variational", "stochastic"]
-EXACTNESS_ORDER: tuple[Exactness, ...] = ("closed-form", "exact", "variational", "stochastic")
+Exactness = Literal["closed-form", "exact", "variational", "stochastic", "published"]
+EXACTNESS_ORDER: tuple[Exactness, ...] = ("closed-form", "exact", "variational", "stochastic", "published")
 
 
 @runtime_checkable

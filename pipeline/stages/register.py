@@ -24,6 +24,7 @@ from pipeline.spin.ansatz import schema as ansatz
 from pipeline.spin.exact.collective_spin import CollectiveSpin
 from pipeline.spin.exact.dmrg import DMRG
 from pipeline.spin.exact.free_fermions import FreeFermions
+from pipeline.spin.exact.literature import Literature
 from pipeline.spin.exact.qmc import QMC
 from pipeline.spin.exact.quspin import QuSpinED
 from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig, MetropolisConfig
@@ -44,6 +45,7 @@ class BaselineConfig:
     character_expansion: CharacterExpansion = MISSING
     reweighting: Reweighting = MISSING
     hmc: HMC = MISSING
+    literature: Literature = MISSING
 
     def __post_init__(self) -> None:
         checks.one_of("use", self.use, ("auto", "none", *BASELINES))

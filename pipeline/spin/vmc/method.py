@@ -17,7 +17,7 @@ from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import Schedule, StepSettings
 from pipeline.base.contracts import Record, State
 from pipeline.base.errors import NonFiniteError
-from pipeline.base.numbers.result import Result
+from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
@@ -260,6 +260,7 @@ class VariationalMonteCarlo:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
         result = summarise(records, self.inference_sampler.errors, self.system.size, self._samples(), self.sector)
+        result = replace(result, estimates=(*result.estimates, Estimate("parameters", self._parameters(), 0.0)))
         if self.sector == reach(config, self.train.ansatz, self.system):
             return result
         note = f"Only the configurations with Σ σz = {self.sector} are summed over: the training explored no others."
@@ -278,6 +279,11 @@ class VariationalMonteCarlo:
         """Draws of a batch of the inference."""
         config: Any = self.infer.sampler or self.train.sampler
         return self.infer.samples or int(getattr(config, "samples", 1))
+
+    def _parameters(self) -> float:
+        """Number of real parameters, two of each complex one."""
+        trained = (p for p in self._ansatz(self.system, 0).parameters() if p.requires_grad)
+        return float(sum(p.numel() * (2 if p.is_complex() else 1) for p in trained))
 
     def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
         """E_loc of every row, each rank working on its share."""
