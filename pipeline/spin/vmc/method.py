@@ -205,7 +205,7 @@ class VariationalMonteCarlo:
             state.move_to(settings.system)
         ansatz = state.view(settings.system, lambda: self._ansatz(parts.system, state.seed))
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        local = self._local(parts, ansatz, batch)
+        local = self._local(parts, ansatz, batch, ansatz)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
@@ -239,15 +239,11 @@ class VariationalMonteCarlo:
         """
         sampling = state.inference or state.begin_inference(go_on=self.infer.chains == "training")
         precise, errors = in_double(state.ansatz), self.inference_sampler.errors
+        source = precise if errors in ("exact", "weighted") else state.ansatz
         batch = self.inference_sampler.sample(
-            precise if errors in ("exact", "weighted") else state.ansatz,
-            sampling,
-            self.infer.samples,
-            self.infer.seed,
-            INFERENCE_PURPOSE,
-            k,
+            source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k
         )
-        local = self._measured(state.ansatz, precise, batch)
+        local = self._measured(state.ansatz, precise, batch, source)
         bad = ~local.isfinite()
         if bad.any():
             logs = in_chunks(self.double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
@@ -279,13 +275,15 @@ class VariationalMonteCarlo:
         config: Any = self.infer.sampler or self.train.sampler
         return self.infer.samples or int(getattr(config, "samples", 1))
 
-    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
-        """E_loc of every row, each rank working on its share."""
+    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch, source: WaveFunction) -> Tensor:
+        """E_loc of every row, each rank working on its share; ``source``: what ``batch`` was drawn from."""
+        logs = batch.log_amplitudes if ansatz is source else None
 
         def of_rows(rows: Tensor) -> Tensor:
-            return local_energy(parts.hamiltonian, ansatz, rows, parts.chunks, batch.log_floor)
+            known = None if logs is None else logs[rows]
+            return local_energy(parts.hamiltonian, ansatz, batch.spins[rows], parts.chunks, batch.log_floor, known)
 
-        return shared(self.ranks, of_rows, batch.spins)
+        return shared(self.ranks, of_rows, torch.arange(len(batch.spins), device=batch.spins.device))
 
     def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
         """What an update sees of drawn local energies; all of them where weights are exact."""
@@ -293,16 +291,16 @@ class VariationalMonteCarlo:
             return local
         return clipped(local, batch.weights, self.config.local_energy_clip)
 
-    def _measured(self, ansatz: WaveFunction, precise: WaveFunction, batch: Batch) -> Tensor:
+    def _measured(self, ansatz: WaveFunction, precise: WaveFunction, batch: Batch, source: WaveFunction) -> Tensor:
         """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``."""
         if precise is not ansatz and batch.order is not None:
-            local = self._local(self.parts[0], ansatz, batch)
+            local = self._local(self.parts[0], ansatz, batch, source)
             rows = probed_rows(len(local), local.device)
             # few: every rank does all of them
             exact = local_energy(self.hamiltonian, precise, batch.spins[rows], self.double.chunks, batch.log_floor)
             if is_negligible(local[rows] - exact, local, batch.weights, self.infer.units * self._samples()):
                 return local
-        return self._local(self.double, precise, batch)
+        return self._local(self.double, precise, batch, source)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
         ansatz = build_ansatz(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
