@@ -22,6 +22,41 @@ def unpack(words: Tensor, n_sites: int) -> Tensor:
     return (1 - 2 * bits).to(torch.int8)
 
 
+def distinct(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distinct rows of (P, W) words: their keys (U,), sorted; the first row of each, (U,); which of them each row is.
+
+    Rows of several words are sorted by one word that is mixed from them, which is far quicker; should two different
+    rows share it, that is noticed, and they are sorted as they are.
+    """
+    keys = mixed(words)
+    found, inverse = torch.unique(keys, return_inverse=True)
+    rows = first_rows(inverse, len(found))
+    if words.shape[1] > 1 and not torch.equal(words[rows][inverse], words):
+        _, inverse = torch.unique(words, dim=0, return_inverse=True)
+        rows = first_rows(inverse, int(inverse.max()) + 1)
+        rows = rows[keys[rows].argsort()]
+        place = torch.zeros_like(rows)
+        place[inverse[rows]] = torch.arange(len(rows), device=rows.device)
+        found, inverse = keys[rows], place[inverse]
+    return found, rows, inverse
+
+
+def mixed(words: Tensor) -> Tensor:
+    """One int64 for each row of (P, W) words; for W = 1, the word."""
+    key = words[:, 0]
+    for word in words.unbind(1)[1:]:
+        # multiplications wrap around; odd numbers lose nothing
+        key = (key ^ (key >> 31)) * 0x1E3779B97F4A7C15
+        key = (key ^ (key >> 29)) + word * 0x3F58476D1CE4E5B9
+    return key
+
+
+def first_rows(inverse: Tensor, count: int) -> Tensor:
+    """The first row of each of ``count`` groups, (U,) int64, from the group of every row, (P,)."""
+    rows = torch.arange(len(inverse), device=inverse.device)
+    return rows.new_full((count,), len(inverse)).scatter_reduce(0, inverse, rows, "amin")
+
+
 def unique_spins(spins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Distinct rows of (B, N) int8 spins ±1, the row of each input among them, and how often each occurs."""
     words = pack(spins)

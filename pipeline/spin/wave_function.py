@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pipeline.spin.representatives import Invariance
+
 
 class WaveFunction(nn.Module):
     """An ansatz that gives log ψ, real or complex; samplers and local energies need nothing else.
@@ -43,6 +45,14 @@ class WaveFunction(nn.Module):
     def present(self, spins: Tensor) -> Tensor | None:
         """Which of ``spins`` (B, N) the ansatz is defined on, (B,) bool; None: on all. Elsewhere ψ = 0, always."""
         del spins
+        return None
+
+    def invariance(self) -> Invariance | None:
+        """Symmetries that ψ has whatever its parameters, up to rounding; None: none are known.
+
+        Of configurations that they map onto each other local energies evaluate one. Not asked of an ansatz with
+        :meth:`connected_log_amplitudes` of its own.
+        """
         return None
 
     def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.base.contracts import State
-from pipeline.spin.bits import unique_spins
+from pipeline.spin.bits import first_rows, unique_spins
 from pipeline.spin.wave_function import WaveFunction
 
 Errors = Literal["exact", "independent", "chains", "weighted"]
@@ -33,6 +33,8 @@ class Batch:
             what adds to any mean, and yet large enough for its square and for quotients by it to be doubles. Local
             energies must be quotients by the same amplitudes (:func:`pipeline.spin.vmc.local_energy.local_energy`).
             None: nothing is raised.
+        log_amplitudes: log ψ of every row, (B,) float64 or complex128, where the sampler knows it anyway, of the ψ
+            that it was given, in the precision of its parameters; None where it does not.
         metrics: what the sampler says of this batch (``acceptance``, ...), logged as it comes.
     """
 
@@ -41,15 +43,22 @@ class Batch:
     order: Tensor | None = None
     log_weights: Tensor | None = None
     log_floor: Tensor | None = None
+    log_amplitudes: Tensor | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of_draws(draws: Tensor, metrics: Mapping[str, float] | None = None) -> Batch:
-        """From (chains, n, N) int8 draws of |ψ|²."""
+    def of_draws(
+        draws: Tensor, metrics: Mapping[str, float] | None = None, log_amplitudes: Tensor | None = None
+    ) -> Batch:
+        """From (chains, n, N) int8 draws of |ψ|² and, where it is known, log ψ of each of them, (chains, n)."""
         flat = draws.flatten(0, 1)
         spins, order, counts = unique_spins(flat)
         weights = counts.double() / len(flat)
-        return Batch(spins, weights, order.reshape(draws.shape[:2]), metrics=metrics or {})
+        if log_amplitudes is not None:
+            # equal draws may be rounded differently: the first one, on every device
+            log_amplitudes = log_amplitudes.flatten()[first_rows(order, len(spins))]
+        order = order.reshape(draws.shape[:2])
+        return Batch(spins, weights, order, log_amplitudes=log_amplitudes, metrics=metrics or {})
 
     @staticmethod
     def of_weighted_draws(draws: Tensor, log_weights: Tensor, metrics: Mapping[str, float] | None = None) -> Batch:

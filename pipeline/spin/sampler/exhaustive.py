@@ -60,4 +60,6 @@ class ExhaustiveSampler:
         )
         logs = log_psi.real.double()
         floor = 0.5 * torch.logsumexp(2.0 * logs, dim=0) + LOG_SMALLEST
-        return Batch(spins, torch.softmax(2.0 * logs.maximum(floor), dim=0), log_floor=floor)
+        weights = torch.softmax(2.0 * logs.maximum(floor), dim=0)
+        known = log_psi.to(torch.complex128 if log_psi.is_complex() else torch.float64)
+        return Batch(spins, weights, log_floor=floor, log_amplitudes=known)

@@ -219,7 +219,7 @@ class VariationalMonteCarlo:
             state.move_to(settings.system)
         ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        local = self._local(parts, ansatz, batch)
+        local = self._local(parts, ansatz, batch, ansatz)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
@@ -255,15 +255,9 @@ class VariationalMonteCarlo:
         double, sampler = self._parts_of_inference(state.projection_number)
         ansatz = self._view(state, 0)
         precise, errors = in_double(ansatz), sampler.errors
-        batch = sampler.sample(
-            precise if errors in ("exact", "weighted") else ansatz,
-            sampling,
-            self.infer.samples,
-            self.infer.seed,
-            INFERENCE_PURPOSE,
-            k,
-        )
-        local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
+        source = precise if errors in ("exact", "weighted") else ansatz
+        batch = sampler.sample(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
+        local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch, source)
         bad = ~local.isfinite()
         if bad.any():
             logs = in_chunks(double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
@@ -332,13 +326,15 @@ class VariationalMonteCarlo:
         trained = (p for p in self._ansatz(self.system, 0).parameters() if p.requires_grad)
         return float(sum(p.numel() * (2 if p.is_complex() else 1) for p in trained))
 
-    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
-        """E_loc of every row, each rank working on its share."""
+    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch, source: WaveFunction) -> Tensor:
+        """E_loc of every row, each rank working on its share; ``source``: what ``batch`` was drawn from."""
+        logs = batch.log_amplitudes if ansatz is source else None
 
         def of_rows(rows: Tensor) -> Tensor:
-            return local_energy(parts.hamiltonian, ansatz, rows, parts.chunks, batch.log_floor)
+            known = None if logs is None else logs[rows]
+            return local_energy(parts.hamiltonian, ansatz, batch.spins[rows], parts.chunks, batch.log_floor, known)
 
-        return shared(self.ranks, of_rows, batch.spins)
+        return shared(self.ranks, of_rows, torch.arange(len(batch.spins), device=batch.spins.device))
 
     def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
         """What an update sees of drawn local energies; all of them where weights are exact."""
@@ -347,17 +343,23 @@ class VariationalMonteCarlo:
         return clipped(local, batch.weights, self.config.local_energy_clip)
 
     def _measured(
-        self, own: SystemParts, double: SystemParts, ansatz: WaveFunction, precise: WaveFunction, batch: Batch
+        self,
+        own: SystemParts,
+        double: SystemParts,
+        ansatz: WaveFunction,
+        precise: WaveFunction,
+        batch: Batch,
+        source: WaveFunction,
     ) -> Tensor:
         """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``."""
         if precise is not ansatz and batch.order is not None:
-            local = self._local(own, ansatz, batch)
+            local = self._local(own, ansatz, batch, source)
             rows = probed_rows(len(local), local.device)
             # few: every rank does all of them
             exact = local_energy(self.hamiltonian, precise, batch.spins[rows], double.chunks, batch.log_floor)
             if is_negligible(local[rows] - exact, local, batch.weights, self.infer.units * self._samples()):
                 return local
-        return self._local(double, precise, batch)
+        return self._local(double, precise, batch, source)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
         ansatz = build_unprojected(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))

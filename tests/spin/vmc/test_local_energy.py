@@ -134,7 +134,10 @@ def test_automatic_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Counting(RBM):
-    """Counts evaluations; finds no memory for more than ``most`` configurations at once."""
+    """Counts evaluations; finds no memory for more than ``most`` configurations at once.
+
+    Its connected amplitudes are its own, so that nothing is done for it (``test_evaluated_once.py``: where it is).
+    """
 
     evaluated = largest = 0
     most = 10**9
@@ -146,6 +149,9 @@ class Counting(RBM):
         self.evaluated += len(spins)
         self.largest = max(self.largest, len(spins))
         return super().log_amplitude(spins)
+
+    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
+        return super().connected_log_amplitudes(spins, masks, wanted)
 
 
 def test_vanishing_elements_are_not_evaluated() -> None:
