@@ -22,6 +22,8 @@ from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_unprojected, projected, share_parameters
+from pipeline.spin.ansatz.projected import Projected
+from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
@@ -219,6 +221,7 @@ class VariationalMonteCarlo:
             state.move_to(settings.system)
         ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
+        batch = _merged(batch, ansatz)
         local = self._local(parts, ansatz, batch)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
@@ -379,6 +382,15 @@ def _why(logs: Tensor) -> str:
     if vanishing:
         return f"ψ of {vanishing} of these configurations vanishes: they were not drawn from |ψ|²"
     return "ψ of configurations that H connects with them is not finite, or larger by more than a factor of e^700"
+
+
+def _merged(batch: Batch, ansatz: WaveFunction) -> Batch:
+    """The batch with configurations that the projection maps onto each other put together, for they are alike."""
+    if not isinstance(ansatz, Projected) or batch.log_weights is not None:
+        return batch
+    spins, row, _ = unique_spins(ansatz.representatives(batch.spins))
+    weights = torch.zeros(len(spins), dtype=torch.float64, device=spins.device).index_add(0, row, batch.weights)
+    return replace(batch, spins=spins, weights=weights, order=None if batch.order is None else row[batch.order])
 
 
 def _sampler(config: Any, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> Sampler:
