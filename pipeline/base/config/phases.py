@@ -94,7 +94,11 @@ class PhaseConfig:
         system: fields of the system that are different in this phase only: ``{length_x: 6, length_y: 6}``, for what a
             network that fits any size learns on a small system is a good start on the large one; ``{field: 3.0}``, for
             the state follows a system that changes little by little.
+        projection: symmetries on which the state is projected from here on, so that they can be restored one by one; in
+            place of those before, ``[]`` for none; null in the first phase: those of the ansatz.
     """
+
+    neutral: ClassVar[dict[str, Any]] = {"projection": None}
 
     steps: int = MISSING
     samples: int | None = None
@@ -104,6 +108,7 @@ class PhaseConfig:
     sgd: SGDConfig | None = None
     sr: SRConfig | None = None
     system: dict[str, int | float] = field(default_factory=dict)
+    projection: list[str] | None = None
 
     def __post_init__(self) -> None:
         checks.at_least("steps", self.steps, 1)
@@ -137,12 +142,14 @@ class StepSettings:
         lr: learning rate.
         samples: samples a batch; None: the sampler's own.
         system: index into ``Schedule.systems``.
+        projection: index into ``Schedule.projections``.
     """
 
     optimizer: int
     lr: float
     samples: int | None
     system: int = 0
+    projection: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,7 @@ class _Stretch:
     optimizer: int
     samples: int | None
     system: int
+    projection: int
 
 
 class Schedule:
@@ -169,6 +177,7 @@ class Schedule:
     Attributes:
         optimizers: of the start, and of each phase that brings one.
         systems: changed fields of the system; none of them first.
+        projections: symmetries that phases project on; None first: those of the ansatz.
 
     Raises:
         ConfigError: a phase whose learning rate would be zero from its start.
@@ -177,7 +186,8 @@ class Schedule:
     def __init__(self, optimizer: Any, phases: Sequence[PhaseConfig]) -> None:
         self.optimizers: list[Any] = [optimizer]
         self.systems: list[dict[str, int | float]] = [{}]
-        lr, samples, first = float(optimizer.lr), None, 0
+        self.projections: list[list[str] | None] = [None]
+        lr, samples, first, projection = float(optimizer.lr), None, 0, 0
         self._stretches: list[_Stretch] = []
         for number, phase in enumerate(phases):
             if phase.optimizer is not None:
@@ -192,7 +202,12 @@ class Schedule:
             if phase.system not in self.systems:
                 self.systems.append(dict(phase.system))
             system = self.systems.index(phase.system)
-            self._stretches.append(_Stretch(first, phase.steps, lr, lr_end, len(self.optimizers) - 1, samples, system))
+            if phase.projection is not None:
+                if phase.projection not in self.projections:
+                    self.projections.append(list(phase.projection))
+                projection = self.projections.index(phase.projection)
+            of_phase = (lr, lr_end, len(self.optimizers) - 1, samples, system, projection)
+            self._stretches.append(_Stretch(first, phase.steps, *of_phase))
             first, lr = first + phase.steps, lr_end
         self._first = [stretch.first for stretch in self._stretches]
         self.steps, self.final_lr = first, lr
@@ -200,8 +215,8 @@ class Schedule:
     def at(self, k: int) -> StepSettings:
         """Settings of update ``k`` >= 0."""
         if not self._stretches:
-            return StepSettings(0, self.final_lr, None, 0)
+            return StepSettings(0, self.final_lr, None)
         now = self._stretches[bisect.bisect_right(self._first, k) - 1]
         done = min(1.0, (k - now.first) / now.steps)
         lr = now.lr_end + (now.lr - now.lr_end) * 0.5 * (1.0 + math.cos(math.pi * done))
-        return StepSettings(now.optimizer, lr, now.samples, now.system)
+        return StepSettings(now.optimizer, lr, now.samples, now.system, now.projection)

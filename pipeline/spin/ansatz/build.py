@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline.base.config.components import implementation
+from pipeline.spin.ansatz.projected import Projected, ProjectedByImages
 from pipeline.spin.ansatz.symmetrised import Symmetrised
-from pipeline.spin.symmetry.groups import symmetry_group
+from pipeline.spin.symmetry.groups import character_group, symmetry_group
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
 
@@ -17,8 +19,17 @@ from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
 def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
     """The ansatz that ``config`` names, initialised on the CPU from ``seed`` alone.
 
-    Where ``config.symmetries`` names any, it is averaged over them.
+    Where ``config.symmetries`` names any, it is averaged over them; where ``config.projection`` does, projected.
     """
+    network = build_unprojected(config, system, seed)
+    if not getattr(config, "projection", None):
+        return network
+    assert isinstance(network, WaveFunction), "the configuration was checked"
+    return projected(network, config, system, config.projection)
+
+
+def build_unprojected(config: Any, system: SpinSystem, seed: int) -> nn.Module:
+    """The same without the projection: what has the parameters, whatever it is projected on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = implementation(config)(config, system)
@@ -26,6 +37,15 @@ def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
         assert isinstance(network, DirectWaveFunction)
         return Symmetrised(network, symmetry_group(system, config.symmetries))
     return network
+
+
+def projected(network: WaveFunction, config: Any, system: SpinSystem, names: Sequence[str]) -> WaveFunction:
+    """``network``, of ``config`` on ``system``, projected on the symmetries of ``names``, if there are any."""
+    if not names:
+        return network
+    plain = type(network).connected_log_amplitudes is WaveFunction.connected_log_amplitudes
+    kind = Projected if plain else ProjectedByImages
+    return kind(network, character_group(system, names), config.invariances(system))
 
 
 def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
@@ -14,3 +16,28 @@ def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
     for fan_in, fan_out in itertools.pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return layers
+
+
+def activation(name: str) -> nn.Module:
+    """The activation that configurations call ``name``."""
+    return {"relu": nn.ReLU, "gelu": nn.GELU}[name]()
+
+
+def log_cosh(real: Tensor, imaginary: Tensor) -> Tensor:
+    """log cosh(u + iv) = |u| - ln 2 + log[(1 + e) cos v ± i (1 - e) sin v], e = exp(-2|u|), ± the sign of u.
+
+    In real arithmetic: nothing overflows, neither the value nor its derivative tanh(u + iv), and the phase is the
+    argument of cosh itself, in (-π, π].
+
+    Args:
+        real, imaginary: u and v, of one shape and dtype.
+
+    Returns:
+        Complex, of the same shape and precision; -∞ at the zeros ±iπ/2, ±3iπ/2, ... of cosh, as far as v meets them.
+    """
+    # not sign(u), whose zero at u = 0 would be lost in the derivatives of e and |u|
+    sign = torch.where(real < 0, -1.0, 1.0).to(real.dtype)
+    magnitude = sign * real
+    e = torch.exp(-2.0 * magnitude)
+    x, y = (1.0 + e) * imaginary.cos(), sign * (1.0 - e) * imaginary.sin()
+    return torch.complex(magnitude - math.log(2.0) + 0.5 * (x * x + y * y).log(), torch.atan2(y, x))

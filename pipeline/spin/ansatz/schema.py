@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.config.amounts import EMPTY_LAYER
 from pipeline.base.errors import ConfigError
+from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.charges import conserves_magnetisation
-from pipeline.spin.symmetry.groups import check_names, symmetry_group
+from pipeline.spin.symmetry.groups import (
+    character_group,
+    check_names,
+    check_symmetries,
+    representatives,
+    symmetry_group,
+)
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import pauli_terms
 
@@ -27,13 +34,18 @@ class AnsatzConfig:
         direct: |ψ|² can be drawn from without a Markov chain.
         any_size: the parameters do not depend on the number of sites.
         name: of the ansatz, as its file in ``conf/ansatz``.
+        projection: symmetries on which the state is projected by summing amplitudes over their group: any of
+            ``translations``, ``rotations``, ``reflections``, ``point_group`` and ``spin_flip``
+            (:func:`pipeline.spin.symmetry.groups.symmetry_group`), with a minus before those under which it is odd.
     """
 
     log_domain: ClassVar[bool] = False
     direct: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
+    neutral: ClassVar[dict[str, Any]] = {"projection": []}
 
     name: str = MISSING
+    projection: list[str] = field(default_factory=list)
 
     @property
     def positive_unless(self) -> str | None:
@@ -42,6 +54,25 @@ class AnsatzConfig:
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
+        self.check_projection(system, self.projection)
+
+    def check_projection(self, system: SpinSystem, names: Sequence[str]) -> None:
+        """Raise ConfigError, about ``projection``, when the ansatz cannot be projected on the symmetries ``names``."""
+        if not names:
+            return
+        check_names(names, "projection", odd=True)
+        if not self.log_domain:
+            allowed = f"sums amplitudes by their logarithms, which ansatz={self.name} does not give"
+            raise ConfigError("projection", list(names), allowed)
+        if any(name.startswith("-") for name in names):
+            representatives(character_group(system, names), self.invariances(system))
+        else:  # the group itself, which may be large, has nothing more to check
+            check_symmetries(system, names, "projection")
+
+    def invariances(self, system: SpinSystem) -> tuple[Permutation, ...]:
+        """Permutations p of the sites that leave every state of the ansatz unchanged, ψ(σ_p) = ψ(σ); generators."""
+        del system
+        return ()
 
     def weights(self, size: int) -> float:
         """A lower bound on the number of parameters on ``size`` spins; a float, for it may be absurd."""
@@ -156,6 +187,7 @@ class AutoregressiveConfig(AnsatzConfig):
         if not isinstance(system, SpinSystem):
             raise ConfigError("", self.name, "works on spin systems")
         symmetry_group(system, self.symmetries)
+        super().check(system)
 
 
 def check_sector(system: SpinSystem, magnetisation: int) -> None:
@@ -297,3 +329,4 @@ class MPSConfig(AnsatzConfig):
             raise ConfigError(
                 "", "mps", f"needs a ring, which {getattr(system, 'kind', system)} as it is set up is not"
             )
+        super().check(system)

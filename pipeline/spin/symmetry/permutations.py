@@ -43,20 +43,29 @@ def proposals(lattice: Lattice | None) -> dict[str, Permutation]:
     """Permutations worth trying by name: what would be the symmetries of a lattice without an edge."""
     if lattice is None:
         return {}
-    sites = range(lattice.size)
+    sites, moved = range(lattice.size), translations(lattice, 1)
     if len(lattice.extents) == 1:
-        n = lattice.size
-        return {"translation": tuple((i + 1) % n for i in sites), "reflection": tuple(n - 1 - i for i in sites)}
+        return {"translation": moved[0], "reflection": tuple(lattice.size - 1 - i for i in sites)}
     lx, ly = lattice.extents
     candidates = {
-        "translation_x": tuple(i // lx * lx + (i + 1) % lx for i in sites),
-        "translation_y": tuple((i + lx) % (lx * ly) for i in sites),
+        "translation_x": moved[0],
+        "translation_y": moved[1],
         "reflection_x": tuple(i // lx * lx + lx - 1 - i % lx for i in sites),
         "reflection_y": tuple((ly - 1 - i // lx) * lx + i % lx for i in sites),
     }
     if lx == ly:
         candidates["transposition"] = tuple(i % lx * lx + i // lx for i in sites)
     return candidates
+
+
+def translations(lattice: Lattice, distance: int) -> tuple[Permutation, ...]:
+    """Translations by ``distance`` sites round a ring, or round a torus along x and along y."""
+    if len(lattice.extents) == 1:
+        return (tuple((i + distance) % lattice.size for i in range(lattice.size)),)
+    lx, _ = lattice.extents
+    sites = range(lattice.size)
+    along_x = tuple(i // lx * lx + (i + distance) % lx for i in sites)
+    return along_x, tuple((i + distance * lx) % lattice.size for i in sites)
 
 
 def what_breaks(terms: Sequence[PauliTerm], permutation: Permutation) -> str | None:

@@ -14,12 +14,14 @@ or a transverse field of the other sign.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
+from pipeline.spin.lattice import sublattices
 from pipeline.spin.symmetry.charges import is_real
-from pipeline.spin.terms import PauliTerm, flipped
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.terms import PauliTerm, flipped, pauli_terms
 
 
 def is_stoquastic(terms: Sequence[PauliTerm]) -> bool:
@@ -47,6 +49,21 @@ def stoquastic_form(terms: Sequence[PauliTerm]) -> list[PauliTerm] | None:
     signs = stoquastic_signs(terms)
     if signs is None:
         return None
+    return _conjugated(terms, signs)
+
+
+def marshall_form(system: SpinSystem) -> list[PauliTerm] | None:
+    """Strings of ``system`` after a conjugation by Π σz over one sublattice of its nearest neighbours.
+
+    Marshall's rule, as a prior where couplings are frustrated and no rule holds; energies stay what they are. None
+    where the nearest neighbours have no two sublattices.
+    """
+    signs = sublattices(system.size, system.nearest_bonds())
+    return None if signs is None else _conjugated(pauli_terms(system), dict(enumerate(signs)))
+
+
+def _conjugated(terms: Sequence[PauliTerm], signs: Mapping[int, int]) -> list[PauliTerm]:
+    """``terms`` with Π σz over the sites of sign -1 on both sides."""
     return [replace(term, coefficient=prod(signs[i] for i in flipped(term)) * term.coefficient) for term in terms]
 
 
@@ -74,8 +91,7 @@ def stoquastic_signs(terms: Sequence[PauliTerm]) -> dict[int, int] | None:
                 if other not in signs:
                     signs[other] = product * signs[site]
                     waiting.append(other)
-    rotated = [replace(t, coefficient=prod(signs[i] for i in flipped(t)) * t.coefficient) for t in terms]
-    return signs if is_stoquastic(rotated) else None
+    return signs if is_stoquastic(_conjugated(terms, signs)) else None
 
 
 def overlapping_state(terms: Sequence[PauliTerm], size: int) -> tuple[int, ...] | None:

@@ -21,14 +21,16 @@ from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
-from pipeline.spin.ansatz.build import build_ansatz, share_parameters
+from pipeline.spin.ansatz.build import build_unprojected, projected, share_parameters
+from pipeline.spin.ansatz.projected import Projected
+from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
 from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
-from pipeline.spin.symmetry.stoquastic import stoquastic_form
+from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
@@ -51,14 +53,15 @@ class VMCState:
 
     Args:
         seed: of the training.
-        ansatz: initialised network.
-        schedule: knows the optimizers of all phases.
+        ansatz: initialised network, projected on no symmetries.
+        schedule: knows the optimizers and projections of all phases.
         start: from ``seed`` and the number of a system of the schedule, the state of the training's sampler before its
             first batch there.
         start_inference: that of the inference's sampler.
 
     Attributes:
         sampling: what the training's sampler carries on (chains), on the system ``system_number``.
+        projection_number: of the schedule, in the step before; the state is ``ansatz`` with this projection.
         inference: the same of the inference; None before its first batch.
     """
 
@@ -74,24 +77,38 @@ class VMCState:
         self.rejected = self.rejected_in_a_row = 0
         self._schedule, self._start, self._start_inference = schedule, start, start_inference
         self.move_to(0)
+        self.projection_number = schedule.at(0).projection
         self.inference: State | None = None
-        self._views: dict[int, WaveFunction] = {}
+        self._on: dict[int, WaveFunction] = {0: ansatz}
+        self._views: dict[tuple[int, int], WaveFunction] = {}
         self._use(0)
 
     def prepare(self, settings: StepSettings) -> None:
-        """Put the learning rate of a step in place; a phase's own optimizer starts with fresh moments."""
+        """Put learning rate and projection of a step in place; a phase's own optimizer starts with fresh moments."""
+        self.projection_number = settings.projection
         if settings.optimizer != self.optimizer_number:
             self._use(settings.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.lr
 
-    def view(self, number: int, build: Callable[[], WaveFunction]) -> WaveFunction:
-        """The ansatz on the system ``number`` of the schedule: the same parameters, whatever the number of sites."""
-        if number == 0:
-            return self.ansatz
-        if number not in self._views:
-            self._views[number] = share_parameters(build(), self.ansatz)
-        return self._views[number]
+    def view(
+        self, number: int, build: Callable[[], WaveFunction], project: Callable[[WaveFunction], WaveFunction]
+    ) -> WaveFunction:
+        """The ansatz on the system ``number`` of the schedule, with the projection that is in place.
+
+        The same parameters, whatever the number of sites and the projection.
+
+        Args:
+            number: of the system.
+            build: the unprojected ansatz there, whatever its parameters.
+            project: puts the projection around it.
+        """
+        key = (number, self.projection_number)
+        if key not in self._views:
+            if number not in self._on:
+                self._on[number] = share_parameters(build(), self.ansatz)
+            self._views[key] = project(self._on[number])
+        return self._views[key]
 
     def move_to(self, number: int) -> None:
         """Train on the system ``number`` from here on: its sampler starts anew."""
@@ -113,6 +130,7 @@ class VMCState:
             "ansatz": self.ansatz.state_dict(),
             "optimizer_number": self.optimizer_number,
             "system_number": self.system_number,
+            "projection_number": self.projection_number,
             "optimizer": self.optimizer.state_dict(),
             "chains": self.sampling.state_dict(),
             "inference_chains": None if self.inference is None else self.inference.state_dict(),
@@ -123,6 +141,8 @@ class VMCState:
     def load_state_dict(self, tree: dict[str, Any]) -> None:
         self.ansatz.load_state_dict(tree["ansatz"])
         self.move_to(tree["system_number"])
+        # states of before there were projections have none
+        self.projection_number = tree.get("projection_number", 0)
         self.sampling.load_state_dict(tree["chains"])
         self.inference = None
         if tree["inference_chains"] is not None:
@@ -167,17 +187,13 @@ class VariationalMonteCarlo:
         self.dtype = getattr(torch, train.dtype)
         self.schedule = Schedule(train.optimizer, train.phases)
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
+        self._projected: dict[tuple[int, int], SystemParts] = {(i, 0): part for i, part in enumerate(self.parts)}
         own = self.parts[0]
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
-        # of evaluations in double precision: chunks of a name have one size
-        self.double = own if self.dtype == torch.float64 else replace(own, chunks=self._chunks())
         # what the training never saw does not count in the inference
         self.sector = reach(train.sampler, train.ansatz, system)
-        self.inference_sampler = self.sampler
-        if infer.sampler or self.double is not own:
-            config = infer.sampler or train.sampler
-            space = replace(own.space, sector=self.sector) if infer.sampler else own.space
-            self.inference_sampler = _sampler(config, space, device, self.double.chunks, ranks)
+        self._measuring: dict[int, tuple[SystemParts, Sampler]] = {}
+        self.double, self.inference_sampler = self._parts_of_inference(0)
         self.observables = Observables(system, device)
 
     def init(self, seed: int) -> VMCState:
@@ -200,12 +216,13 @@ class VariationalMonteCarlo:
         """
         settings = self.schedule.at(k)
         state.prepare(settings)
-        parts = self.parts[settings.system]
+        parts = self._parts_of(settings.system, settings.projection)
         if settings.system != state.system_number:
             state.move_to(settings.system)
-        ansatz = state.view(settings.system, lambda: self._ansatz(parts.system, state.seed))
+        ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        local = self._local(parts, ansatz, batch, ansatz)
+        batch = _merged(batch, ansatz)
+        local = self._local(parts, ansatz, batch)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
@@ -238,15 +255,15 @@ class VariationalMonteCarlo:
                 not finite.
         """
         sampling = state.inference or state.begin_inference(go_on=self.infer.chains == "training")
-        precise, errors = in_double(state.ansatz), self.inference_sampler.errors
-        source = precise if errors in ("exact", "weighted") else state.ansatz
-        batch = self.inference_sampler.sample(
-            source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k
-        )
-        local = self._measured(state.ansatz, precise, batch, source)
+        double, sampler = self._parts_of_inference(state.projection_number)
+        ansatz = self._view(state, 0)
+        precise, errors = in_double(ansatz), sampler.errors
+        source = precise if errors in ("exact", "weighted") else ansatz
+        batch = sampler.sample(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
+        local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
         bad = ~local.isfinite()
         if bad.any():
-            logs = in_chunks(self.double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
+            logs = in_chunks(double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
             raise NonFiniteError(
                 f"inference: {len(logs)} of {len(local)} local energies of batch {k} are not finite; {_why(logs.real)}"
             )
@@ -267,6 +284,37 @@ class VariationalMonteCarlo:
         sampler = _sampler(self.train.sampler, space, self.device, chunks, self.ranks)
         return SystemParts(system, hamiltonian, space, sampler, chunks)
 
+    def _parts_of(self, system: int, projection: int) -> SystemParts:
+        """Of a system and a projection, by their numbers: chunks fit what one projected amplitude takes."""
+        if (system, projection) not in self._projected:
+            parts, chunks = self.parts[system], self._chunks()
+            sampler = _sampler(self.train.sampler, parts.space, self.device, chunks, self.ranks)
+            self._projected[system, projection] = replace(parts, sampler=sampler, chunks=chunks)
+        return self._projected[system, projection]
+
+    def _parts_of_inference(self, projection: int) -> tuple[SystemParts, Sampler]:
+        """Of evaluations in double precision, for chunks of a name have one size; and the sampler."""
+        if projection not in self._measuring:
+            own = self._parts_of(0, projection)
+            double = own if self.dtype == torch.float64 else replace(own, chunks=self._chunks())
+            sampler = own.sampler
+            if self.infer.sampler or double is not own:
+                config = self.infer.sampler or self.train.sampler
+                space = replace(own.space, sector=self.sector) if self.infer.sampler else own.space
+                sampler = _sampler(config, space, self.device, double.chunks, self.ranks)
+            self._measuring[projection] = double, sampler
+        return self._measuring[projection]
+
+    def _view(self, state: VMCState, number: int) -> WaveFunction:
+        """The state on the system ``number``, with the projection of its last step."""
+        system, names = self.parts[number].system, self.schedule.projections[state.projection_number]
+        names = self.train.ansatz.projection if names is None else names
+        return state.view(
+            number,
+            lambda: self._ansatz(system, state.seed),
+            lambda base: projected(base, self.train.ansatz, system, names),
+        )
+
     def _chunks(self) -> Chunks:
         return Chunks(self.config.memory_gib, self.device)
 
@@ -275,9 +323,9 @@ class VariationalMonteCarlo:
         config: Any = self.infer.sampler or self.train.sampler
         return self.infer.samples or int(getattr(config, "samples", 1))
 
-    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch, source: WaveFunction) -> Tensor:
-        """E_loc of every row, each rank working on its share; ``source``: what ``batch`` was drawn from."""
-        logs = batch.log_amplitudes if ansatz is source else None
+    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
+        """E_loc of every row, each rank working on its share; log ψ of the batch, where known, is that of ``ansatz``."""
+        logs = batch.log_amplitudes
 
         def of_rows(rows: Tensor) -> Tensor:
             known = None if logs is None else logs[rows]
@@ -291,19 +339,26 @@ class VariationalMonteCarlo:
             return local
         return clipped(local, batch.weights, self.config.local_energy_clip)
 
-    def _measured(self, ansatz: WaveFunction, precise: WaveFunction, batch: Batch, source: WaveFunction) -> Tensor:
-        """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``."""
+    def _measured(
+        self, own: SystemParts, double: SystemParts, ansatz: WaveFunction, precise: WaveFunction, batch: Batch
+    ) -> Tensor:
+        """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``.
+
+        ``batch`` was drawn from ``precise`` where weights are exact, else from ``ansatz``.
+        """
         if precise is not ansatz and batch.order is not None:
-            local = self._local(self.parts[0], ansatz, batch, source)
+            local = self._local(own, ansatz, batch)
             rows = probed_rows(len(local), local.device)
             # few: every rank does all of them
-            exact = local_energy(self.hamiltonian, precise, batch.spins[rows], self.double.chunks, batch.log_floor)
+            exact = local_energy(self.hamiltonian, precise, batch.spins[rows], double.chunks, batch.log_floor)
             if is_negligible(local[rows] - exact, local, batch.weights, self.infer.units * self._samples()):
                 return local
-        return self._local(self.double, precise, batch, source)
+            # what the sampler knows of ψ is in single precision
+            batch = replace(batch, log_amplitudes=None)
+        return self._local(double, precise, batch)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
-        ansatz = build_ansatz(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
+        ansatz = build_unprojected(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
         ansatz = ansatz.to(self.device, self.dtype)
         assert isinstance(ansatz, WaveFunction)
         return ansatz
@@ -330,6 +385,16 @@ def _why(logs: Tensor) -> str:
     return "ψ of configurations that H connects with them is not finite, or larger by more than a factor of e^700"
 
 
+def _merged(batch: Batch, ansatz: WaveFunction) -> Batch:
+    """The batch with configurations that the projection maps onto each other put together, for they are alike."""
+    if not isinstance(ansatz, Projected) or batch.log_weights is not None:
+        return batch
+    spins, row, _ = unique_spins(ansatz.representatives(batch.spins))
+    weights = torch.zeros(len(spins), dtype=torch.float64, device=spins.device).index_add(0, row, batch.weights)
+    order = None if batch.order is None else row[batch.order]
+    return replace(batch, spins=spins, weights=weights, order=order, log_amplitudes=None)
+
+
 def _sampler(config: Any, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> Sampler:
     sampler: Sampler = implementation(config)(config, space, device, chunks, ranks)
     return sampler
@@ -340,7 +405,7 @@ def _terms(system: SpinSystem, config: VMCConfig) -> list[PauliTerm]:
     terms = pauli_terms(system)
     if config.sign_rule == "none":
         return terms
-    rotated = stoquastic_form(terms)
+    rotated = marshall_form(system) if config.sign_rule == "marshall" else stoquastic_form(terms)
     assert rotated is not None, "the configuration was checked"
     return rotated
 

@@ -14,8 +14,8 @@ from pipeline.base.config.phases import Schedule, SRConfig
 from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.spin.hints import sign_hint
-from pipeline.spin.sampler.schema import SamplerConfig, reach
-from pipeline.spin.symmetry.stoquastic import stoquastic_form
+from pipeline.spin.sampler.schema import DirectConfig, SamplerConfig, reach
+from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import must_be_spins
 from pipeline.spin.terms import pauli_terms
 
@@ -26,8 +26,9 @@ class VMCConfig:
 
     Attributes:
         sign_rule: ``none``, or ``stoquastic``: H is conjugated by Π σz over some sites so that its off-diagonal
-            elements are <= 0 (Marshall's rule on a bipartite lattice) and its ground state positive; energies and
-            whatever is diagonal in σz stay what they are.
+            elements are <= 0 (Marshall's rule on a bipartite lattice) and its ground state positive; ``marshall``: by Π
+            σz over one sublattice of the nearest neighbours, whatever the other couplings. Energies and whatever is
+            diagonal in σz stay what they are.
         gradient_clip: largest norm of the gradient; null: no limit.
         local_energy_clip: largest distance of a drawn local energy from the median, in mean absolute deviations, that
             an update sees (:func:`pipeline.spin.vmc.update.clipped`); null: no limit. Estimates see all of them, and
@@ -52,7 +53,7 @@ class VMCConfig:
     memory_gib: float | None = MISSING
 
     def __post_init__(self) -> None:
-        checks.one_of("sign_rule", self.sign_rule, ("none", "stoquastic"))
+        checks.one_of("sign_rule", self.sign_rule, ("none", "stoquastic", "marshall"))
         if self.gradient_clip is not None:
             checks.positive("gradient_clip", self.gradient_clip)
         if self.local_energy_clip is not None:
@@ -67,6 +68,8 @@ class VMCConfig:
         if self.sign_rule == "stoquastic" and stoquastic_form(pauli_terms(spins)) is None:
             allowed = "no rotation is known that makes this Hamiltonian stoquastic (frustrated couplings); use none"
             raise ConfigError("sign_rule", self.sign_rule, allowed)
+        if self.sign_rule == "marshall" and marshall_form(spins) is None:
+            raise ConfigError("sign_rule", self.sign_rule, "nearest neighbours form rings of odd length; use none")
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of an update: network and moments, the largest batch, and what reconfiguration makes of it."""
@@ -100,16 +103,37 @@ class VMCConfig:
                     sampler.check_samples(phase.samples)
             if phase.system:
                 self._check_changed(run, f"train.phases[{number}].system", phase.system)
+        self._check_projections(run)
         run.infer.check_parts(run)
 
     def hints(self, run: RunConfig) -> list[str]:
         """What to know before the training: an ansatz without signs on a Hamiltonian that needs them."""
-        if self.sign_rule != "none":
+        if self.sign_rule == "stoquastic":
             return []
         phases = [replace(run.system, **phase.system) for phase in run.train.phases if phase.system]
+        if self.sign_rule == "marshall" and all(stoquastic_form(pauli_terms(s)) for s in (run.system, *phases)):
+            return []
         instead = f"train.ansatz.{run.train.ansatz.positive_unless}"
         hint = sign_hint(run.train.ansatz, [run.system, *phases], "train.method.sign_rule=stoquastic", instead)
         return [hint] if hint else []
+
+    def _check_projections(self, run: RunConfig) -> None:
+        """Raise ConfigError where a phase cannot be projected as it asks, or what is projected cannot be drawn."""
+        ansatz, names = run.train.ansatz, run.train.ansatz.projection
+        key, asked = "train.ansatz", names
+        for number, phase in enumerate(run.train.phases):
+            names = names if phase.projection is None else phase.projection
+            if phase.projection:
+                key, asked = f"train.phases[{number}]", names
+            # on the system of the phase, and on that of the inference
+            for changes in ({}, phase.system):
+                with checks.under(f"train.phases[{number}]"):
+                    ansatz.check_projection(replace(run.system, **changes), names)
+        samplers = {"train.sampler": run.train.sampler, "infer.sampler": run.infer.sampler}
+        direct = [path for path, sampler in samplers.items() if isinstance(sampler, DirectConfig)]
+        if asked and direct:
+            allowed = f"{direct[0]}=direct cannot draw from a sum of amplitudes; use sampler=metropolis"
+            raise ConfigError(f"{key}.projection", asked, allowed)
 
     def _check_changed(self, run: RunConfig, key: str, changes: dict[str, int | float]) -> None:
         """Raise ConfigError when a phase cannot be trained on the system with ``changes``."""

@@ -1,0 +1,1 @@
+"""Deep Vision Transformer with factored attention."""
