@@ -17,9 +17,12 @@ def pack(spins: Tensor) -> Tensor:
 
 def unpack(words: Tensor, n_sites: int) -> Tensor:
     """Inverse of :func:`pack`: (..., ⌈N/62⌉) int64 → (..., N) int8 of ±1."""
-    sites = torch.arange(n_sites, device=words.device)
-    bits = (words[..., sites // SITES_A_WORD] >> (sites % SITES_A_WORD)) & 1
-    return (1 - 2 * bits).to(torch.int8)
+    parts = []
+    for begin, word in zip(range(0, n_sites, SITES_A_WORD), words.unbind(-1), strict=True):
+        sites = torch.arange(min(SITES_A_WORD, n_sites - begin), device=words.device)
+        # one byte a site as soon as may be
+        parts.append((word[..., None] >> sites).bitwise_and_(1).to(torch.int8))
+    return torch.cat(parts, -1).mul_(-2).add_(1)
 
 
 def distinct(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -55,6 +55,7 @@ class Chunks:
         probed: int,
         *,
         gradients: bool = False,
+        share: float = 1.0,
     ) -> None:
         """Call ``body(begin, size)`` until ``count`` items are done.
 
@@ -66,12 +67,13 @@ class Chunks:
             probe: a typical evaluation, with the sizes of tensors depending on nothing but the network.
             probed: configurations in ``probe``.
             gradients: whether all tensors are kept for a backward pass.
+            share: of the budget that one chunk may take.
 
         Raises:
             RuntimeError, MemoryError: memory runs out for a single configuration.
         """
         if name not in self._sizes:
-            self._sizes[name] = self._estimate(probe, probed, gradients)
+            self._sizes[name] = self._estimate(probe, probed, gradients, share)
         begin = 0
         while begin < count:
             size = self._sizes[name]
@@ -88,11 +90,11 @@ class Chunks:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _estimate(self, probe: Callable[[], object], probed: int, gradients: bool) -> int:
+    def _estimate(self, probe: Callable[[], object], probed: int, gradients: bool, share: float) -> int:
         with _Sizes() as sizes, torch.set_grad_enabled(gradients):
             probe()
         needed = sizes.total if gradients else LIVE_TENSORS * sizes.largest
-        return max(1, int(self._budget * probed / max(1, needed)))
+        return max(1, int(share * self._budget * probed / max(1, needed)))
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pipeline.base.config.components import implementation
-from pipeline.spin.ansatz.projected import Projected
+from pipeline.spin.ansatz.projected import Projected, ProjectedByImages
 from pipeline.spin.ansatz.symmetrised import Symmetrised
-from pipeline.spin.symmetry.groups import character_group, representatives, symmetry_group
+from pipeline.spin.symmetry.groups import character_group, symmetry_group
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
 
@@ -43,7 +43,9 @@ def projected(network: WaveFunction, config: Any, system: SpinSystem, names: Seq
     """``network``, of ``config`` on ``system``, projected on the symmetries of ``names``, if there are any."""
     if not names:
         return network
-    return Projected(network, representatives(character_group(system, names), config.invariances(system)))
+    plain = type(network).connected_log_amplitudes is WaveFunction.connected_log_amplitudes
+    kind = Projected if plain else ProjectedByImages
+    return kind(network, character_group(system, names), config.invariances(system))
 
 
 def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction:

@@ -18,6 +18,11 @@ def dense_layers(widths: Sequence[int]) -> list[nn.Module]:
     return layers
 
 
+def activation(name: str) -> nn.Module:
+    """The activation that configurations call ``name``."""
+    return {"relu": nn.ReLU, "gelu": nn.GELU}[name]()
+
+
 def log_cosh(real: Tensor, imaginary: Tensor) -> Tensor:
     """log cosh(u + iv) = |u| - ln 2 + log[(1 + e) cos v ± i (1 - e) sin v], e = exp(-2|u|), ± the sign of u.
 

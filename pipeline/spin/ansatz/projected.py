@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from pipeline.spin.symmetry.groups import Transformation
+from pipeline.spin.bits import pack
+from pipeline.spin.symmetry.characters import Permutation
+from pipeline.spin.symmetry.groups import Transformation, representatives
 from pipeline.spin.wave_function import WaveFunction
+
+FEW = 8
+"""Configurations among which no images of each other are looked for."""
+
+BLOCK = 2**20
+"""Images that are compared at once, by words of 8 MiB."""
+
+EXACT_SITES = 52
+"""Sites whose bits a sum of doubles holds exactly."""
 
 
 class Projected(WaveFunction):
@@ -21,47 +32,63 @@ class Projected(WaveFunction):
 
     Args:
         base: the state ψ, whose parameters are those of ψ̃.
-        group: transformations of configurations with their characters ±1.
+        group: G: transformations of configurations with their characters ±1.
+        invariances: generators of permutations p of the sites with ψ(σ_p) = ψ(σ) whatever the parameters.
+
+    Attributes:
+        images: number of configurations that the base is evaluated on for one of ψ̃.
     """
 
-    def __init__(self, base: WaveFunction, group: Mapping[Transformation, int]) -> None:
+    def __init__(
+        self, base: WaveFunction, group: Mapping[Transformation, int], invariances: Iterable[Permutation] = ()
+    ) -> None:
         super().__init__()
         self.base = base
+        summed = representatives(group, invariances)
+        self.images = len(summed)
+        self._even = all(character > 0 for character in group.values())
         # moving the whole module would move the base, whose parameters an optimizer may hold already
         device = next(base.parameters()).device
-        signs = torch.tensor([sign for _, sign in group], dtype=torch.int8, device=device)
-        characters = torch.tensor(list(group.values()), dtype=torch.int8, device=device)
-        permutations = torch.tensor([move for move, _ in group], device=device)
-        self.register_buffer("_permutations", permutations, persistent=False)
-        self.register_buffer("_signs", signs, persistent=False)
-        self.register_buffer("_characters", characters, persistent=False)
-        self._even = all(character > 0 for character in group.values())
+        for name, elements in (("", summed), ("group_", group)):
+            moves = torch.tensor([move for move, _ in elements], device=device)
+            signs = torch.tensor([sign for _, sign in elements], dtype=torch.int8, device=device)
+            characters = torch.tensor(list(elements.values()), dtype=torch.int8, device=device)
+            self.register_buffer(f"_{name}permutations", moves, persistent=False)
+            self.register_buffer(f"_{name}signs", signs, persistent=False)
+            self.register_buffer(f"_{name}characters", characters, persistent=False)
         self._permutations: Tensor
         self._signs: Tensor
         self._characters: Tensor
+        self._group_permutations: Tensor
+        self._group_signs: Tensor
+        self._group_characters: Tensor
 
     def log_amplitude(self, spins: Tensor) -> Tensor:
         """log ψ̃, (B, N) spins ±1 → (B,); complex where that of the base is, or a character is odd.
 
-        Images of one configuration are neighbours: the base sees (B |G|, N).
+        Images of one configuration are neighbours: the base sees (B · images, N). Without gradients configurations that
+        are images of each other are evaluated once.
         """
-        images = spins[:, self._permutations] * self._signs[:, None].to(spins.dtype)
-        logs = self.base.log_amplitude(images.flatten(0, 1))
-        return self._mean(logs.reshape(len(spins), -1))
+        if torch.is_grad_enabled() or len(spins) <= FEW:
+            return self._evaluate(spins)
+        smallest, characters = self._smallest(spins)
+        _, inverse = torch.unique(pack(smallest), dim=0, return_inverse=True)
+        rows = torch.zeros(int(inverse.max()) + 1, dtype=torch.int64, device=spins.device)
+        rows[inverse] = torch.arange(len(spins), device=spins.device)
+        logs = self._evaluate(smallest[rows])[inverse]
+        return logs if self._even else logs + torch.where(characters < 0, math.pi * 1j, 0.0).to(logs.dtype)
+
+    def representatives(self, spins: Tensor) -> Tensor:
+        """One configuration for all that the group maps onto each other, (B, N) → (B, N): |ψ̃| and E_loc are equal."""
+        return self._smallest(spins)[0]
 
     def present(self, spins: Tensor) -> Tensor | None:
         """As the base says: its configurations are mapped to each other by the group."""
         return self.base.present(spins)
 
-    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """log ψ̃ with the sites of every mask flipped; image by image where the base has a way of its own."""
-        if type(self.base).connected_log_amplitudes is WaveFunction.connected_log_amplitudes:
-            return super().connected_log_amplitudes(spins, masks, wanted)
-        found = []
-        for permutation, sign in zip(self._permutations, self._signs, strict=True):
-            images = spins[:, permutation] * sign.to(spins.dtype)
-            found.append(self.base.connected_log_amplitudes(images, masks[:, permutation], wanted))
-        return self._mean(torch.stack(found, -1))
+    def _evaluate(self, spins: Tensor) -> Tensor:
+        images = spins[:, self._permutations] * self._signs[:, None].to(spins.dtype)
+        return self._mean(self.base.log_amplitude(images.flatten(0, 1)).reshape(len(spins), -1))
 
     def _mean(self, logs: Tensor) -> Tensor:
         """log of the mean of χ exp(logs) over the last index; -∞ where all vanish or they cancel."""
@@ -74,3 +101,46 @@ class Projected(WaveFunction):
         if not mean.is_complex():
             mean = torch.complex(mean, torch.zeros_like(mean))
         return mean.log() + largest[..., 0]
+
+    def _smallest(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """The image whose word is the smallest, (B, N), and the character of what leads to it, (B,)."""
+        moves, signs = self._group_permutations, self._group_signs
+        parts = [_words_of_images(moves, signs, begin) for begin in range(0, spins.shape[1], EXACT_SITES)]
+        chosen = torch.cat([_first(some, parts) for some in spins.split(max(1, BLOCK // len(signs)))])
+        smallest = spins.gather(1, moves[chosen]) * signs[chosen, None].to(spins.dtype)
+        return smallest, self._group_characters[chosen]
+
+
+class ProjectedByImages(Projected):
+    """The same of a base that evaluates connected configurations in a way of its own: image by image."""
+
+    def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """log ψ̃ with the sites of every mask flipped, from those of the base; (B, N), (K, N) bool → (B, K)."""
+        found = []
+        for permutation, sign in zip(self._permutations, self._signs, strict=True):
+            images = spins[:, permutation] * sign.to(spins.dtype)
+            found.append(self.base.connected_log_amplitudes(images, masks[:, permutation], wanted))
+        return self._mean(torch.stack(found, -1))
+
+
+def _first(spins: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The element of the group that makes the smallest image, part of the word by part, (B, N) → (B,)."""
+    bits = (spins < 0).double()
+    (weights, offsets), *others = parts
+    words = torch.addmm(offsets, bits, weights)
+    for weights, offsets in others:
+        ahead = words > words.amin(1, keepdim=True)
+        words = torch.addmm(offsets, bits, weights).masked_fill_(ahead, torch.inf)
+    return words.argmin(1)
+
+
+def _words_of_images(permutations: Tensor, signs: Tensor, begin: int) -> tuple[Tensor, Tensor]:
+    """Weights (N, G) and offsets (G,) that make words of all images out of bits: their sites from ``begin`` on, float64.
+
+    Words are sums of bits times powers of two, moved as the elements move the sites; a flipped bit is 1 minus the bit.
+    """
+    sources = permutations[:, begin : begin + EXACT_SITES]
+    powers = 2.0 ** torch.arange(sources.shape[1], dtype=torch.float64, device=sources.device)
+    weights = torch.zeros(permutations.shape, dtype=torch.float64, device=sources.device)
+    weights = weights.scatter(1, sources, signs.double()[:, None] * powers)
+    return weights.T.contiguous(), torch.where(signs[:, None] < 0, powers, 0.0).sum(1)

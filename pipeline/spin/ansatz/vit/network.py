@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.spin.ansatz.layers import log_cosh
+from pipeline.spin.ansatz.layers import activation, log_cosh
 from pipeline.spin.ansatz.vit.attention import MultiHeadFactoredAttention
 from pipeline.spin.ansatz.vit.config import ViTConfig
 from pipeline.spin.lattice import Lattice
@@ -23,8 +23,7 @@ class Block(nn.Module):
         d = config.width
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(d), nn.LayerNorm(d)
         self.attention = MultiHeadFactoredAttention(grid, d, config.heads)
-        activation = nn.ReLU() if config.activation == "relu" else nn.GELU()
-        self.feed_forward = nn.Sequential(nn.Linear(d, 2 * d), activation, nn.Linear(2 * d, d))
+        self.feed_forward = nn.Sequential(nn.Linear(d, 2 * d), activation(config.activation), nn.Linear(2 * d, d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, n, d) → (R, n, d)."""

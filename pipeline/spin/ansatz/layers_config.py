@@ -1,0 +1,4 @@
+"""What configurations of several networks share (torch-free)."""
+
+ACTIVATIONS = ("relu", "gelu")
+"""Names of activation functions."""
