@@ -135,7 +135,7 @@ def _first(spins: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _words_of_images(permutations: Tensor, signs: Tensor, begin: int) -> tuple[Tensor, Tensor]:
-    """Weights (N, G) and offsets (G,) that make words of all images out of bits: their sites from ``begin`` on, float64.
+    """Weights (N, G) and offsets (G,) that make words of all images: their sites from ``begin`` on, float64.
 
     Words are sums of bits times powers of two, moved as the elements move the sites; a flipped bit is 1 minus the bit.
     """

@@ -37,7 +37,7 @@ from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
-from pipeline.spin.vmc.update import clipped, update
+from pipeline.spin.vmc.update import clipped, forget_energies, update
 from pipeline.spin.wave_function import WaveFunction
 
 log = logging.getLogger(__name__)
@@ -214,11 +214,13 @@ class VariationalMonteCarlo:
         Raises:
             NonFiniteError: ``max_rejected`` such steps, one after the other.
         """
-        settings = self.schedule.at(k)
+        settings, before = self.schedule.at(k), (state.system_number, state.projection_number)
         state.prepare(settings)
         parts = self._parts_of(settings.system, settings.projection)
         if settings.system != state.system_number:
             state.move_to(settings.system)
+        if (settings.system, settings.projection) != before:
+            forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
         batch = _merged(batch, ansatz)
@@ -330,7 +332,7 @@ class VariationalMonteCarlo:
         return float(sum(p.numel() * (2 if p.is_complex() else 1) for p in trained))
 
     def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
-        """E_loc of every row, each rank working on its share; log ψ of the batch, where known, is that of ``ansatz``."""
+        """E_loc of every row, each rank working on its share; log ψ of the batch, if known, is that of ``ansatz``."""
         logs = batch.log_amplitudes
 
         def of_rows(rows: Tensor) -> Tensor:
