@@ -324,7 +324,7 @@ class VariationalMonteCarlo:
         return self.infer.samples or int(getattr(config, "samples", 1))
 
     def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
-        """E_loc of every row, each rank working on its share; log ψ of the batch, where known, is that of ``ansatz``."""
+        """E_loc of every row, each rank working on its share; what is known of the batch is known of ``ansatz``."""
         logs = batch.log_amplitudes
 
         def of_rows(rows: Tensor) -> Tensor:
