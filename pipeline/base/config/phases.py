@@ -57,22 +57,50 @@ class SRConfig:
         shift: λ, added to the diagonal of XᵀX (samples weigh 1/M in it).
         momentum: μ of SPRING: how much of the step before guides what the batch does not determine.
         max_distance: longest step, as standard deviation of the change of log ψ over the batch; null: no limit.
+        derivatives: ``dense`` holds the matrix of log-derivatives, ``layerwise`` adds up its Gram matrix layer by
+            layer, ``auto`` holds it while it takes at most 1 GiB; the results are the same but for rounding.
+        solver: ``cholesky``; or ``pinv``, the pseudo-inverse of MinSR with a soft cut-off of small eigenvalues.
+        rtol, atol: cut-off of ``pinv``: rtol times the largest eigenvalue of XᵀX, plus atol.
+        second_moment: β of MARCH: how long the changes between steps are remembered that scale the parameters; 0: off.
+        guard: undo a step after which the energy rose beyond its noise, and adapt the shift, ``shift`` being the least.
     """
 
     version: ClassVar[int] = 1
+    neutral: ClassVar[dict[str, Any]] = {
+        "derivatives": "auto",
+        "solver": "cholesky",
+        "rtol": 1e-12,
+        "atol": 0.0,
+        "second_moment": 0.0,
+        "guard": False,
+    }
 
     name: str = "sr"
     lr: float = MISSING
     shift: float = MISSING
     momentum: float = MISSING
     max_distance: float | None = MISSING
+    derivatives: str = "auto"
+    solver: str = "cholesky"
+    rtol: float = 1e-12
+    atol: float = 0.0
+    second_moment: float = 0.0
+    guard: bool = False
 
     def __post_init__(self) -> None:
         checks.positive("lr", self.lr)
         checks.within("lr", self.lr, checks.MOST_LR)
-        checks.positive("shift", self.shift)
-        if not 0 <= self.momentum < 1:
-            raise ConfigError("momentum", self.momentum, "must lie in [0, 1)")
+        checks.one_of("derivatives", self.derivatives, ("auto", "dense", "layerwise"))
+        checks.one_of("solver", self.solver, ("cholesky", "pinv"))
+        for key in ("rtol", "atol"):
+            checks.at_least(key, getattr(self, key), 0)
+        if self.solver == "pinv" and not self.guard:
+            checks.at_least("shift", self.shift, 0)
+        else:
+            checks.positive("shift", self.shift)
+        for key in ("momentum", "second_moment"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(key, getattr(self, key), "must lie in [0, 1)")
         if self.max_distance is not None:
             checks.positive("max_distance", self.max_distance)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor
 
 from pipeline.base.run.ranks import ALONE, Ranks, shared
@@ -34,6 +36,12 @@ class DenseLogDerivatives:
         """
         rows = shared(ranks, lambda some: log_derivatives(ansatz, some, chunks), spins)
         return DenseLogDerivatives(rows, weights)
+
+    def scaled(self, scale: Tensor) -> DenseLogDerivatives:
+        """See :class:`pipeline.spin.sr.operator.Scalable`."""
+        other = copy.copy(self)
+        other._rows = self._rows * scale
+        return other
 
     def gram(self) -> Tensor:
         return self._rows @ self._rows.T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
@@ -10,7 +12,7 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.wave_function import WaveFunction
 
 
-class _LogAmplitude(nn.Module):
+class LogAmplitude(nn.Module):
     """log ψ as the forward pass of a module, which is what ``functional_call`` calls."""
 
     def __init__(self, ansatz: WaveFunction) -> None:
@@ -21,19 +23,24 @@ class _LogAmplitude(nn.Module):
         return self.ansatz.log_amplitude(spins)
 
 
-def log_derivatives(ansatz: WaveFunction, spins: Tensor, chunks: Chunks) -> Tensor:
+def log_derivatives(ansatz: WaveFunction, spins: Tensor, chunks: Chunks, only: Collection[str] | None = None) -> Tensor:
     """O_k(x) of every configuration and every trainable parameter, in the order of ``ansatz.parameters()``.
 
     Args:
         ansatz: with real parameters; log ψ real or complex.
         spins: (B, N) ±1.
         chunks: how many configurations to treat at once.
+        only: names of the parameters asked for; None: all that are trained.
 
     Returns:
         (B, P), of the parameters' dtype, or complex where log ψ is.
     """
-    module = _LogAmplitude(ansatz)
-    parameters = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    module = LogAmplitude(ansatz)
+    parameters = {
+        f"ansatz.{name}": p.detach()
+        for name, p in ansatz.named_parameters()
+        if (p.requires_grad if only is None else name in only)
+    }
     with torch.no_grad():
         is_complex = ansatz.log_amplitude(spins[:1]).is_complex()
 

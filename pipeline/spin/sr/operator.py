@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,6 +36,15 @@ class LogDerivatives(Protocol):
 
     def pull(self, coefficients: Tensor) -> Tensor:
         """X t, (R,) → (P,)."""
+        ...
+
+
+@runtime_checkable
+class Scalable(LogDerivatives, Protocol):
+    """An operator whose parameters can be measured in other units."""
+
+    def scaled(self, scale: Tensor) -> LogDerivatives:
+        """diag(u) X, for a number u > 0 each parameter, (P,) float64."""
         ...
 
 

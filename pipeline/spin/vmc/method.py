@@ -37,7 +37,7 @@ from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
-from pipeline.spin.vmc.update import clipped, update
+from pipeline.spin.vmc.update import clipped, forget_energies, update
 from pipeline.spin.wave_function import WaveFunction
 
 log = logging.getLogger(__name__)
@@ -219,6 +219,7 @@ class VariationalMonteCarlo:
         parts = self._parts_of(settings.system, settings.projection)
         if settings.system != state.system_number:
             state.move_to(settings.system)
+            forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
         batch = _merged(batch, ansatz)

@@ -9,7 +9,8 @@ from pipeline.base.run.ranks import ALONE, Ranks, share
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.optimizers import Optimizer
 from pipeline.spin.sampler.contract import Batch
-from pipeline.spin.sr.dense import DenseLogDerivatives
+from pipeline.spin.sr.choice import derivatives_of
+from pipeline.spin.sr.guard import Energy
 from pipeline.spin.sr.operator import forces
 from pipeline.spin.sr.optimizer import StochasticReconfiguration
 from pipeline.spin.wave_function import WaveFunction
@@ -63,18 +64,31 @@ def update(
         ranks: which share the derivatives.
 
     Returns:
-        How large the change was, or the gradient: ``distance`` or ``gradient_norm``.
+        How large the change was, or the gradient: ``distance`` or ``gradient_norm``; of guarded reconfiguration also
+        its ``shift`` and how many steps were undone, ``undone_steps``.
     """
     if isinstance(optimizer, StochasticReconfiguration):
-        operator = DenseLogDerivatives.of(ansatz, batch.spins, batch.weights, chunks, ranks)
+        guard = optimizer.guard
+        if guard is not None:
+            dtype = next(ansatz.parameters()).dtype
+            if optimizer.undo(Energy.of(batch, local, dtype)):
+                return {"distance": 0.0, "shift": guard.shift, "undone_steps": guard.undone}
+        operator = derivatives_of(optimizer.derivatives, ansatz, batch.spins, batch.weights, chunks, ranks)
         target = forces(local, batch.weights, operator.is_complex)
-        return {"distance": optimizer.step(operator, target)}
+        distance = {"distance": optimizer.step(operator, target)}
+        return distance if guard is None else distance | {"shift": guard.shift, "undone_steps": guard.undone}
     energy = (batch.weights * local).sum()
     slope = 2.0 * batch.weights * (local - energy)
     norm = _set_gradients(ansatz, batch.spins, slope, chunks, clip, ranks)
     if norm.isfinite():
         optimizer.step()
     return {"gradient_norm": float(norm)}
+
+
+def forget_energies(optimizer: Optimizer) -> None:
+    """What is remembered of energies says nothing about those to come: of another system."""
+    if isinstance(optimizer, StochasticReconfiguration) and optimizer.guard is not None:
+        optimizer.guard.forget()
 
 
 def _set_gradients(

@@ -1,0 +1,129 @@
+"""A shift that adapts, and steps that are undone, as the energy of the batch after them says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.spin.sampler.contract import Batch
+
+DEVIATIONS = 3.0
+"""Standard errors of a difference of energies that pass for noise."""
+
+RAISED, LOWERED = 4.0, 1.5
+"""Factors of the shift after a step that is undone, and after one that did what was predicted."""
+
+POOR = 0.25
+"""Share of the predicted change below which a step counts as poor, and the shift grows by sqrt(RAISED)."""
+
+CHAINS = 8
+"""From so many on the scatter of their means counts, too."""
+
+ROUNDING = 16
+"""Units in the last place of the energy that pass for noise where there is no other."""
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of a batch.
+
+    Attributes:
+        value: Re E.
+        error: standard error; 0 where all configurations are summed over.
+        rounding: of the local energies, relative.
+    """
+
+    value: float
+    error: float
+    rounding: float
+
+    @staticmethod
+    def of(batch: Batch, local: Tensor, dtype: torch.dtype) -> Energy:
+        """From local energies (B,), perhaps clipped, of a network of a dtype.
+
+        Draws of a Markov chain count as less where the means of the chains say so.
+        """
+        values = local.real.double()
+        mean = batch.weights @ values
+        deviations, square = values - mean, mean.new_zeros(())
+        if batch.order is not None:
+            # a row that was drawn c times is c draws, each with its share of the weight
+            counts = torch.bincount(batch.order.flatten(), minlength=len(local))
+            square = (batch.weights.square() * deviations.square() / counts).sum()
+            if len(batch.order) >= CHAINS:
+                of_chains = deviations[batch.order].mean(1)
+                square = torch.maximum(square, of_chains.square().mean() / (len(batch.order) - 1))
+        value, error = torch.stack([mean, square.sqrt()]).tolist()
+        return Energy(value, error, torch.finfo(dtype).eps)
+
+
+class Guard:
+    """Levenberg and Marquardt's rule for λ, with noise.
+
+    A step from an energy E₀ to E₁ was predicted to change it by ∇E·δθ < 0. If E₁ - E₀ is positive beyond the noise of
+    both, the step is to be undone and λ grows; if it falls short of a quarter of the prediction beyond noise, λ grows;
+    else it shrinks, down to its configured value. After a step that was undone the next batch is drawn from where it
+    began, and tells anew what E₀ is.
+
+    Args:
+        floor: least λ.
+
+    Attributes:
+        shift: λ.
+        before: parameters from which the last step was made, (P,); None where there is none to undo.
+        undone: number of steps undone.
+    """
+
+    def __init__(self, floor: float) -> None:
+        self._floor = self.shift = floor
+        self.undone = 0
+        self.before: Tensor | None = None
+        self._energy: Energy | None = None
+        self._predicted = 0.0
+
+    def rejects(self, energy: Energy) -> bool:
+        """Whether the last step is to be undone; adapts λ. Called once a batch, before the next step."""
+        last = self._energy
+        if last is None or self.before is None:
+            self._energy = energy
+            return False
+        change = energy.value - last.value
+        doubt = DEVIATIONS * math.hypot(energy.error, last.error)
+        doubt += ROUNDING * energy.rounding * abs(last.value)
+        if change > doubt:
+            self.shift *= RAISED
+            self.undone += 1
+            return True
+        self._energy = energy
+        if change - POOR * self._predicted > doubt:
+            self.shift *= math.sqrt(RAISED)
+        else:
+            self.shift = max(self._floor, self.shift / LOWERED)
+        return False
+
+    def starts(self, parameters: Tensor, predicted: float) -> None:
+        """A step from ``parameters`` (P,) that is predicted to change the energy by ``predicted``."""
+        self.before, self._predicted = parameters, predicted
+
+    def forget(self) -> None:
+        """The energies to come are of another system."""
+        self.before = self._energy = None
+
+    def state_dict(self) -> dict[str, Any]:
+        energy = self._energy
+        return {
+            "shift": self.shift,
+            "undone": self.undone,
+            "before": self.before,
+            "predicted": self._predicted,
+            "energy": None if energy is None else [energy.value, energy.error, energy.rounding],
+        }
+
+    def load_state_dict(self, tree: dict[str, Any], device: torch.device) -> None:
+        self.shift, self.undone, self._predicted = tree["shift"], tree["undone"], tree["predicted"]
+        self.before = None if tree["before"] is None else tree["before"].to(device)
+        self._energy = None if tree["energy"] is None else Energy(*tree["energy"])
