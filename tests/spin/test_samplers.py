@@ -13,6 +13,7 @@ from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.rbm import RBM
 from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks
+from pipeline.spin.sampler import metropolis
 from pipeline.spin.sampler.contract import Batch
 from pipeline.spin.sampler.direct import DirectSampler
 from pipeline.spin.sampler.metropolis import BLOCK, MetropolisSampler
@@ -261,3 +262,48 @@ def test_thinning_reduces_correlations() -> None:
         x = x - x.mean()
         correlation.append(float((x[:, 1:] * x[:, :-1]).mean() / (x * x).mean()))
     assert correlation[0] > 0.6 > correlation[1] > 0.1 > abs(correlation[2])
+
+
+@pytest.mark.parametrize(
+    ("config", "rule", "chains"), [(COMPLEX_RBM, "local", 200), (TINY, "local", 20), (COMPLEX_RBM, "exchange", 20)]
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_chains_know_the_amplitudes_where_they_are(config: Any, rule: str, chains: int, dtype: torch.dtype) -> None:
+    """Of every draw, for each distinct configuration."""
+    ansatz = ansatz_of(config, RING).to(dtype)
+    settings = replace(METROPOLIS, rule=rule, chains=chains, global_flip=0.1)
+    batch = draw(MetropolisSampler(settings, space_of(RING), "cpu", Chunks(0.1)), ansatz, 2)[1]
+    with torch.no_grad():
+        expected = ansatz.log_amplitude(batch.spins)
+    assert batch.log_amplitudes is not None
+    assert batch.log_amplitudes.dtype == (torch.complex128 if expected.is_complex() else torch.float64)
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(batch.log_amplitudes, expected.to(batch.log_amplitudes.dtype), rtol=0, atol=tolerance)
+
+
+def test_a_walk_leaves_no_amplitudes() -> None:
+    sampler = MetropolisSampler(METROPOLIS, space_of(CHAIN), "cpu", Chunks(0.1))
+    assert draw(sampler, ansatz_of(TRAIN.ansatz, CHAIN), 1)[0].log_amplitudes is None
+
+
+@pytest.mark.parametrize("system", [STAR, RING, SquareHeisenberg(length_x=4, length_y=4, periodic=True, j1=1, j2=0.5)])
+def test_exchanges_of_neighbours_one_by_one(system: SpinSystem) -> None:
+    """The pair of a number, and the ratio of the numbers of antiparallel pairs there are to choose from."""
+    space, generator = space_of(system), torch.Generator().manual_seed(3)
+    up = torch.rand((30, system.size), generator=generator).argsort(1) < system.size // 2
+    spins = torch.where(up, 1, -1).to(torch.int8)
+    uniforms = torch.rand(30, generator=generator, dtype=torch.float64)
+    uniforms[0] = 0.0
+    proposed, log_ratios = metropolis._NeighbourExchange(space, "cpu")(spins, uniforms, uniforms)
+
+    def pairs(state: list[int]) -> list[tuple[int, int]]:
+        return [(i, j) for i, j in space.exchange_pairs if state[i] != state[j]]
+
+    for before, after, uniform, log_ratio in zip(
+        spins.tolist(), proposed.tolist(), uniforms.tolist(), log_ratios.tolist(), strict=True
+    ):
+        choice = pairs(before)
+        i, j = choice[int(uniform * len(choice))]
+        before[i], before[j] = before[j], before[i]
+        assert after == before
+        assert log_ratio == pytest.approx(np.log(len(choice) / len(pairs(after))), abs=1e-12)

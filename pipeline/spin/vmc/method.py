@@ -332,7 +332,7 @@ class VariationalMonteCarlo:
         return float(sum(p.numel() * (2 if p.is_complex() else 1) for p in trained))
 
     def _local(self, parts: SystemParts, ansatz: WaveFunction, batch: Batch) -> Tensor:
-        """E_loc of every row, each rank working on its share; log ψ of the batch, if known, is that of ``ansatz``."""
+        """E_loc of every row, each rank working on its share; what is known of the batch is known of ``ansatz``."""
         logs = batch.log_amplitudes
 
         def of_rows(rows: Tensor) -> Tensor:

@@ -115,6 +115,32 @@ def test_scatter_that_hides_the_rounding_spares_double_precision(sampler: Any, m
     assert (few, everything > 50) == (16, True)
 
 
+@pytest.mark.parametrize(("sampler", "from_double"), [(EXACT, True), (replace(METROPOLIS, burn_in=1), False)])
+def test_amplitudes_of_the_sampler_stand_for_those_of_the_same_function(
+    sampler: Any, from_double: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of chains in single precision never count as double; enumerated weights are in double."""
+    system = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, field=2.0)
+    method, state = single(sampler, RBMConfig(alpha=1, deviation=0.5, parameters="complex"), system, units=10**12)
+    asked: list[tuple[torch.dtype, bool]] = []
+
+    def watched(hamiltonian: Any, ansatz: Any, spins: Tensor, chunks: Any, floor: Any, logs: Any = None) -> Tensor:
+        dtype = next(ansatz.parameters()).dtype
+        asked.append((dtype, logs is not None))
+        if logs is not None:
+            tolerance = 1e-12 if dtype == torch.float64 else 1e-4
+            torch.testing.assert_close(logs, ansatz.log_amplitude(spins).to(logs.dtype), rtol=0, atol=tolerance)
+        return local_energy(hamiltonian, ansatz, spins, chunks, floor, logs)
+
+    monkeypatch.setattr("pipeline.spin.vmc.method.local_energy", watched)
+    method.measure(state, 0)
+    of_batches = [known for dtype, known in asked if dtype == torch.float64]
+    assert of_batches == ([True] if from_double else [False, False])
+    asked.clear()
+    method.step(state, 0)
+    assert asked == [(torch.float32, True)]
+
+
 def test_negligible() -> None:
     weights, rounding = torch.tensor([0.25, 0.25, 0.5]).double(), torch.tensor([3e-4, -4e-4]).double()
     local = torch.tensor([1.0, -1.0, 0.0]).double()
