@@ -48,6 +48,18 @@ class SGDConfig:
             raise ConfigError("momentum", self.momentum, "must lie in [0, 1)")
 
 
+DENSE_BYTES = 2**30
+"""Largest matrix of log-derivatives, counting two real numbers an element, that is held where the choice is open."""
+
+
+def holds_derivatives(kind: str, rows: float, weights: float) -> bool:
+    """Whether log-derivatives of so many configurations and parameters are held as a matrix, by ``derivatives``.
+
+    By sizes alone, so that a run makes the same choice everywhere.
+    """
+    return kind == "dense" or (kind == "auto" and 16.0 * rows * weights <= DENSE_BYTES)
+
+
 @dataclass
 class SRConfig:
     """Stochastic reconfiguration: gradient descent in the geometry of the states, not of the parameters.
@@ -103,6 +115,10 @@ class SRConfig:
                 raise ConfigError(key, getattr(self, key), "must lie in [0, 1)")
         if self.max_distance is not None:
             checks.positive("max_distance", self.max_distance)
+
+    def holds(self, rows: float, weights: float) -> bool:
+        """See :func:`holds_derivatives`."""
+        return holds_derivatives(self.derivatives, rows, weights)
 
 
 OptimizerConfig = AdamConfig | SGDConfig | SRConfig

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pipeline.base.config.phases import holds_derivatives
 from pipeline.base.run.ranks import ALONE, Ranks
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.dense import DenseLogDerivatives
 from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
 from pipeline.spin.sr.operator import LogDerivatives
 from pipeline.spin.wave_function import WaveFunction
-
-DENSE_BYTES = 2**30
-"""Largest matrix of log-derivatives, 8 P R bytes, that is held where the choice is left open."""
 
 
 def derivatives_of(
@@ -25,9 +23,6 @@ def derivatives_of(
             choice depends on sizes alone, so that a run makes the same one everywhere.
         ansatz, spins, weights, chunks, ranks: see :class:`pipeline.spin.sr.layerwise.LayerwiseLogDerivatives`.
     """
-    if kind == "auto":
-        held = 16 * len(spins) * sum(p.numel() for p in ansatz.parameters() if p.requires_grad)
-        kind = "dense" if held <= DENSE_BYTES else "layerwise"
-    if kind == "dense":
+    if holds_derivatives(kind, len(spins), sum(p.numel() for p in ansatz.parameters() if p.requires_grad)):
         return DenseLogDerivatives.of(ansatz, spins, weights, chunks, ranks)
     return LayerwiseLogDerivatives(ansatz, spins, weights, chunks, ranks)

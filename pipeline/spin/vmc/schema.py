@@ -81,7 +81,9 @@ class VMCConfig:
         held = 3.0 * width * weights + width * train.ansatz.activations(size)
         brought = [train.optimizer, *(phase.sr for phase in train.phases if phase.sr)]
         if any(isinstance(optimizer, SRConfig) for optimizer in brought):
-            held += rows * weights * 8.0 + 8.0 * min(rows, weights) ** 2
+            held += 8.0 * min(rows, weights) ** 2
+        if any(isinstance(optimizer, SRConfig) and optimizer.holds(rows, weights) for optimizer in brought):
+            held += 8.0 * rows * weights
         if self.memory_gib is not None:
             held += self.memory_gib * 2.0**30
         seconds = max(batch.seconds for batch in batches) + SECONDS_A_CALL
