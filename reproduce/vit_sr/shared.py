@@ -28,16 +28,22 @@ def columns(method: str) -> tuple[Column, ...]:
     )
 
 
+def reference_columns(excited: bool = False) -> tuple[Column, ...]:
+    """The energy of a reference, and its first excited level where that is wanted."""
+    made = (
+        Column("reference", "energy", "energy", "per site", "spin-1/2"),
+        Column("reference", "energy_1", "first_excited", "per site", "spin-1/2"),
+    )
+    return made if excited else made[:1]
+
+
 def reference(row: str, length: int, settings: str, excited: bool = False) -> Cell:
     """The best reference there is: exact diagonalisation where it is possible, else the literature.
 
     Args:
         excited: whether it has the first excited level too.
     """
-    made = (
-        Column("reference", "energy", "energy", "per site", "spin-1/2"),
-        *([Column("reference", "energy_1", "first_excited", "per site", "spin-1/2")] if excited else []),
-    )
+    made = reference_columns(excited)
     return Cell(row, "reference", lattice(length), made, stages=("baseline",), settings=settings)
 
 
