@@ -44,7 +44,7 @@ def render(table: Table) -> Rendering:
         (lambda figure: draw(figure, found[0], reference)) if found else None,
         figure_size=(6.8, 4.4),
         caption="Energy per site of the batches of the training, means over stretches of steps, and of fresh samples "
-        "at the end of each phase with standard errors. Colours: symmetries on which the state is projected. Inset: the "
+        "at the end of each phase with standard errors. Colours: symmetries that the state is projected on. Inset: the "
         f"first and the last {INSET} steps of the phases after the first. Dashed: the reference.",
         verdict=verdict(found, table),
         kept={"courses": [course.kept() for course in found]},
