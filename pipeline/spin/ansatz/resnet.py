@@ -33,7 +33,10 @@ class NormedConvolution(nn.Module):
         self.register_buffer("_padded", (y[:, None] * length_x + x).flatten(), persistent=False)
         self._padded: Tensor
         self._shape = (len(y), len(x))
-        self.convolution = nn.Conv2d(*channels, kernel).to(memory_format=torch.channels_last)
+        self.convolution = nn.Conv2d(*channels, kernel)
+        self.convolution.weight = nn.Parameter(
+            self.convolution.weight.detach().contiguous(memory_format=torch.channels_last)
+        )
         self.norm, self.activation = nn.LayerNorm(channels[1]), activation(name)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,5 +91,5 @@ class ResNet(WaveFunction):
         if self._first_up:
             images = images * images[:, :1]
         x = self.input(images.to(self.output.weight.dtype)[..., None])
-        outputs = self.output(self.blocks(x).mean(1)).view(len(spins), -1, 2).mean(1)
+        outputs = self.output(self.blocks(x).mean(1)).view(len(spins), len(self._signs), 2).mean(1)
         return torch.complex(outputs[:, 0], outputs[:, 1])

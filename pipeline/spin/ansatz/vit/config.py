@@ -15,6 +15,7 @@ from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.permutations import translations
 from pipeline.spin.systems import SpinSystem
 
+
 @dataclass
 class ViTConfig(AnsatzConfig):
     """Deep Vision Transformer (ViT paper, Eq. 11 and Algorithm 1).
