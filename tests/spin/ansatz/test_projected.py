@@ -31,7 +31,9 @@ from tests.spin.small_vmc import COMPLEX_RBM, METROPOLIS, TRAIN, build, rayleigh
 SQUARE = SquareHeisenberg(length_x=4, length_y=4, periodic=True, j1=1.0, j2=0.5)
 RING = ChainHeisenberg(n_sites=6, periodic=True, j1=1.0, j2=0.3)
 ALL = ["translations", "rotations", "reflections", "spin_flip"]
-VIT = ViTConfig(patch=2, depth=1, width=4, heads=2, activation="relu", output_scale=1.0, projection=ALL)
+VIT = ViTConfig(
+    patch=2, depth=1, width=4, heads=2, activation="relu", output_scale=1.0, magnetisation=None, projection=ALL
+)
 PIXELCNN = PixelCNNConfig(
     depth=1, width=4, phase=True, spread=1.0, output_scale=1.0, symmetries=[], magnetisation=None, projection=ALL
 )

@@ -21,7 +21,7 @@ from tests.spin.ansatz import common
 Array = np.ndarray
 RECTANGLE = SquareHeisenberg(length_x=4, length_y=3, periodic=True, j1=1.0, j2=0.5)
 SQUARE = replace(RECTANGLE, length_y=4)
-CONFIG = ResNetConfig(depth=1, width=3, kernel=3, activation="gelu", averaged=[], first_up=False, projection=[])
+CONFIG = ResNetConfig(depth=1, width=3, kernel=3, activation="gelu", averaged=[], first_up=False, magnetisation=None)
 
 
 def some_spins(n_sites: int, count: int = 6) -> torch.Tensor:

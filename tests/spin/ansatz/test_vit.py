@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.systems import ChainHeisenberg, SpinSystem, SquareHeisenberg
 from pipeline.stages.compose import compose_run
+from pipeline.stages.train import build_method
 
 Array = np.ndarray
 
@@ -29,7 +31,7 @@ def lattice(length_x: int, length_y: int) -> SquareHeisenberg:
 
 def config(patch: int, depth: int = 2, width: int = 6, heads: int = 3, activation: str = "relu") -> ViTConfig:
     return ViTConfig(
-        patch=patch, depth=depth, width=width, heads=heads, activation=activation, output_scale=1.0, projection=[]
+        patch=patch, depth=depth, width=width, heads=heads, activation=activation, output_scale=1.0, magnetisation=None
     )
 
 
@@ -246,3 +248,42 @@ def test_refusals_name_the_key(overrides: list[str], message: str) -> None:
 
 def test_configuration() -> None:
     assert type(compose_run(SQUARE).train.ansatz) is ViTConfig
+
+
+def test_a_sector() -> None:
+    """Other configurations have no amplitude and are not summed over; derivatives are finite."""
+    settings = replace(config(2), magnetisation=0)
+    state, everywhere = network(settings, lattice(4, 4)), network(config(2), lattice(4, 4))
+    spins = torch.cat([some_spins(16, 40), some_spins(16, 4).abs()])
+    inside = spins.sum(1) == 0
+    assert 0 < inside.sum() < 40
+    assert torch.equal(state.present(spins), inside)
+    found = state.log_amplitude(spins)
+    assert torch.equal(found[inside], everywhere.log_amplitude(spins)[inside])
+    assert (found.real[~inside] == -torch.inf).all()
+    gradients = torch.autograd.grad(found.real[inside].sum(), list(state.parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_the_frustrated_square_from_all_symmetries() -> None:
+    """4 × 4 at J2 = 0.5 without a sign rule, Pauli total: the ground state, not the first excited one (-32.56)."""
+    words = [
+        *(
+            "method=vmc",
+            "system=square_heisenberg",
+            "system.j2=0.5",
+            "ansatz=vit",
+            "sampler=exhaustive",
+            "optimizer=sr",
+        ),
+        *(f"train.ansatz.{x}" for x in ("depth=2", "width=16", "heads=4", "magnetisation=0")),
+        "train.ansatz.projection=[translations,rotations,reflections,spin_flip]",
+        *(f"train.optimizer.{x}" for x in ("lr=0.01", "shift=1e-4", "momentum=0", "max_distance=0.3")),
+    ]
+    method: Any = build_method(compose_run(words))
+    state = method.init(0)
+    energies = [method.step(state, k)["energy"] for k in range(3)]
+    exact = -33.83169340558
+    assert all(energy > exact for energy in energies)
+    assert energies[2] < energies[1] < energies[0]
+    assert len(method.sampler.sample(state.ansatz, state.sampling, None, 0, "x", 0).spins) == 12870
