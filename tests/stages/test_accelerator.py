@@ -27,6 +27,7 @@ from tests import pretend
 RING = ("system=chain_tfim", "system.n_sites=6", "system.range=2")
 HEISENBERG = ("system=chain_heisenberg", "system.n_sites=6")
 SQUARE = ("system=square_tfim", "system.length_x=3", "system.length_y=2", "system.periodic=false")
+TORUS = ("system=square_tfim", "system.length_x=3", "system.length_y=3", "system.periodic=true")
 DIRECT = ("sampler=direct", "train.sampler.samples=16")
 METROPOLIS = ("sampler=metropolis", *(f"train.sampler.{x}" for x in ("samples=16", "chains=4", "burn_in=2")))
 EXCHANGE = (*METROPOLIS, "train.sampler.rule=exchange")
@@ -38,9 +39,15 @@ ANSATZE = {
     "dense_ar": ("ansatz=dense_ar", "train.ansatz.layers=2", "train.ansatz.phase=true"),
     "conv_ar": ("ansatz=conv_ar", "train.ansatz.layers=2", "train.ansatz.features=4"),
     "pixelcnn": ("ansatz=pixelcnn", "train.ansatz.depth=2", "train.ansatz.width=4", "train.ansatz.phase=true"),
+    "vit": ("ansatz=vit", *(f"train.ansatz.{x}" for x in ("depth=1", "width=4", "heads=2"))),
+    "resnet": ("ansatz=resnet", *(f"train.ansatz.{x}" for x in ("depth=1", "width=2", "averaged=[spin_flip]"))),
 }
-SYSTEM = {name: SQUARE if name == "pixelcnn" else RING for name in ANSATZE}
+SYSTEM = {name: {"pixelcnn": SQUARE, "resnet": TORUS}.get(name, RING) for name in ANSATZE}
 SYMMETRIC = ("train.ansatz.symmetries=[spin_flip]",)
+PROJECTED = (
+    "train.ansatz.projection=[translations,reflections]",
+    "train.phases=[{steps:1},{steps:1,projection:[translations,spin_flip]}]",
+)
 FLOW = ("draws=40", "subspaces=2", "flow_layers=2", "flow_hidden=[8]")
 VMC: dict[str, tuple[str, ...]] = {
     "exhaustive": (*RING, *ANSATZE["complex_rbm"], "sampler=exhaustive", "optimizer=sr"),
@@ -54,6 +61,9 @@ VMC: dict[str, tuple[str, ...]] = {
     "conv_ar": (*RING, *ANSATZE["conv_ar"], *DIRECT, "optimizer=sr"),
     "symmetrised": (*RING, *ANSATZE["conv_ar"], *SYMMETRIC, *DIRECT),
     "pixelcnn": (*SQUARE, *ANSATZE["pixelcnn"], *DIRECT, "optimizer=sr"),
+    "vit": (*HEISENBERG, *ANSATZE["vit"], *EXCHANGE, "optimizer=sr", "train.method.sign_rule=marshall"),
+    "resnet": (*TORUS, *ANSATZE["resnet"], *METROPOLIS),
+    "projected": (*RING, *ANSATZE["vit"], *METROPOLIS, "optimizer=sr", *PROJECTED),
     "sector": (
         *("system=square_heisenberg", "system.length_x=2", "system.length_y=2", "system.periodic=false"),
         *(*ANSATZE["pixelcnn"], "train.ansatz.magnetisation=0", *DIRECT),
@@ -130,7 +140,8 @@ def numbers(run: RunConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in range(2):
         found |= {f"{key}_{k}": value for key, value in method.step(state, k).items()}
-    spins = unpack(torch.arange(64, device=method.device)[:, None], 6)
+    size = run.system.size
+    spins = unpack(torch.arange(2**size, device=method.device)[:, None], size)
     with torch.no_grad():
         found["log_amplitude"] = state.ansatz.log_amplitude(spins).exp().cpu().numpy()
         flipped = state.ansatz.connected_log_amplitudes(spins, method.hamiltonian.flip_masks)

@@ -76,7 +76,9 @@ class Projected(WaveFunction):
         rows = torch.zeros(int(inverse.max()) + 1, dtype=torch.int64, device=spins.device)
         rows[inverse] = torch.arange(len(spins), device=spins.device)
         logs = self._evaluate(smallest[rows])[inverse]
-        return logs if self._even else logs + torch.where(characters < 0, math.pi * 1j, 0.0).to(logs.dtype)
+        if self._even:
+            return logs
+        return torch.complex(logs.real, logs.imag + math.pi * (characters < 0).to(logs.real.dtype))
 
     def representatives(self, spins: Tensor) -> Tensor:
         """One configuration for all that the group maps onto each other, (B, N) → (B, N): |ψ̃| and E_loc are equal."""
@@ -88,7 +90,7 @@ class Projected(WaveFunction):
 
     def _evaluate(self, spins: Tensor) -> Tensor:
         images = spins[:, self._permutations] * self._signs[:, None].to(spins.dtype)
-        return self._mean(self.base.log_amplitude(images.flatten(0, 1)).reshape(len(spins), -1))
+        return self._mean(self.base.log_amplitude(images.flatten(0, 1)).view(len(spins), self.images))
 
     def _mean(self, logs: Tensor) -> Tensor:
         """log of the mean of χ exp(logs) over the last index; -∞ where all vanish or they cancel."""
@@ -135,7 +137,7 @@ def _first(spins: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _words_of_images(permutations: Tensor, signs: Tensor, begin: int) -> tuple[Tensor, Tensor]:
-    """Weights (N, G) and offsets (G,) that make words of all images: their sites from ``begin`` on, float64.
+    """Weights (N, G) and offsets (G,) float64 that make words of images, their sites from ``begin`` on, out of bits.
 
     Words are sums of bits times powers of two, moved as the elements move the sites; a flipped bit is 1 minus the bit.
     """

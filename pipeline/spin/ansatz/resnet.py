@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pipeline.spin.ansatz.confined import confined, in_sector
 from pipeline.spin.ansatz.layers import activation
 from pipeline.spin.ansatz.resnet_config import ResNetConfig
 from pipeline.spin.lattice import Lattice
@@ -33,7 +34,10 @@ class NormedConvolution(nn.Module):
         self.register_buffer("_padded", (y[:, None] * length_x + x).flatten(), persistent=False)
         self._padded: Tensor
         self._shape = (len(y), len(x))
-        self.convolution = nn.Conv2d(*channels, kernel).to(memory_format=torch.channels_last)
+        self.convolution = nn.Conv2d(*channels, kernel)
+        self.convolution.weight = nn.Parameter(
+            self.convolution.weight.detach().contiguous(memory_format=torch.channels_last)
+        )
         self.norm, self.activation = nn.LayerNorm(channels[1]), activation(name)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +76,7 @@ class ResNet(WaveFunction):
         super().__init__()
         lattice = system.lattice
         assert lattice is not None, "the configuration was checked"
-        self._first_up = config.first_up
+        self._first_up, self._magnetisation = config.first_up, config.magnetisation
         self.input = NormedConvolution(lattice, (1, config.width), config.kernel, config.activation)
         self.blocks = nn.Sequential(*(ResidualBlock(lattice, config) for _ in range(config.depth)))
         self.output = nn.Linear(config.width, 2)
@@ -88,5 +92,9 @@ class ResNet(WaveFunction):
         if self._first_up:
             images = images * images[:, :1]
         x = self.input(images.to(self.output.weight.dtype)[..., None])
-        outputs = self.output(self.blocks(x).mean(1)).view(len(spins), -1, 2).mean(1)
-        return torch.complex(outputs[:, 0], outputs[:, 1])
+        outputs = self.output(self.blocks(x).mean(1)).view(len(spins), len(self._signs), 2).mean(1)
+        return confined(torch.complex(outputs[:, 0], outputs[:, 1]), spins, self._magnetisation)
+
+    def present(self, spins: Tensor) -> Tensor | None:
+        """Configurations in the sector."""
+        return None if self._magnetisation is None else in_sector(spins, self._magnetisation)

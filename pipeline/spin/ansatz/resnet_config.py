@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.layers_config import ACTIVATIONS
-from pipeline.spin.ansatz.schema import AnsatzConfig
+from pipeline.spin.ansatz.schema import AnsatzConfig, check_sector
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.groups import check_names, check_symmetries
 from pipeline.spin.symmetry.permutations import translations
@@ -29,6 +29,7 @@ class ResNetConfig(AnsatzConfig):
         averaged: symmetries over which log ψ is averaged, as in ``projection``, which sums ψ instead.
         first_up: flip all spins where the first one is down, which makes the state even under the spin flip, but
             translations no longer leave it unchanged.
+        magnetisation: Σ σz of all configurations that have an amplitude; null: every one has.
     """
 
     version: ClassVar[int] = 1
@@ -43,6 +44,7 @@ class ResNetConfig(AnsatzConfig):
     activation: str = MISSING
     averaged: list[str] = MISSING
     first_up: bool = MISSING
+    magnetisation: int | None = MISSING
 
     def __post_init__(self) -> None:
         checks.at_least("depth", self.depth, 0)
@@ -65,6 +67,8 @@ class ResNetConfig(AnsatzConfig):
         if self.kernel > min(lattice.extents):
             raise ConfigError("kernel", self.kernel, f"is larger than the lattice, {min(lattice.extents)} sites wide")
         check_symmetries(system, self.averaged, "averaged")
+        if self.magnetisation is not None:
+            check_sector(system, self.magnetisation)
         super().check(system)
 
     def invariances(self, system: SpinSystem) -> tuple[Permutation, ...]:

@@ -64,6 +64,9 @@ class AnsatzConfig:
         if not self.log_domain:
             allowed = f"sums amplitudes by their logarithms, which ansatz={self.name} does not give"
             raise ConfigError("projection", list(names), allowed)
+        magnetisation = getattr(self, "magnetisation", None)
+        if magnetisation and any(name.endswith("spin_flip") for name in names):
+            raise ConfigError("projection", list(names), f"flips spins, which leaves Σ σz = {magnetisation}")
         if any(name.startswith("-") for name in names):
             representatives(character_group(system, names), self.invariances(system))
         else:  # the group itself, which may be large, has nothing more to check

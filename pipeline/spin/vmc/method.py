@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,19 +14,16 @@ from torch import Tensor
 
 from pipeline.base.config.components import implementation
 from pipeline.base.config.nodes import TrainConfig
-from pipeline.base.config.phases import Schedule, StepSettings
-from pipeline.base.contracts import Record, State
+from pipeline.base.config.phases import Schedule
+from pipeline.base.contracts import Record
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
-from pipeline.spin.ansatz.build import build_unprojected, projected, share_parameters
-from pipeline.spin.ansatz.projected import Projected
-from pipeline.spin.bits import unique_spins
+from pipeline.spin.ansatz.build import build_unprojected, projected
 from pipeline.spin.chunks import Chunks, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.optimizers import build_optimizer
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
 from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
@@ -35,8 +32,10 @@ from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
+from pipeline.spin.vmc.merged import merged
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+from pipeline.spin.vmc.state import VMCState
 from pipeline.spin.vmc.update import clipped, forget_energies, update
 from pipeline.spin.wave_function import WaveFunction
 
@@ -46,110 +45,6 @@ PURPOSE = "training samples"
 """Of the random numbers of every step's batch."""
 
 INFERENCE_PURPOSE = "inference samples"
-
-
-class VMCState:
-    """Ansatz, optimizer and its moments, samplers of training and of inference, rejected steps.
-
-    Args:
-        seed: of the training.
-        ansatz: initialised network, projected on no symmetries.
-        schedule: knows the optimizers and projections of all phases.
-        start: from ``seed`` and the number of a system of the schedule, the state of the training's sampler before its
-            first batch there.
-        start_inference: that of the inference's sampler.
-
-    Attributes:
-        sampling: what the training's sampler carries on (chains), on the system ``system_number``.
-        projection_number: of the schedule, in the step before; the state is ``ansatz`` with this projection.
-        inference: the same of the inference; None before its first batch.
-    """
-
-    def __init__(
-        self,
-        seed: int,
-        ansatz: WaveFunction,
-        schedule: Schedule,
-        start: Callable[[int, int], State],
-        start_inference: Callable[[], State],
-    ) -> None:
-        self.seed, self.ansatz = seed, ansatz
-        self.rejected = self.rejected_in_a_row = 0
-        self._schedule, self._start, self._start_inference = schedule, start, start_inference
-        self.move_to(0)
-        self.projection_number = schedule.at(0).projection
-        self.inference: State | None = None
-        self._on: dict[int, WaveFunction] = {0: ansatz}
-        self._views: dict[tuple[int, int], WaveFunction] = {}
-        self._use(0)
-
-    def prepare(self, settings: StepSettings) -> None:
-        """Put learning rate and projection of a step in place; a phase's own optimizer starts with fresh moments."""
-        self.projection_number = settings.projection
-        if settings.optimizer != self.optimizer_number:
-            self._use(settings.optimizer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.lr
-
-    def view(
-        self, number: int, build: Callable[[], WaveFunction], project: Callable[[WaveFunction], WaveFunction]
-    ) -> WaveFunction:
-        """The ansatz on the system ``number`` of the schedule, with the projection that is in place.
-
-        The same parameters, whatever the number of sites and the projection.
-
-        Args:
-            number: of the system.
-            build: the unprojected ansatz there, whatever its parameters.
-            project: puts the projection around it.
-        """
-        key = (number, self.projection_number)
-        if key not in self._views:
-            if number not in self._on:
-                self._on[number] = share_parameters(build(), self.ansatz)
-            self._views[key] = project(self._on[number])
-        return self._views[key]
-
-    def move_to(self, number: int) -> None:
-        """Train on the system ``number`` from here on: its sampler starts anew."""
-        self.system_number, self.sampling = number, self._start(self.seed, number)
-
-    def begin_inference(self, go_on: bool) -> State:
-        """State of the inference's sampler: where the training left it, or anew."""
-        self.inference = self._start_inference()
-        if go_on:
-            self.inference.load_state_dict(self.sampling.state_dict())
-        return self.inference
-
-    def _use(self, number: int) -> None:
-        self.optimizer_number = number
-        self.optimizer = build_optimizer(self._schedule.optimizers[number], self.ansatz.parameters())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "ansatz": self.ansatz.state_dict(),
-            "optimizer_number": self.optimizer_number,
-            "system_number": self.system_number,
-            "projection_number": self.projection_number,
-            "optimizer": self.optimizer.state_dict(),
-            "chains": self.sampling.state_dict(),
-            "inference_chains": None if self.inference is None else self.inference.state_dict(),
-            "rejected": self.rejected,
-            "rejected_in_a_row": self.rejected_in_a_row,
-        }
-
-    def load_state_dict(self, tree: dict[str, Any]) -> None:
-        self.ansatz.load_state_dict(tree["ansatz"])
-        self.move_to(tree["system_number"])
-        # states of before there were projections have none
-        self.projection_number = tree.get("projection_number", 0)
-        self.sampling.load_state_dict(tree["chains"])
-        self.inference = None
-        if tree["inference_chains"] is not None:
-            self.begin_inference(go_on=False).load_state_dict(tree["inference_chains"])
-        self._use(tree["optimizer_number"])
-        self.optimizer.load_state_dict(tree["optimizer"])
-        self.rejected, self.rejected_in_a_row = tree["rejected"], tree["rejected_in_a_row"]
 
 
 @dataclass(frozen=True)
@@ -223,7 +118,7 @@ class VariationalMonteCarlo:
             forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)
         batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        batch = _merged(batch, ansatz)
+        batch = merged(batch, ansatz)
         local = self._local(parts, ansatz, batch)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
@@ -391,16 +286,6 @@ def _why(logs: Tensor) -> str:
     if vanishing:
         return f"ψ of {vanishing} of these configurations vanishes: they were not drawn from |ψ|²"
     return "ψ of configurations that H connects with them is not finite, or larger by more than a factor of e^700"
-
-
-def _merged(batch: Batch, ansatz: WaveFunction) -> Batch:
-    """The batch with configurations that the projection maps onto each other put together, for they are alike."""
-    if not isinstance(ansatz, Projected) or batch.log_weights is not None:
-        return batch
-    spins, row, _ = unique_spins(ansatz.representatives(batch.spins))
-    weights = torch.zeros(len(spins), dtype=torch.float64, device=spins.device).index_add(0, row, batch.weights)
-    order = None if batch.order is None else row[batch.order]
-    return replace(batch, spins=spins, weights=weights, order=order, log_amplitudes=None)
 
 
 def _sampler(config: Any, space: Space, device: str, chunks: Chunks, ranks: Ranks) -> Sampler:

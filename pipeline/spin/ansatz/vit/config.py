@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from pipeline.base.config import checks
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.layers_config import ACTIVATIONS
-from pipeline.spin.ansatz.schema import AnsatzConfig
+from pipeline.spin.ansatz.schema import AnsatzConfig, check_sector
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.permutations import translations
 from pipeline.spin.systems import SpinSystem
@@ -27,6 +27,7 @@ class ViTConfig(AnsatzConfig):
         heads: h, which share the features: consecutive d/h of them belong to one head.
         activation: ``relu`` or ``gelu``, of the feed-forward networks.
         output_scale: initial factor of the norms of the last layer: they fix how much log ψ scatters at first.
+        magnetisation: Σ σz of all configurations that have an amplitude; null: every one has.
     """
 
     version: ClassVar[int] = 1
@@ -40,6 +41,7 @@ class ViTConfig(AnsatzConfig):
     heads: int = MISSING
     activation: str = MISSING
     output_scale: float = MISSING
+    magnetisation: int | None = MISSING
 
     def __post_init__(self) -> None:
         for key in ("patch", "depth", "width", "heads"):
@@ -61,6 +63,8 @@ class ViTConfig(AnsatzConfig):
         if any(extent % self.patch for extent in lattice.extents):
             shape = " x ".join(map(str, lattice.extents))
             raise ConfigError("patch", self.patch, f"must divide the extents of the lattice of {shape} sites")
+        if self.magnetisation is not None:
+            check_sector(system, self.magnetisation)
         super().check(system)
 
     def invariances(self, system: SpinSystem) -> tuple[Permutation, ...]:

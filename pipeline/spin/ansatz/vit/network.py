@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.spin.ansatz.confined import confined, in_sector
 from pipeline.spin.ansatz.layers import activation, log_cosh
 from pipeline.spin.ansatz.vit.attention import MultiHeadFactoredAttention
 from pipeline.spin.ansatz.vit.config import ViTConfig
@@ -68,6 +69,7 @@ class ViT(WaveFunction):
         assert lattice is not None, "the configuration was checked"
         grid = [extent // config.patch for extent in lattice.extents]
         places = patches(lattice, config.patch)
+        self._magnetisation = config.magnetisation
         self.register_buffer("_places", places, persistent=False)
         self._places: Tensor
         self.embedding = nn.Linear(places.shape[1], config.width)
@@ -86,8 +88,11 @@ class ViT(WaveFunction):
         x = self.embedding(inputs.view(-1, n, sites))
         for block in self.blocks:
             x = block(x)
-        log_psi: Tensor = self.head(self.norm(x).sum(1))
-        return log_psi
+        return confined(self.head(self.norm(x).sum(1)), spins, self._magnetisation)
+
+    def present(self, spins: Tensor) -> Tensor | None:
+        """Configurations in the sector."""
+        return None if self._magnetisation is None else in_sector(spins, self._magnetisation)
 
 
 def patches(lattice: Lattice, patch: int) -> Tensor:

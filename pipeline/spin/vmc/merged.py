@@ -1,0 +1,25 @@
+"""Batches of a state with symmetries: configurations that these map onto each other are one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from pipeline.spin.ansatz.projected import Projected
+from pipeline.spin.bits import unique_spins
+from pipeline.spin.sampler.contract import Batch
+from pipeline.spin.wave_function import WaveFunction
+
+
+def merged(batch: Batch, ansatz: WaveFunction) -> Batch:
+    """The batch with a representative in place of configurations that a projection maps onto each other.
+
+    |ψ|², local energies and derivatives of log ψ are the same for all of them. Unchanged for any other state, and where
+    draws have weights of their own.
+    """
+    if not isinstance(ansatz, Projected) or batch.log_weights is not None:
+        return batch
+    spins, row, _ = unique_spins(ansatz.representatives(batch.spins))
+    weights = torch.zeros(len(spins), dtype=torch.float64, device=spins.device).index_add(0, row, batch.weights)
+    return replace(batch, spins=spins, weights=weights, order=None if batch.order is None else row[batch.order])
