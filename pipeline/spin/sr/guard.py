@@ -24,7 +24,8 @@ CHAINS = 8
 """From so many on the scatter of their means counts, too."""
 
 ROUNDING = 16
-"""Units in the last place of the energy that pass for noise where there is no other."""
+"""Units in the last place that pass for noise: those of the network's dtype times the deviation of local energies, and
+those of double precision times the energy."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Energy:
     Attributes:
         value: Re E.
         error: standard error; 0 where all configurations are summed over.
-        rounding: of the local energies, relative.
+        rounding: of the sum over all configurations, in units of energy.
     """
 
     value: float
@@ -45,7 +46,8 @@ class Energy:
     def of(batch: Batch, local: Tensor, dtype: torch.dtype) -> Energy:
         """From local energies (B,), perhaps clipped, of a network of a dtype.
 
-        Draws of a Markov chain count as less where the means of the chains say so.
+        Draws of a Markov chain count as less where the means of the chains say so. An error δ of log ψ makes one of
+        2 Cov(E_loc, δ) in the energy.
         """
         values = local.real.double()
         mean = batch.weights @ values
@@ -57,8 +59,10 @@ class Energy:
             if len(batch.order) >= CHAINS:
                 of_chains = deviations[batch.order].mean(1)
                 square = torch.maximum(square, of_chains.square().mean() / (len(batch.order) - 1))
-        value, error = torch.stack([mean, square.sqrt()]).tolist()
-        return Energy(value, error, torch.finfo(dtype).eps)
+        variance = batch.weights @ deviations.square()
+        value, error, deviation = torch.stack([mean, square.sqrt(), variance.sqrt()]).tolist()
+        rounding = torch.finfo(dtype).eps * deviation + torch.finfo(torch.float64).eps * abs(value)
+        return Energy(value, error, ROUNDING * rounding)
 
 
 class Guard:
@@ -93,7 +97,7 @@ class Guard:
             return False
         change = energy.value - last.value
         doubt = DEVIATIONS * math.hypot(energy.error, last.error)
-        doubt += ROUNDING * energy.rounding * abs(last.value)
+        doubt += energy.rounding + last.rounding
         if change > doubt:
             self.shift *= RAISED
             self.undone += 1

@@ -18,8 +18,8 @@ class SecondMoment:
     """MARCH, "moment-adaptive reconfiguration" (Gu et al., arXiv:2507.02644): SPRING with a metric that adapts.
 
     d minimises |Xᵀd - f|² + λ |V (d - μ d')|² with V = diag(v)^{1/4} and v = β v' + (d' - d'')², where d' and d'' are
-    the two steps before: what keeps changing from batch to batch is held back, what moves steadily is let go. In units in
-    which V is one it is the problem of SPRING,
+    the two steps before: what keeps changing from batch to batch is held back, what moves steadily is let go. In units
+    in which V is one it is the problem of SPRING,
 
     d = μ d' + V⁻¹ Y (YᵀY + λ)^{-1} (f - μ Xᵀd'), Y = V⁻¹ X.
 

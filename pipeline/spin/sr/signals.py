@@ -25,9 +25,10 @@ def calls_of(
 
     Returns:
         By module, in the order of their uses; none of a module that is not called, or of which a call takes other
-        arguments than one tensor or gives another result.
+        arguments than one tensor, gives another result, or has one of them overwritten later.
     """
     recorded: list[tuple[nn.Module, Tensor, Tensor]] = []
+    versions: list[tuple[int, int]] = []
     unusable: set[nn.Module] = set()
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -35,6 +36,7 @@ def calls_of(
             unusable.add(module)
         else:
             recorded.append((module, args[0].detach(), output))
+            versions.append((args[0]._version, output._version))
 
     hooks = [module.register_forward_hook(record, with_kwargs=True) for module in set(modules)]
     try:
@@ -43,6 +45,9 @@ def calls_of(
     finally:
         for hook in hooks:
             hook.remove()
+    for (module, inputs, output), version in zip(recorded, versions, strict=True):
+        if (inputs._version, output._version) != version:  # overwritten since
+            unusable.add(module)
     recorded = [entry for entry in recorded if entry[0] not in unusable]
     outputs = [output for _, _, output in recorded]
     parts = [_signals(log_psi, outputs, 1.0, keep=is_complex)]
