@@ -16,10 +16,11 @@ def merged(batch: Batch, ansatz: WaveFunction) -> Batch:
     """The batch with a representative in place of configurations that a projection maps onto each other.
 
     |ψ|², local energies and derivatives of log ψ are the same for all of them. Unchanged for any other state, and where
-    draws have weights of their own.
+    draws have weights of their own. What is known of log ψ is left out: it belongs to other configurations.
     """
     if not isinstance(ansatz, Projected) or batch.log_weights is not None:
         return batch
     spins, row, _ = unique_spins(ansatz.representatives(batch.spins))
     weights = torch.zeros(len(spins), dtype=torch.float64, device=spins.device).index_add(0, row, batch.weights)
-    return replace(batch, spins=spins, weights=weights, order=None if batch.order is None else row[batch.order])
+    order = None if batch.order is None else row[batch.order]
+    return replace(batch, spins=spins, weights=weights, order=order, log_amplitudes=None)
