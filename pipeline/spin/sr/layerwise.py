@@ -288,16 +288,8 @@ class LayerwiseLogDerivatives:
             )
             return end
 
-        self._chunks.run("signals", len(self._spins), body, self._probe, 2, gradients=True)
-
-    def _probe(self) -> object:
-        """All signals of two configurations, and the derivatives of the widest layer."""
-        layers = self._plan.layers
-        calls = calls_of(
-            self._ansatz.log_amplitude, self._spins[:1].expand(2, -1), [x.module for x in layers], self.is_complex
-        )
-        widest = max(layers, key=lambda layer: layer.cuts * layer.width)
-        return widest.rows(calls[widest.module], 2, 0, widest.cuts)
+        # a backward pass frees about as much as it needs
+        self._chunks.run("gradients", len(self._spins), body, lambda: self._forward(self._spins), 2, gradients=True)
 
     def _add_pairs(self, total: Tensor, layers: list[Affine]) -> None:
         """Add what layers with few positions contribute, neither centred nor weighted, below the diagonal blocks."""

@@ -159,6 +159,8 @@ class StochasticReconfiguration:
                     self.guard.shift = shift
                 return change, moved, speed
             if attempt == RETRIES or not operator.pull(target).isfinite().all():
+                if self.guard is not None and explodes:
+                    self.guard.shift = shift
                 break
             shift *= RETRY_FACTOR
             log.warning("a step that is %s: trying the shift %g", "too long" if explodes else "not finite", shift)

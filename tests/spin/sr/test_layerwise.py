@@ -197,7 +197,7 @@ def test_few_samples_one_at_a_time(count: int) -> None:
     chunks = Chunks(1e-12)
     found = LayerwiseLogDerivatives(ansatz, spins, weights, chunks)
     agree(found, DenseLogDerivatives.of(ansatz, spins, weights, Chunks(None)))
-    assert chunks.size("signals") == 1
+    assert chunks.size("gradients") == 1
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["pairs", "derivatives"])
