@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import lattice, ours, peer
+from benchmarks import lattice, ours, peer, peer_steps, steps
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
@@ -33,6 +33,9 @@ class _Size:
     applications: int
     tori: tuple[int, ...]
     forces: int
+    extent: int
+    draws: int
+    batch: int
 
 
 SIZES = {
@@ -54,6 +57,9 @@ SIZES = {
         applications=100,
         tori=(4, 8, 16, 32),
         forces=8,
+        extent=6,
+        draws=1024,
+        batch=1024,
     ),
     "tiny": _Size(
         length=3,
@@ -73,6 +79,9 @@ SIZES = {
         applications=2,
         tori=(2, 4),
         forces=2,
+        extent=4,
+        draws=8,
+        batch=8,
     ),
 }
 
@@ -219,6 +228,39 @@ def _forces(group: str, shown: str, colors: int, s: _Size) -> Case:
     )
 
 
+def steps_resnet(s: _Size) -> Case:
+    """Steps of stochastic reconfiguration of the residual CNN of the NIR paper."""
+    return _steps("resnet", "residual CNN, 4 blocks of 16 channels", s)
+
+
+def steps_vit(s: _Size) -> Case:
+    """The same of a Deep ViT."""
+    return _steps("vit", "Deep ViT, 4 layers, d = 36", s)
+
+
+def _steps(network: str, shown: str, s: _Size) -> Case:
+    mine, theirs = partial(steps.step, network, s.extent, s.draws), partial(peer_steps.step, network, s.extent, s.draws)
+    return Case(
+        f"Steps of stochastic reconfiguration: J1-J2 model, {s.extent}×{s.extent}, J2 = {steps.J2}, {shown}, "
+        f"{s.draws} samples",
+        1,
+        "steps",
+        (
+            Contender("ours, layer by layer", "torch", partial(mine, "layerwise")),
+            Contender("ours, dense log-derivatives", "torch", partial(mine, "dense")),
+            Contender("NetKet, kernel on the fly", "netket", partial(theirs, s.batch, True)),
+            Contender("NetKet, kernel of the Jacobian", "netket", partial(theirs, s.batch, False)),
+        ),
+        (
+            "The same network, layer by layer and with as many parameters, as many chains as samples, one exchange of "
+            "neighbours a site between samples; parts in wall seconds, medians of the warm runs.",
+            "Ours exchanges antiparallel neighbours, evaluates no vanishing matrix element and none twice, and takes "
+            f"log ψ of the samples from the chains; NetKet evaluates all of a row's elements, {s.batch} "
+            "configurations at a time.",
+        ),
+    )
+
+
 CASES: dict[str, Callable[[_Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
@@ -228,6 +270,8 @@ CASES: dict[str, Callable[[_Size], Case]] = {
     "dirac_su3": dirac_su3,
     "forces_u1": forces_u1,
     "forces_su3": forces_su3,
+    "steps_resnet": steps_resnet,
+    "steps_vit": steps_vit,
 }
 
 

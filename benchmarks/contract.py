@@ -11,7 +11,7 @@ class Work:
     """What is timed.
 
     Attributes:
-        run: does the work once and returns when its result is there.
+        run: does the work once and returns when its result is there: of work that has parts, seconds by their names.
         parameters: of the network; None without one.
         multiply_adds: of one forward pass of one configuration; None where nobody counted.
     """

@@ -27,6 +27,7 @@ class Row:
         parameters, multiply_adds: see :class:`benchmarks.contract.Work`.
         setup: seconds of imports and construction.
         wall, cpu: seconds of each run, the cold one first.
+        parts: wall seconds of the parts of each run, where it has any.
         peak: bytes that building, compiling and all runs needed on top of what the process held after its imports.
     """
 
@@ -39,11 +40,17 @@ class Row:
     setup: float | None = None
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    parts: list[dict[str, float]] = field(default_factory=list)
     peak: int | None = None
 
     def warm(self, clock: str) -> float | None:
         """Median over the warm runs; ``clock``: wall or cpu."""
         runs: list[float] = getattr(self, clock)[1:]
+        return statistics.median(runs) if runs else None
+
+    def part(self, name: str) -> float | None:
+        """Median seconds of a part over the warm runs."""
+        runs = [parts[name] for parts in self.parts[1:] if name in parts]
         return statistics.median(runs) if runs else None
 
     def spread(self, clock: str) -> float | None:
@@ -88,6 +95,7 @@ def measure(name: str, size: str, repeats: int, threads: int) -> list[Row]:
                     seconds = process.ask(row, "run")
                     for clock in ("wall", "cpu"):
                         getattr(row, clock).extend([seconds[clock]] if clock in seconds else [])
+                    row.parts.extend([seconds["parts"]] if "parts" in seconds else [])
             processes = processes[1:] + processes[:1]
         for row, process in processes:
             if row.status == "ok":

@@ -16,7 +16,8 @@ MIB = 2**20
 def write(directory: Path, name: str, case: Case, rows: list[Row], threads: int) -> Path:
     """Write both files; returns the path of the readable one."""
     directory.mkdir(parents=True, exist_ok=True)
-    records = [_record(case, row, rows[0], threads) for row in rows]
+    parts = _parts(rows)
+    records = [_record(case, row, rows[0], threads) | {_key(p): row.part(p) for p in parts} for row in rows]
     with open(directory / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
         writer.writeheader()
@@ -24,6 +25,15 @@ def write(directory: Path, name: str, case: Case, rows: list[Row], threads: int)
     path = directory / f"{name}.md"
     path.write_text(_markdown(name, case, rows, threads), encoding="utf-8")
     return path
+
+
+def _parts(rows: list[Row]) -> list[str]:
+    """Names of the parts that any of the runs had, in their order."""
+    return list(dict.fromkeys(name for row in rows for parts in row.parts for name in parts))
+
+
+def _key(part: str) -> str:
+    return f"{part.replace(' ', '_')}_s"
 
 
 def _record(case: Case, row: Row, first: Row, threads: int) -> dict[str, Any]:
@@ -54,6 +64,8 @@ def _record(case: Case, row: Row, first: Row, threads: int) -> dict[str, Any]:
 def _markdown(name: str, case: Case, rows: list[Row], threads: int) -> str:
     heads = ["", "parameters", "10⁶ multiply-adds", "cold s", "warm s", "± iqr", "warm cpu s", f"{case.unit}/s"]
     heads += ["peak MiB", "wall / ours", "cpu / ours"]
+    parts = _parts(rows)
+    heads += [f"{part} s" for part in parts]
     table = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for row in rows:
         warm = row.warm("wall")
@@ -68,6 +80,7 @@ def _markdown(name: str, case: Case, rows: list[Row], threads: int) -> str:
             _shown(row.peak and row.peak / MIB, ".0f"),
             _shown(row.ratio(rows[0], "wall"), ".2f"),
             _shown(row.ratio(rows[0], "cpu"), ".2f"),
+            *(_shown(row.part(part), ".3g") for part in parts),
         ]
         table.append([row.name, *numbers] if row.status == "ok" else [row.name, row.status, *[""] * (len(heads) - 2)])
     lines = ["| " + " | ".join(cells) + " |" for cells in table]

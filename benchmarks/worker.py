@@ -16,8 +16,9 @@ from pipeline.base.run.memory import PeakMemory
 def serve(pipe: Connection, case: str, size: str, contender: int, threads: int) -> None:
     """Answers every request with a dictionary, ``{"error": ...}`` where something failed.
 
-    Requests: ``build`` → seconds, parameters, multiply_adds; ``run`` → wall and cpu seconds; ``peak`` → bytes so far on
-    top of what the process held when the library was imported and nothing built or compiled; ``stop`` → nothing.
+    Requests: ``build`` → seconds, parameters, multiply_adds; ``run`` → wall and cpu seconds, and those of parts;
+    ``peak`` → bytes so far on top of what the process held when the library was imported and nothing built or
+    compiled; ``stop`` → nothing.
 
     Args:
         pipe: requests and answers.
@@ -58,8 +59,9 @@ class _Answers:
 
     def run(self) -> dict[str, Any]:
         wall, cpu = time.perf_counter(), time.process_time()
-        self._work.run()
-        return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        result = self._work.run()
+        seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        return seconds | ({"parts": result} if isinstance(result, dict) else {})
 
     def peak(self) -> dict[str, Any]:
         return {"bytes": self._memory.bytes()}

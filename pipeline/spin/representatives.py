@@ -66,21 +66,23 @@ class Representatives:
     def _block(self, words: Tensor) -> tuple[Tensor, Tensor | None]:
         spins = unpack(words, self._n_sites)
         bits = (spins < 0).double()
-        smallest: Tensor | None = None
-        for weights, offsets in self._parts:
-            images = torch.addmm(offsets, bits, weights)
-            if smallest is not None:
-                images = torch.where(smallest, images, torch.inf)
-            least = images.amin(1, keepdim=True)
-            if len(self._parts) == 1 and self._invariance.log_factors is None:
-                return least.long(), None
-            smallest = images == least
-        assert smallest is not None
-        chosen = smallest.to(torch.uint8).argmax(1)
+        (weights, offsets), *others = self._parts
+        images = torch.addmm(offsets, bits, weights)
+        if not others and self._invariance.log_factors is None:
+            return images.amin(1, keepdim=True).long(), None
+        least, chosen = images.min(1)
+        if others:
+            # few: most configurations have a smallest first part
+            tied = ((images == least[:, None]).sum(1) > 1).nonzero()[:, 0]
+            smallest = images[tied] == least[tied, None]
+            for weights, offsets in others:
+                more = torch.where(smallest, torch.addmm(offsets, bits[tied], weights), torch.inf)
+                smallest = more == more.amin(1, keepdim=True)
+            chosen[tied] = smallest.to(torch.uint8).argmax(1)
         signs = self._invariance.signs.to(spins.dtype)
-        images = spins.gather(1, self._invariance.permutations[chosen]) * signs[chosen, None]
+        found = spins.gather(1, self._invariance.permutations[chosen]) * signs[chosen, None]
         factors = self._invariance.log_factors
-        return pack(images), None if factors is None else -factors[chosen]
+        return pack(found), None if factors is None else -factors[chosen]
 
 
 def _weights(invariance: Invariance, begin: int) -> tuple[Tensor, Tensor]:

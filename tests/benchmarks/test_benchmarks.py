@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import lattice, measure, ours, peer, scaling, table, worker
+from benchmarks import lattice, measure, ours, peer, scaling, steps, table, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, SIZES, case
 from benchmarks.contract import Case, Contender, Work
@@ -72,6 +72,27 @@ def test_both_of_our_local_energies_are_the_same_numbers() -> None:
         return found
 
     torch.testing.assert_close(energies(True), energies(False), rtol=1e-5, atol=0)
+
+
+@pytest.mark.skipif(not NETKET, reason="needs the extra [bench]")
+@pytest.mark.parametrize("name", ["steps_resnet", "steps_vit"])
+def test_networks_of_steps_have_the_same_parameters(name: str) -> None:
+    assert len({contender.build().parameters for contender in case(name, "tiny").contenders}) == 1
+
+
+@pytest.mark.parametrize("network", steps.NETWORKS)
+def test_parts_of_a_step_make_up_the_step(network: str, tmp_path: Path) -> None:
+    parts = steps.step(network, 4, 6, "layerwise").run()
+    assert isinstance(parts, dict)
+    assert list(parts) == [steps.SAMPLING, steps.ENERGIES, steps.UPDATE]
+    assert all(seconds > 0 for seconds in parts.values())
+    row = Row("ours", "torch", "1", "ok", wall=[9.0, 1.0, 3.0], cpu=[9.0, 1.0, 3.0])
+    row.parts = [{"a part": 8.0}, {"a part": 0.5}, {"a part": 1.5}]
+    plain = Row("other", "torch", "1", "ok", wall=[9.0, 2.0, 2.0], cpu=[9.0, 2.0, 2.0])
+    text = table.write(tmp_path, "x", Case("A title", 1, "steps", (), ()), [row, plain], 1).read_text()
+    assert "| a part s |" in text
+    with open(tmp_path / "x.csv") as file:
+        assert [record["a_part_s"] for record in csv.DictReader(file)] == ["1.0", ""]
 
 
 def test_forces_against_the_lattice_size(tmp_path: Path) -> None:
