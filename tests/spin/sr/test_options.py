@@ -222,20 +222,17 @@ def test_the_noise_of_a_batch() -> None:
     assert Energy.of(weighted, x, torch.float64).error == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_steps_far_too_long_for_a_spectrum_still_find_the_ground_state(dtype: str) -> None:
-    """Couplings of 1000: without the guard the state is left aligned, 3.6e-7 above the ground state."""
-    system = OpenChainTFIM(n_sites=4, range=1, coupling=1000.0, field=1.0)
-    exact = -3000.0 - 3.0 / 4000.0  # two ends with 1/2V, two inner spins with 1/4V: 1.5e-3, and the fourth order
-    errors = {}
-    for guard in (False, True):
-        sr = SRConfig(lr=2.5e-2, shift=1e-2, momentum=0.9, max_distance=0.1, guard=guard)
-        method = build(system, optimizer=sr, ansatz=RBMConfig(alpha=1, deviation=0.05, parameters="real"), dtype=dtype)
-        state = method.init(1)
-        for k in range(100):
-            metrics = method.step(state, k)
-        errors[guard] = (metrics["energy"] - exact) / abs(exact)
-    print(errors)
+def test_steps_far_too_long_for_a_spectrum_still_find_the_ground_state() -> None:
+    """E = -7V - 5h²/2V at V = 1000; without the guard the spins end aligned, 3.6e-7 above it, and stay so."""
+    system = OpenChainTFIM(n_sites=8, range=1, coupling=1000.0, field=1.0)
+    sr = SRConfig(lr=2.5e-2, shift=1e-2, momentum=0.9, max_distance=0.1, guard=True)
+    method = build(system, optimizer=sr, ansatz=RBMConfig(alpha=2, deviation=0.05, parameters="real"), dtype="float32")
+    state = method.init(1)
+    for k in range(70):
+        metrics = method.step(state, k)
+    assert metrics["undone_steps"] > 0
+    assert metrics["shift"] >= 1e-2
+    assert 0 < metrics["energy"] + 7000.0025 < 2e-4
 
 
 def test_a_step_that_is_not_finite_is_tried_with_a_larger_shift(
