@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.spin.bits import pack
+from pipeline.spin.representatives import Invariance
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.groups import Transformation, representatives
 from pipeline.spin.wave_function import WaveFunction
@@ -83,6 +84,13 @@ class Projected(WaveFunction):
     def representatives(self, spins: Tensor) -> Tensor:
         """One configuration for all that the group maps onto each other, (B, N) → (B, N): |ψ̃| and E_loc are equal."""
         return self._smallest(spins)[0]
+
+    def invariance(self) -> Invariance:
+        """The whole group, with iπ where a character is odd."""
+        if self._even:
+            return Invariance(self._group_permutations, self._group_signs)
+        angles = math.pi * (self._group_characters < 0).double()
+        return Invariance(self._group_permutations, self._group_signs, torch.complex(torch.zeros_like(angles), angles))
 
     def present(self, spins: Tensor) -> Tensor | None:
         """As the base says: its configurations are mapped to each other by the group."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
+from pipeline.spin.bits import unpack
 from pipeline.spin.vmc import method as module
+from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.stages.compose import compose_run
 from pipeline.stages.train import build_method
 
@@ -50,3 +53,26 @@ def test_merging_changes_no_step(sampler: tuple[str, ...], monkeypatch: pytest.M
         assert one["energy"] == pytest.approx(other["energy"], rel=1e-9)
         assert one["variance"] == pytest.approx(other["variance"], rel=1e-8)
         assert one["distance"] == pytest.approx(other["distance"], rel=1e-6)
+
+
+@pytest.mark.parametrize("names", [["reflections", "spin_flip"], ["reflections", "-spin_flip"], ["-reflections"]])
+def test_a_projection_says_how_its_images_are_related(names: list[str]) -> None:
+    """ψ̃(gσ) = χ(g) ψ̃(σ), and local energies that evaluate one of all images are those of each by itself."""
+    shown = ",".join(names)
+    run = compose_run([*FRUSTRATED, f"train.ansatz.projection=[{shown}]", "sampler=exhaustive"])
+    method: Any = build_method(run)
+    ansatz = method._view(method.init(0), 0)
+    spins = unpack(torch.tensor([[3], [29], [101], [154], [212]]), 8)
+    invariance = ansatz.invariance()
+    with torch.no_grad():
+        here = ansatz._evaluate(spins).exp()
+        for k, (move, sign) in enumerate(zip(invariance.permutations, invariance.signs, strict=True)):
+            there = ansatz._evaluate(spins[:, move] * sign).exp()
+            factor = 1.0 if invariance.log_factors is None else invariance.log_factors[k].exp()
+            torch.testing.assert_close(there, factor * here, rtol=1e-10, atol=1e-12 * float(here.abs().max()))
+    once = local_energy(method.hamiltonian, ansatz, spins, method.chunks)
+    ansatz.invariance = lambda: None
+    each = local_energy(method.hamiltonian, ansatz, spins, method.chunks)
+    # an odd amplitude of a configuration that is its own image vanishes
+    torch.testing.assert_close(each, once, equal_nan=True)
+    assert each.isfinite().sum() >= 3
