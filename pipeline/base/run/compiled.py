@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ import numba
 
 from pipeline.base.cache import folder_of
 from pipeline.base.store.provenance import ROOT
-
-_OURS = re.compile(r"^\s*(?:from|import)\s+(pipeline(?:\.\w+)*)(?:\s+import\s+\(?([\w\s,]*))?", re.MULTILINE)
 
 
 def njit(*arguments: Any, **options: Any) -> Any:
@@ -59,8 +57,10 @@ def _with_imports(source: Path) -> set[Path]:
 
 
 def _imports(source: Path) -> set[Path]:
-    found = set()
-    for module, names in _OURS.findall(source.read_text(encoding="utf-8")):
-        places = [module, *(f"{module}.{name}" for name in re.findall(r"\w+", names))]
-        found |= {path for place in places if (path := ROOT / f"{place.replace('.', '/')}.py").is_file()}
-    return found
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {path for name in names if (path := ROOT / f"{name.replace('.', '/')}.py").is_file()}
