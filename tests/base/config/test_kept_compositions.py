@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from pipeline.base import cache
 from pipeline.base.config import compose
 from pipeline.base.config.compose import compose_config, typed
+from pipeline.base.config.folders import CONF
 from pipeline.stages.compose import compose_run
 
 WORDS = ["paper=nf_nqs", "scale=smoke", "tracker=none"]
@@ -74,7 +75,7 @@ def test_another_configuration_or_source_has_a_folder_of_its_own(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pipeline").mkdir()
-    shutil.copytree(compose.CONF / "ansatz", tmp_path / "conf" / "ansatz")
+    shutil.copytree(CONF / "ansatz", tmp_path / "conf" / "ansatz")
     monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
     folders = set()
     for file in ("conf/ansatz/rbm.yaml", "conf/ansatz/new.yaml", "pipeline/new.py"):
