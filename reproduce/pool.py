@@ -21,8 +21,8 @@ from pipeline.base.run.console import describe_crash
 from pipeline.base.run.progress import Progress
 from reproduce.plan import Task
 
-PRELOADED = ["torch", "pipeline.stages.run"]
-"""What all workers need, imported once."""
+PRELOADED = ["torch", "torch.fx.experimental.symbolic_shapes", "scipy.sparse.linalg", "pipeline.stages.run"]
+"""What most workers need, imported once; the second is what the first gradient of a process imports."""
 
 GRACE_SECONDS = 20.0
 """After an interrupt, how long workers may take to reach the end of a unit and checkpoint."""

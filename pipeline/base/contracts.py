@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from numpy.typing import NDArray
-
+from pipeline.base.later import NDArray
 from pipeline.base.numbers.result import Result
 
 Metrics = Mapping[str, float]

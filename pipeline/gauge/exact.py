@@ -18,10 +18,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.base.contracts import Cost, Exactness
+from pipeline.base.later import NDArray, np
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.gauge.systems import PureGauge, SU3PureGauge
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
+from pipeline.base.later import np
 from pipeline.base.numbers import rng
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.numbers.statistics import doubts, effective_sample_size, weighted_mean

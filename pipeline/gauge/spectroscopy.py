@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from pipeline.base.later import NDArray, np
 
 FEWEST_TIMES = 4
 """Extent in time below which the fit has a single time, or the one of the source."""

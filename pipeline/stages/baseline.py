@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from numpy.linalg import LinAlgError
-
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
 from pipeline.base.errors import NonFiniteError
+from pipeline.base.later import np
 from pipeline.base.numbers.formatting import duration
 from pipeline.base.numbers.result import Result
 from pipeline.base.run.loop import Loop
@@ -56,7 +55,7 @@ def _direct(context: Context, solver: DirectBaseline, work: Work) -> tuple[Resul
     began = time.perf_counter()
     try:
         result = solver.run(context.run.system)
-    except (ArithmeticError, LinAlgError) as error:
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
         raise NonFiniteError(
             f"{context.label} baseline {solver.kind}: {error}; are the system's amounts right?"
         ) from error

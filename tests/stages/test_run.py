@@ -318,3 +318,19 @@ def test_sweep_reports_every_failure_and_reruns_as_a_no_op(
     sweep = [o.replace("8,10", "10") for o in sweep]
     assert cli.main(sweep) == 0
     assert "2 of 2 runs finished" in capsys.readouterr().out
+
+
+def test_reference_by_dmrg_is_an_upper_bound_and_is_kept(tmp_path: Path) -> None:
+    small = ["system=chain_tfim", "system.n_sites=6", "stages=[baseline]", "tracker=none", "progress=false"]
+    dmrg = [*small, "baseline=dmrg", "baseline.dmrg.bond_dimensions=[2,4]", "baseline.dmrg.max_sweeps=2"]
+    found = run(tmp_path, dmrg).reference
+    exact = run(tmp_path, [*small, "baseline=free_fermions"]).reference
+    assert found is not None
+    assert exact is not None
+    energy, bound = (found.result().estimate(name) for name in ("energy", "variational_energy"))
+    assert energy.bound == "extrapolated"
+    assert 0 <= bound.value - exact.result().estimate("energy").value < 0.05
+    again = run(tmp_path, dmrg).reference
+    assert again is not None
+    assert again.path == found.path
+    assert again.finished == found.finished

@@ -7,24 +7,28 @@ groups, then the keys, then the types, then what the typed nodes themselves chec
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import pickle
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, version
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.base import cache
 from pipeline.base.config.checks import under
 from pipeline.base.config.folders import CONF, EXPERIMENT, SEARCH, default, experiments, folders_of, groups, read
 from pipeline.base.config.messages import first_line, invalid, short, shown
@@ -45,8 +49,8 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         ConfigError: names the key, the value, what is allowed and what was probably meant.
     """
     line = read_line(overrides)
-    content = (_compose if line.folders == (CONF,) else _compose.__wrapped__)(line.words, line.folders)
-    config: DictConfig = pickle.loads(content)
+    alone = line.folders == (CONF,)
+    config: DictConfig = pickle.loads(_compose(line.words)) if alone else hydra_compose(line.words, line.folders, False)
     config.paper, config.scale = (line.recipe.paper, line.recipe.scale) if line.recipe else (NONE, None)
     for override in line.values:
         set_value(config, override)
@@ -186,12 +190,28 @@ def _one(override: Override) -> Any:
 
 
 @functools.cache
-def _compose(words: tuple[str, ...], folders: tuple[Path, ...]) -> bytes:
-    """Composition without values; cached, since the cells of an artefact differ in values only.
+def _compose(words: tuple[str, ...]) -> bytes:
+    """Composition of ``conf/`` without values; cached, since the cells of an artefact differ in values only.
 
-    Pickled, since a copy of nodes takes five times longer.
+    Pickled, since a copy of nodes takes five times longer; and kept on disk, since most commands compose what another
+    one has composed before, in as much time as all their other imports take.
     """
-    return pickle.dumps(hydra_compose(words, folders, False))
+    kept = _kept_compositions()
+    path = kept / hashlib.sha256("\0".join(words).encode()).hexdigest()[:32] if kept else None
+    content = cache.read(path) if path else None
+    if content is None:
+        content = pickle.dumps(hydra_compose(words, (CONF,), False))
+        if path:
+            cache.write(path, content)
+    return content
+
+
+@functools.cache
+def _kept_compositions() -> Path | None:
+    """Where compositions are kept: a folder for every state of the configuration, of our classes and of Hydra."""
+    ours = cache.digest_of(CONF.parent, f"{CONF.name}/**/*.yaml", "pipeline/**/*.py")
+    versions = (sys.version, hydra.__version__, version.__version__)
+    return cache.folder_of("compositions", hashlib.sha256(repr((ours, *versions)).encode()).hexdigest()[:16])
 
 
 def hydra_compose(words: tuple[str, ...], folders: tuple[Path, ...], with_hydra: bool) -> DictConfig:

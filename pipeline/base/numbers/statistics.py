@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from pipeline.base.later import ArrayLike, NDArray, np
 from pipeline.base.numbers.result import Bound, Estimate
 
 CHAIN_PER_TAU = 10

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import functools
-import os
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
 
-from pipeline.base.store.provenance import source_digest
-
-
-@functools.cache
-def folder() -> Path | None:
-    """Where compiled loops are kept: a folder of its own for every state of the source; None where none can be made.
-
-    numba's own check looks at the file of a function alone, not at what the function calls in other files.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "neural-quantum-states" / "numba" / source_digest()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return path if os.access(path, os.W_OK) else None
+from pipeline.base.cache import folder_of
+from pipeline.base.store.provenance import ROOT
 
 
 def njit(*arguments: Any, **options: Any) -> Any:
@@ -33,8 +21,46 @@ def njit(*arguments: Any, **options: Any) -> Any:
     With ``fastmath``, what a function calls must be of ``inline="always"``: a function that comes from the disk brings
     its own copy of what it calls, which may have been optimised in another way than the one that a fresh process uses.
     """
-    path = folder()
+    if arguments:
+        return _compiled(arguments[0], options)
+    return lambda function: _compiled(function, options)
+
+
+def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    path = folder(Path(function.__code__.co_filename))
     if path is None:
-        return numba.njit(*arguments, **options)
+        return numba.njit(function, **options)
     numba.config.CACHE_DIR = str(path)  # type: ignore[attr-defined]
-    return numba.njit(*arguments, cache=True, **options)
+    return numba.njit(function, cache=True, **options)
+
+
+@functools.cache
+def folder(source: Path) -> Path | None:
+    """Where the compiled loops of a file are kept; None where nothing can be written.
+
+    A folder of its own for every state of the file and of what it imports: numba's own check looks at the file of a
+    function alone, not at what the function calls in other files.
+    """
+    total = hashlib.sha256()
+    for path in sorted(_with_imports(source)):
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return folder_of(f"numba/{source.stem}", total.hexdigest()[:16])
+
+
+def _with_imports(source: Path) -> set[Path]:
+    """A file and all files of ours that it imports, directly or not."""
+    found, new = set(), {source}
+    while new:
+        found |= new
+        new = {path for file in new for path in _imports(file)} - found
+    return found
+
+
+def _imports(source: Path) -> set[Path]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {path for name in names if (path := ROOT / f"{name.replace('.', '/')}.py").is_file()}

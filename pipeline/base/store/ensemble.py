@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.base.contracts import Record
+from pipeline.base.later import NDArray, np
 from pipeline.base.store.files import atomic_path
 
 Arrays = Mapping[str, NDArray[Any]]

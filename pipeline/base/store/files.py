@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
+from pipeline.base.later import np
 
 T = TypeVar("T")
 

@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.base.errors import UserError
+from pipeline.base.later import np
 from pipeline.base.store.commit import commit, save_state
 from pipeline.base.store.entry import ENSEMBLE, METRICS, Entry
 from pipeline.base.store.files import (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.cache import digest_of
+
 PACKAGES = ("torch", "numpy", "scipy", "hydra-core", "omegaconf", "quspin", "physics-tenpy", "numba")
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -19,10 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @functools.cache
 def source_digest() -> str:
     """Digest of every Python file of ``pipeline/``: tells whether the source of a cached result has changed."""
-    total = hashlib.sha256()
-    for path in sorted((ROOT / "pipeline").rglob("*.py")):
-        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()[:16]
+    return digest_of(ROOT, "pipeline/**/*.py")
 
 
 @functools.cache

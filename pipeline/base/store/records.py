@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 from zipfile import ZipFile
 
-import numpy as np
-
+from pipeline.base.later import np
 from pipeline.base.store.files import atomic_path
 
 

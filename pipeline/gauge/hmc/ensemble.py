@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.base.contracts import Record
+from pipeline.base.later import NDArray, np
 from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.statistics import (
     FEWEST_SAMPLES,

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
+from pipeline.base.later import np
 from pipeline.base.numbers import rng
 from pipeline.base.numbers.result import Result
 from pipeline.gauge.hmc import ensemble

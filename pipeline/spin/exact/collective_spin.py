@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from pipeline.base.contracts import Cost, Exactness
+from pipeline.base.later import np
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.spin.exact.recognise import ising_model
 from pipeline.spin.systems import SpinSystem

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import numpy as np
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.errors import ConfigError
+from pipeline.base.later import np
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.spin.lattice import sublattices
 from pipeline.spin.symmetry.charges import (

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pipeline.base.later import NDArray, np
 from pipeline.spin.exact.sector_matrix import Level, build, solve
 from pipeline.spin.lattice import Bond
 from pipeline.spin.symmetry.charges import conserves_total_spin
@@ -34,7 +32,7 @@ MOST_CLASSICAL_SITES = 24
 SAME = 1e-9
 """Energies that differ by less, relative to the lowest, are those of one level; values that do are the same."""
 
-States = NDArray[np.unsignedinteger[Any]]
+States: TypeAlias = "NDArray[np.unsignedinteger[Any]]"
 Solved = tuple[Sector, list[Level]]
 
 

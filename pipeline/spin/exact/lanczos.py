@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from pipeline.base.later import NDArray, np
 
 DENSE_LIMIT = 64
 """Up to this many basis states LAPACK is used: Lanczos needs room for its Krylov space."""
@@ -14,7 +14,7 @@ Pair = tuple[float, NDArray[Any]]
 """Eigenvalue and normalised eigenvector, shape (states,)."""
 
 
-def lowest(matrix: Any, levels: int, bound: float = np.inf) -> list[Pair]:
+def lowest(matrix: Any, levels: int, bound: float = math.inf) -> list[Pair]:
     """The ``levels`` lowest eigenpairs, ascending, degenerate ones as often as they occur.
 
     A Krylov space holds one state of a degenerate level but for rounding. States are therefore found one by one, each

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
+from pipeline.base.later import NDArray, np
 from pipeline.base.numbers import rng
 from pipeline.base.numbers.result import Estimate, Result, SigmaKind
 from pipeline.base.numbers.statistics import correlated_mean, doubts, gelman_rubin, with_control_variates

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.errors import UserError
+from pipeline.base.later import NDArray, np
 from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.numbers.result import Bound, Estimate, Result
 from pipeline.spin.exact.ground_space import (
@@ -34,7 +34,7 @@ from pipeline.spin.terms import PauliTerm, flipped, in_own_unit, pauli_terms
 MOST_SITES = 64
 """Above, not even the number of basis states is worth a closer look."""
 
-EPSILON = float(np.finfo(np.float64).eps)
+EPSILON = sys.float_info.epsilon
 
 
 @dataclass

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pipeline.base.later import NDArray, np
 from pipeline.spin.exact.lanczos import lowest
 from pipeline.spin.symmetry.charges import conserves_magnetisation, is_real, ladder_strings
 from pipeline.spin.symmetry.sectors import Sector
@@ -79,7 +78,7 @@ def _operators(terms: Sequence[PauliTerm]) -> list[tuple[complex, str, tuple[int
     return sorted(found, key=lambda string: "+" in string[1])
 
 
-def solve(matrix: Any, levels: int, bound: float = np.inf) -> list[Level]:
+def solve(matrix: Any, levels: int, bound: float = math.inf) -> list[Level]:
     """The ``levels`` lowest eigenstates of a QuSpin ``hamiltonian``; fewer if it is smaller or ``bound`` is met."""
     if matrix.Ns == 0:
         return []

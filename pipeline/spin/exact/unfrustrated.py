@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pipeline.base.later import NDArray, np
 from pipeline.spin.exact.recognise import IsingModel, ising_model, isotropic_couplings
 from pipeline.spin.lattice import Bond, sublattices
 from pipeline.spin.symmetry.stoquastic import stoquastic_form

@@ -17,6 +17,7 @@ from pipeline.base.numbers.statistics import independent_mean
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.bits import pack
 from pipeline.spin.hamiltonian import Hamiltonian
+from pipeline.spin.optimizers import Adam
 from pipeline.spin.subspace.closed import Subspace
 from pipeline.spin.subspace.realnvp import Prior, RealNVP, smoothing_bias_at_identity
 from pipeline.spin.subspace.schema import SubspaceInferConfig
@@ -72,7 +73,7 @@ class SubspaceInference:
         ansatz = c.ansatz or self.train.ansatz
         nqs = build_ansatz(ansatz, self.system, derive_seed(c.seed, "inference nqs", k))
         nqs = nqs.to(self.device, self.dtype)
-        optimizer = torch.optim.Adam(nqs.parameters(), lr=c.lr)
+        optimizer = Adam(nqs.parameters(), lr=c.lr)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=c.plateau_factor, patience=c.plateau_patience, threshold=0.0
         )

@@ -113,6 +113,16 @@ def test_parts_that_do_not_fit_each_other() -> None:
     compose_run(["ansatz=rbm"])
 
 
+def test_a_run_is_composed_without_torch_and_numpy() -> None:
+    code = (
+        "import sys; from pipeline.stages.compose import compose_run; "
+        "[compose_run([f'paper={paper}', 'scale=laptop']) for paper in ('nf_nqs', 'naqs', 'pseudofermion')]; "
+        "sys.exit(str({'torch', 'numpy', 'scipy'} & {*sys.modules} or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
 def test_bad_input_is_reported_before_torch_is_imported() -> None:
     code = (
         "import sys; from pipeline.stages.cli import main; status = main(['system.n_site=3']); "

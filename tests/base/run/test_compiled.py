@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from pipeline.base.run import compiled
+
 ROOT = Path(__file__).resolve().parents[3]
 BODY = """
 from pipeline.spin.exact.worldlines import pick
@@ -26,7 +30,7 @@ def counts(home: Path, **environment: str) -> list[int]:
 def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert counts(tmp_path) == [0, 1]
     assert counts(tmp_path) == [1, 0]
-    (folder,) = (tmp_path / "neural-quantum-states" / "numba").iterdir()
+    (folder,) = (tmp_path / "neural-quantum-states" / "numba" / "worldlines").iterdir()
     folder.rename(folder.with_name("another-source"))
     assert counts(tmp_path) == [0, 1]
 
@@ -36,14 +40,39 @@ def test_where_nothing_can_be_written_loops_are_compiled_every_time(tmp_path: Pa
     assert [counts(tmp_path / "file")[0] for _ in range(2)] == [0, 0]
 
 
+def test_only_what_a_file_imports_makes_its_loops_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled, "ROOT", tmp_path)
+    files = {
+        "loops": "from pipeline.spin.exact import deep\nfrom pipeline.base.near import a\n",
+        "spin/exact/deep": "import pipeline.base.far\n",
+        "base/near": "a = 1\n",
+        "base/far": "from pipeline.loops import x\n",
+        "base/other": "a = 1\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "pipeline" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    seen = []
+    for name in ("base/other", "loops", "spin/exact/deep", "base/near", "base/far"):
+        compiled.folder.cache_clear()
+        seen.append(compiled.folder(tmp_path / "pipeline/loops.py"))
+        (tmp_path / "pipeline" / f"{name}.py").write_text(files[name] + "b = 2\n")
+    compiled.folder.cache_clear()
+    assert seen[0] == seen[1]
+    assert len({*seen, compiled.folder(tmp_path / "pipeline/loops.py")}) == 5
+    compiled.folder.cache_clear()
+
+
 def test_the_first_process_and_later_ones_round_alike() -> None:
     """Loops with free order of sums call nothing that would be compiled on its own, see :func:`compiled.njit`."""
     tree = ast.parse((ROOT / "pipeline/gauge/fermions/hopping_loops.py").read_text())
-    compiled = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
-    inlined = {name for name, node in compiled.items() if 'inline="always"' in ast.unparse(node).replace("'", '"')}
+    loops = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    inlined = {name for name, node in loops.items() if 'inline="always"' in ast.unparse(node).replace("'", '"')}
     assert len(inlined) >= 5
-    for name in compiled.keys() - inlined:
+    for name in loops.keys() - inlined:
         calls = {
-            node.func.id for node in ast.walk(compiled[name]) if isinstance(node, ast.Call) and hasattr(node.func, "id")
+            node.func.id for node in ast.walk(loops[name]) if isinstance(node, ast.Call) and hasattr(node.func, "id")
         }
-        assert calls & compiled.keys() <= inlined, name
+        assert calls & loops.keys() <= inlined, name

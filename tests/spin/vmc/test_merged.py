@@ -70,9 +70,9 @@ def test_a_projection_says_how_its_images_are_related(names: list[str]) -> None:
             there = ansatz._evaluate(spins[:, move] * sign).exp()
             factor = 1.0 if invariance.log_factors is None else invariance.log_factors[k].exp()
             torch.testing.assert_close(there, factor * here, rtol=1e-10, atol=1e-12 * float(here.abs().max()))
+    # an odd amplitude of a configuration that is its own image vanishes, but for rounding
+    spins = spins[here.abs() > 1e-6 * here.abs().max()]
+    assert len(spins) >= 3
     once = local_energy(method.hamiltonian, ansatz, spins, method.chunks)
     ansatz.invariance = lambda: None
-    each = local_energy(method.hamiltonian, ansatz, spins, method.chunks)
-    # an odd amplitude of a configuration that is its own image vanishes
-    torch.testing.assert_close(each, once, equal_nan=True)
-    assert each.isfinite().sum() >= 3
+    torch.testing.assert_close(local_energy(method.hamiltonian, ansatz, spins, method.chunks), once)
