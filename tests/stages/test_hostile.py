@@ -62,7 +62,8 @@ def test_quantum_monte_carlo_of_spins_that_hardly_couple(tmp_path: Path) -> None
     amount = ["warmup=1", "measurements=3", "sweeps=5", "half_beta_sweeps=2", "chains=2"]
     words = [*STARTS["qmc"], *(f"baseline.qmc.{one}" for one in amount), "system.coupling=1e-300"]
     run = compose_run([*words, "stages=[baseline]", "tracker=none", "progress=false", f"results_dir={tmp_path}"])
-    baseline = execute(Context(run, notify=lambda text: None)).baseline
-    assert baseline is not None
-    assert baseline.estimate("energy").value == pytest.approx(-4.0, rel=1e-12)
-    assert baseline.extra["beta"] == pytest.approx(32.0)
+    reference = execute(Context(run, notify=lambda text: None)).reference
+    assert reference is not None
+    result = reference.result()
+    assert result.estimate("energy").value == pytest.approx(-4.0, rel=1e-12)
+    assert result.extra["beta"] == pytest.approx(32.0)
