@@ -60,6 +60,10 @@ class Child:
         """Exit status, negative for a signal; None as long as it runs."""
         return self._process.exitcode
 
+    def written(self) -> int:
+        """Characters on both streams so far: more of them, and the process is alive."""
+        return sum(path.stat().st_size for path in self._outputs if path.exists())
+
     def send_signal(self, number: signal.Signals) -> None:
         """Signal the process, once it heeds signals as a command does that is started from a shell."""
         deadline = time.monotonic() + 60

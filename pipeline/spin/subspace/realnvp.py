@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -153,10 +154,15 @@ def smoothing_bias_at_identity(n: int, prior: Prior, centre: float, width: float
     """
     from scipy.integrate import quad
 
-    def integrand(y: float) -> float:
+    def integrand(u: float) -> float:  # y in widths from the centre
+        y = centre + width * u
         z = torch.atanh(torch.tensor([y], dtype=torch.float64))
         density = math.exp(float(prior.log_prob(z))) / (1.0 - y * y)
-        return density * math.exp(-0.5 * ((y - centre) / width) ** 2) / (width * math.sqrt(2.0 * math.pi))
+        return density * math.exp(-0.5 * u**2) / math.sqrt(2.0 * math.pi)
 
-    smoothed, _ = quad(integrand, 0.0, _EDGE, points=[centre], limit=200)
-    return float((smoothed / 0.5) ** n)
+    # beyond 40 widths the normal is zero in double precision
+    low, high = max(-centre / width, -40.0), min((_EDGE - centre) / width, 40.0)
+    smoothed, _ = quad(integrand, low, high, points=[0.0] if low < 0.0 < high else None, limit=200)
+    with suppress(OverflowError):
+        return float((smoothed / 0.5) ** n)
+    return math.inf

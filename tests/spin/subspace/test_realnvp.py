@@ -291,3 +291,19 @@ def test_smoothing_bias_against_sampled_points(kind: str) -> None:
         sampled = 4.0 * float(log_region_probability(flow, points).exp())
     assert smoothing_bias_at_identity(2, prior, 0.5, 0.1) == pytest.approx(sampled, rel=5e-3)
     assert smoothing_bias_at_identity(6, prior, 0.5, 0.1) == pytest.approx(sampled**3, rel=2e-2)
+
+
+@pytest.mark.parametrize("centre", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("width", [1e-6, 1e3])
+def test_smoothing_bias_of_extreme_points(centre: float, width: float) -> None:
+    """Points at the centre: the density there, of which half lies outside of the region where it is 0 or 1."""
+    found = smoothing_bias_at_identity(3, Prior("normal", 1.0), centre, width)
+    z = math.atanh(min(centre, 1 - 1e-6))
+    density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) / (1 - math.tanh(z) ** 2)
+    if width < 1 and centre < 1:
+        assert found == pytest.approx((2 * density * (1.0 if centre else 0.5)) ** 3, rel=1e-4)
+    elif width < 1:
+        assert 0 <= found < (2 * density) ** 3
+    else:  # a normal that is flat over the region: its height times the weight of the region
+        assert found == pytest.approx((1 / (width * math.sqrt(2 * math.pi))) ** 3, rel=1e-4)
+    assert smoothing_bias_at_identity(62, Prior("bimodal", 1e-6), math.tanh(1.0), 1e-6) > 1e100
