@@ -16,7 +16,7 @@ from pipeline.base.store.keys import digest, plain
 from pipeline.spin.sampler.contract import Batch
 from pipeline.spin.sr.operator import forces
 from pipeline.spin.vmc.local_energy import local_energy
-from pipeline.spin.vmc.method import VMCState
+from pipeline.spin.vmc.state import VMCState
 from pipeline.spin.vmc.update import _median, clipped
 from pipeline.stages.compose import compose_run
 from tests.spin.small_vmc import COMPLEX_RBM, DIRECT, METHOD, METROPOLIS, TRAIN, TinyConfig, build

@@ -62,7 +62,7 @@ def test_a_projection_says_how_its_images_are_related(names: list[str]) -> None:
     run = compose_run([*FRUSTRATED, f"train.ansatz.projection=[{shown}]", "sampler=exhaustive"])
     method: Any = build_method(run)
     ansatz = method._view(method.init(0), 0)
-    spins = unpack(torch.tensor([[3], [29], [101], [154], [212]]), 8)
+    spins = unpack(torch.tensor([[3], [29], [101], [154], [212], [7], [11], [35], [200]]), 8)
     invariance = ansatz.invariance()
     with torch.no_grad():
         here = ansatz._evaluate(spins).exp()

@@ -17,8 +17,9 @@ from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, PixelCNNCon
 from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig
 from pipeline.spin.systems import OpenChainTFIM, SpinSystem, SquareTFIM
 from pipeline.spin.vmc.local_energy import local_energy
-from pipeline.spin.vmc.method import VariationalMonteCarlo, VMCState
+from pipeline.spin.vmc.method import VariationalMonteCarlo
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
+from pipeline.spin.vmc.state import VMCState
 from tests.spin import dense
 from tests.spin.small_vmc import INFER, METROPOLIS, build, rayleigh
 

@@ -17,7 +17,8 @@ from pipeline.base.run.loop import Loop, LoopSettings
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.spin.ansatz.schema import RBMConfig
 from pipeline.spin.systems import ChainHeisenberg, SquareHeisenberg
-from pipeline.spin.vmc.method import VariationalMonteCarlo, VMCState
+from pipeline.spin.vmc.method import VariationalMonteCarlo
+from pipeline.spin.vmc.state import VMCState
 from tests.spin import dense
 from tests.spin.elements import assembled
 from tests.spin.small_vmc import (

@@ -20,7 +20,8 @@ from pipeline.spin.space import Space
 from pipeline.spin.systems import SquareTFIM
 from pipeline.spin.vmc.inference import record
 from pipeline.spin.vmc.local_energy import local_energy
-from pipeline.spin.vmc.method import VariationalMonteCarlo, VMCState
+from pipeline.spin.vmc.method import VariationalMonteCarlo
+from pipeline.spin.vmc.state import VMCState
 from pipeline.spin.wave_function import WaveFunction
 from tests.spin import dense
 from tests.spin.small_vmc import COMPLEX_RBM, INFER, TRAIN, amplitudes, build
