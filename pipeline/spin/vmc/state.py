@@ -43,8 +43,8 @@ class VMCState:
         self.move_to(0)
         self.projection_number = schedule.at(0).projection
         self.inference: State | None = None
-        self._on: dict[int, WaveFunction] = {0: ansatz}
-        self._views: dict[tuple[int, int], WaveFunction] = {}
+        self._elsewhere: dict[int, WaveFunction] = {}
+        self._views: dict[tuple[int, int], tuple[WaveFunction, WaveFunction]] = {}
         self._use(0)
 
     def prepare(self, settings: StepSettings) -> None:
@@ -67,12 +67,15 @@ class VMCState:
             build: the unprojected ansatz there, whatever its parameters.
             project: puts the projection around it.
         """
+        base = self.ansatz
+        if number:
+            if number not in self._elsewhere:
+                self._elsewhere[number] = share_parameters(build(), self.ansatz)
+            base = self._elsewhere[number]
         key = (number, self.projection_number)
-        if key not in self._views:
-            if number not in self._on:
-                self._on[number] = share_parameters(build(), self.ansatz)
-            self._views[key] = project(self._on[number])
-        return self._views[key]
+        if self._views.get(key, (None, base))[0] is not base:
+            self._views[key] = (base, project(base))
+        return self._views[key][1]
 
     def move_to(self, number: int) -> None:
         """Train on the system ``number`` from here on: its sampler starts anew."""

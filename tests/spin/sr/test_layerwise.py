@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.base.config import phases
 from pipeline.base.config.phases import SRConfig
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.jastrow_config import JastrowConfig
 from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, MPSConfig, PixelCNNConfig, RBMConfig
 from pipeline.spin.chunks import Chunks
-from pipeline.spin.sr import choice, layerwise
+from pipeline.spin.sr import layerwise
 from pipeline.spin.sr.dense import DenseLogDerivatives
 from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
 from pipeline.spin.sr.operator import LogDerivatives
@@ -333,7 +334,7 @@ def test_a_training_may_use_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same parameters in the end; left open, the choice goes by size."""
     found = {}
     for kind in ("dense", "layerwise", "auto", "auto, large"):
-        monkeypatch.setattr(choice, "DENSE_BYTES", 0 if kind == "auto, large" else 2**30)
+        monkeypatch.setattr(phases, "DENSE_BYTES", 0 if kind == "auto, large" else 2**30)
         config = SRConfig(lr=0.05, shift=1e-2, momentum=0.9, max_distance=0.1, derivatives=kind.removesuffix(", large"))
         method = build(optimizer=config, ansatz=RBMConfig(alpha=2, deviation=0.3, parameters="complex"))
         state = method.init(1)

@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "periodic": False,
     "depth": 2,
     "width": 3,
+    "heads": 1,
     "layers": 2,
     "features": 3,
     "hidden": [4],
@@ -39,6 +40,8 @@ SMALL: dict[str, Any] = {
 }
 OWN = {"chain_heisenberg": {"periodic": True}}
 """A ring beside the open chains and lattices."""
+NEEDS: dict[str, dict[str, Any]] = {"resnet": {"periodic": True, "length_x": 3, "length_y": 3}}
+"""Systems of an ansatz that lives on no open lattice."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     # beyond the values of the files, wherever there is such a field
@@ -56,7 +59,7 @@ def shrunk(node: Any, **own: Any) -> Any:
 @cache
 def part(group: str, name: str) -> Any:
     """A node with the values of its file, made small."""
-    chosen = "square_tfim" if name == "pixelcnn" else "chain_tfim"
+    chosen = "square_tfim" if name in ("pixelcnn", "resnet") else "chain_tfim"
     words = [f"system={chosen}", "ansatz=dense_ar"] if group != "system" else []
     run = compose_run(["method=vmc", "baseline=none", *words, f"{group}={name}", *_what_fits(group, name)])
     return run.system if group == "system" else getattr(run.train, group)
@@ -66,7 +69,8 @@ def _what_fits(group: str, name: str) -> list[str]:
     """``mlp`` is no ansatz of this method: its node comes from the other one."""
     if (group, name) == ("ansatz", "mlp"):
         return ["method=subspace_flow", "sampler=none"]
-    return ["sampler=metropolis"] if group == "ansatz" else []
+    periodic = ["system.periodic=true"] if name == "resnet" else []
+    return ["sampler=metropolis", *periodic] if group == "ansatz" else []
 
 
 @cache
@@ -77,7 +81,7 @@ def base() -> RunConfig:
 def refusal(ansatz: str, sampler: str, system: str, variant: dict[str, Any]) -> str | None:
     """Train one step and infer one batch; the message where the combination is refused."""
     run = base()
-    node = shrunk(part("system", system), **OWN.get(system, {}))
+    node = shrunk(part("system", system), **(OWN.get(system, {}) | NEEDS.get(ansatz, {})))
     try:
         train = replace(
             run.train,
