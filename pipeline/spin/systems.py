@@ -26,6 +26,9 @@ MOST_SITES = 4096
 MOST_COUPLING = 1e15
 """Of training: energies of this size, and their squares, are still numbers."""
 
+LARGEST_AMOUNT = 1e300
+"""Of references: sums over all bonds are still numbers."""
+
 MOST_BONDS = 2**17
 """Of long-range couplings: all pairs of 512 sites. Strings are made one by one."""
 
@@ -79,6 +82,15 @@ def must_be_spins(method: str, system: object) -> SpinSystem:
             allowed = f"method={method} takes couplings up to {MOST_COUPLING:g}, whose squares fit single precision"
             raise ConfigError(f"system.{amount.name}", value, allowed, "choose another unit of energy", whole=True)
     return system
+
+
+def beyond_range(system: object) -> str | None:
+    """Why no reference for ``system`` is a number: an amount whose sums leave the range of double precision."""
+    for amount in fields(system) if isinstance(system, SpinSystem) else ():
+        value = getattr(system, amount.name)
+        if isinstance(value, float) and abs(value) > LARGEST_AMOUNT:
+            return f"system.{amount.name}={value:g} is larger than {LARGEST_AMOUNT:g}: sums of it are no numbers"
+    return None
 
 
 def check_bonds(n_sites: int, reach: int) -> None:

@@ -99,7 +99,7 @@ def test_weights_that_overflow(
     assert finished(tmp_path) == []
 
 
-@pytest.mark.parametrize("baseline", ["free_fermions", "quspin", "collective_spin"])
+@pytest.mark.parametrize("baseline", ["free_fermions", "quspin", "collective_spin", "qmc", "dmrg", "auto"])
 def test_couplings_at_the_end_of_the_range(baseline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, and nothing that looks like a number."""
     reach = 2 if baseline == "collective_spin" else 1
@@ -108,5 +108,6 @@ def test_couplings_at_the_end_of_the_range(baseline: str, tmp_path: Path, capsys
     output = capsys.readouterr()
     assert output.err.count("error:") == 1
     assert "unexpected" not in output.err
+    assert "system.coupling=1e+308 is larger than 1e+300" in output.err
     assert output.out == ""
     assert finished(tmp_path) == []

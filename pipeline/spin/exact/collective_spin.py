@@ -9,7 +9,7 @@ from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.later import np
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.spin.exact.recognise import ising_model
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.systems import SpinSystem, beyond_range
 from pipeline.spin.terms import in_own_unit, pauli_terms
 
 
@@ -28,6 +28,8 @@ class CollectiveSpin:
 
     def supports(self, system: Any) -> str | None:
         """None for Ising models in which all pairs couple, at least one, V and h of any sign; else the reason."""
+        if reason := beyond_range(system):
+            return reason
         try:
             model = ising_model(pauli_terms(system), system.size)
         except TypeError:

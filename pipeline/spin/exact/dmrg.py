@@ -26,7 +26,7 @@ from pipeline.spin.symmetry.charges import (
     ladder_strings,
 )
 from pipeline.spin.symmetry.stoquastic import is_stoquastic, overlapping_state
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.systems import SpinSystem, beyond_range
 from pipeline.spin.terms import PauliTerm, in_own_unit, pauli_terms
 
 ROTATED = {"x": ("Sigmaz", 1.0), "y": ("Sigmay", -1.0), "z": ("Sigmax", 1.0)}
@@ -85,6 +85,8 @@ class DMRG:
 
     def supports(self, system: Any) -> str | None:
         """None for 3 to ``max_sites`` spins with known Pauli strings; else the reason."""
+        if reason := beyond_range(system):
+            return reason
         try:
             pauli_terms(system)
         except TypeError as error:

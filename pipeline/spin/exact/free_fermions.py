@@ -12,7 +12,7 @@ from pipeline.base.contracts import Cost, Exactness
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.spin.exact.recognise import IsingModel, ising_model
 from pipeline.spin.lattice import Bond, chain_bonds
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.systems import SpinSystem, beyond_range
 from pipeline.spin.terms import in_own_unit, pauli_terms
 
 
@@ -31,6 +31,8 @@ class FreeFermions:
 
     def supports(self, system: Any) -> str | None:
         """None for Ising rings of at least 3 sites, nearest neighbours coupled alone, V, h >= 0; else the reason."""
+        if reason := beyond_range(system):
+            return reason
         try:
             model = ising_model(pauli_terms(system), system.size)
         except TypeError:

@@ -16,7 +16,7 @@ from pipeline.base.numbers import rng
 from pipeline.base.numbers.result import Estimate, Result, SigmaKind
 from pipeline.base.numbers.statistics import correlated_mean, doubts, gelman_rubin, with_control_variates
 from pipeline.spin.exact.unfrustrated import Model, model_of
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.systems import SpinSystem, beyond_range
 
 if TYPE_CHECKING:
     from pipeline.spin.exact.worldlines import Worldlines
@@ -102,6 +102,8 @@ class QMC:
 
     def supports(self, system: Any) -> str | None:
         """None for unfrustrated Ising models in a field and Heisenberg antiferromagnets; else the reason."""
+        if reason := beyond_range(system):
+            return reason
         model = model_of(system)
         return f"QMC: {model}" if isinstance(model, str) else None
 

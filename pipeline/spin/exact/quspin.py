@@ -28,7 +28,7 @@ from pipeline.spin.exact.ground_space import (
 from pipeline.spin.exact.sector_matrix import Level, build, solve
 from pipeline.spin.symmetry.charges import conserves_total_spin, is_real
 from pipeline.spin.symmetry.sectors import Search, number_of_levels, plan
-from pipeline.spin.systems import SpinSystem
+from pipeline.spin.systems import SpinSystem, beyond_range
 from pipeline.spin.terms import PauliTerm, flipped, in_own_unit, pauli_terms
 
 MOST_SITES = 64
@@ -71,6 +71,8 @@ class QuSpinED:
 
     def supports(self, system: Any) -> str | None:
         """None for known Pauli strings on so few spins that the limits hold and there are enough states; else why."""
+        if reason := beyond_range(system):
+            return reason
         try:
             terms = pauli_terms(system)
         except TypeError as error:
