@@ -21,8 +21,12 @@ SAMPLING, ENERGIES, UPDATE = "sampling", "local energies", "reconfiguration"
 """Parts of a step."""
 
 NETWORKS: dict[str, Any] = {
-    "resnet": ResNetConfig(depth=4, width=16, kernel=3, activation="gelu", averaged=[], first_up=False, projection=[]),
-    "vit": ViTConfig(patch=2, depth=4, width=36, heads=6, activation="relu", output_scale=1.0, projection=[]),
+    "resnet": ResNetConfig(
+        depth=4, width=16, kernel=3, activation="gelu", averaged=[], first_up=False, magnetisation=None, projection=[]
+    ),
+    "vit": ViTConfig(
+        patch=2, depth=4, width=36, heads=6, activation="relu", output_scale=1.0, magnetisation=None, projection=[]
+    ),
 }
 
 

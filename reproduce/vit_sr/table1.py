@@ -12,7 +12,7 @@ from reproduce.vit_sr import shared
 
 ROW = "10x10"
 LENGTHS = {"4x4": 4, "6x6": 6, ROW: 10}
-SETTINGS = {"4x4": "vit_sr/l4", "6x6": "vit_sr/l6", ROW: "vit_sr/main"}
+SETTINGS = {"4x4": "vit_sr/l4", "6x6": "vit_sr/l6", ROW: "vit_sr"}
 SEEDS = (0, 1, 2)
 """Of the smallest lattice, where the text's claims on seeds and signs are tested."""
 MARSHALL = "vit-marshall"
@@ -32,7 +32,7 @@ PAPER_ROWS: dict[str, tuple[str, str]] = {
     "deep-cnn-2022a": ("deep CNN", "yes"),
     "gcnn": ("GCNN", "no"),
     "deep-cnn-2022b": ("deep CNN", "yes"),
-    "vmc-p2": ("VMC (p = 2)", "yes"),
+    "gutzwiller": ("VMC (p = 2)", "yes"),
     "deep-cnn-2023": ("deep CNN", "yes"),
     "rbm-pp": ("RBM+PP", "yes"),
     shared.VIT: ("deep ViT", "no"),

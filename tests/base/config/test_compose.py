@@ -150,7 +150,7 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
             compose_run(["method=vmc", f"{group}={choice}"])
         return
     gauge = {name: ["stages=[baseline]"] for name in ("u1_pure_gauge", "su3_pure_gauge", "schwinger", "su3_2d")}
-    fitting = {**gauge, "pixelcnn": ["system=square_tfim"]}.get(choice, [])
+    fitting = {**gauge, "pixelcnn": ["system=square_tfim"], "resnet": ["system=square_heisenberg"]}.get(choice, [])
     of_vmc = group == "infer_sampler" or (group == "sampler" and choice != "none") or choice == "sr"
     compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if of_vmc else [])])
 
@@ -294,7 +294,10 @@ CHAINS = ["method=vmc", "sampler=metropolis", "system=square_heisenberg"]
         (["infer_sampler=exhaustive", "infer.keep_samples=true"], r"infer\.keep_samples=True: .* no samples to keep"),
         (["infer.sampler=metropolis"], r"infer\.sampler=metropolis: is chosen by its group \(as in infer_sampler="),
         (["infer.sampler={samples:3}"], r"infer\.sampler=.*: is chosen by its group"),
-        (["train.method.sign_rule=marshall"], r"train\.method\.sign_rule=marshall: must be one of none, stoquastic"),
+        (
+            ["train.method.sign_rule=peierls"],
+            r"train\.method\.sign_rule=peierls: must be one of none, stoquastic, marshall",
+        ),
         (["train.method.sign_rule=stoquastic", "system.j2=0.5"], r"sign_rule=stoquastic: no rotation is known"),
         (["train.method.gradient_clip=0"], r"train\.method\.gradient_clip=0\.0: must be a positive"),
         (["train.method.max_rejected=0"], r"train\.method\.max_rejected=0: must be at least 1"),
