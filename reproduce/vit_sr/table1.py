@@ -53,8 +53,8 @@ def cells() -> list[Cell]:
         )
         for row, length in sorted(LENGTHS.items(), key=lambda one: -one[1])
     ]
-    signs = (*shared.lattice(4), "train.method.sign_rule=marshall")
-    made.append(Cell("4x4", MARSHALL, signs, shared.columns(MARSHALL), seeds=SEEDS, settings=SETTINGS["4x4"]))
+    signs = shared.columns(MARSHALL)
+    made.append(Cell("4x4", MARSHALL, shared.lattice(4), signs, seeds=SEEDS, settings="vit_sr/l4_marshall"))
     return made + [
         shared.reference(row, length, SETTINGS[row], excited=row == "4x4") for row, length in LENGTHS.items()
     ]
