@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,8 @@ def _git(*arguments: str) -> str:
 @functools.cache
 def packages() -> dict[str, str]:
     """Versions of the packages that numbers depend on."""
+    from importlib import metadata  # with all of ``email``, which composing a run does without
+
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
