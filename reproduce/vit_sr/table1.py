@@ -115,8 +115,10 @@ def verdict(table: Table) -> list[str]:
         size = shared.count(table.row(row, shared.VIT, "parameters"))
         to = {"4x4": "the exact energy", "6x6": "the exact energy"}.get(row, "the lowest energy published since")
         trained = f"{one.seeds} trainings" if one.seeds > 1 else "one training"
+        doubt = table.undecided.get((row, shared.VIT, "energy"))
         found.append(
-            f"{row.replace('x', ' × ')} (deep ViT, {size} parameters, {trained}): {shared.error(one)} from {to}."
+            f"{row.replace('x', ' × ')} (deep ViT, {size} parameters, {trained}): {shared.error(one)} from {to}"
+            + (f", an error not to rely on: {doubt}." if doubt else ".")
         )
     printed = table.row(ROW, shared.VIT)
     if printed is not None and printed.published is not None:
