@@ -73,7 +73,7 @@ class SubspaceFlowConfig:
             checks.at_least(name, getattr(self, name), 1)
         if self.regions is not None:
             checks.at_least("regions", self.regions, 1)
-        checks.between("prior_width", self.prior_width, 1e-6, 1e3)  # densities in single precision, of points in [-1, 1]
+        checks.between("prior_width", self.prior_width, 1e-6, 1e3)  # densities in single precision
         checks.between("region_width", self.region_width, 1e-15, 1e3)
         checks.positive("gradient_clip", self.gradient_clip)
         checks.between("region_centre", self.region_centre, 0, 1)
