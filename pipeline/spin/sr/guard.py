@@ -18,7 +18,7 @@ RAISED, LOWERED = 4.0, 1.5
 """Factors of the shift after a step that is undone, and after one that did what was predicted."""
 
 POOR = 0.25
-"""Share of the predicted change below which a step counts as poor, and the shift grows by sqrt(RAISED)."""
+"""Share of the predicted change that a step must bring."""
 
 CHAINS = 8
 """From so many on the scatter of their means counts, too."""
@@ -68,10 +68,10 @@ class Energy:
 class Guard:
     """Levenberg and Marquardt's rule for λ, with noise.
 
-    A step from an energy E₀ to E₁ was predicted to change it by ∇E·δθ < 0. If E₁ - E₀ is positive beyond the noise of
-    both, the step is to be undone and λ grows; if it falls short of a quarter of the prediction beyond noise, λ grows;
-    else it shrinks, down to its configured value. After a step that was undone the next batch is drawn from where it
-    began, and tells anew what E₀ is.
+    A step from an energy E₀ to E₁ was predicted to change it by ∇E·δθ < 0. If E₁ - E₀ falls short of a quarter of the
+    prediction beyond the noise of both, the step is to be undone and λ grows: it need not have raised the energy, for
+    one that is too long can make configurations so rare that they never come back. Else λ shrinks, down to its
+    configured value. After a step that was undone the next batch is drawn from where it began, and tells E₀ anew.
 
     Args:
         floor: least λ.
@@ -98,15 +98,12 @@ class Guard:
         change = energy.value - last.value
         doubt = DEVIATIONS * math.hypot(energy.error, last.error)
         doubt += energy.rounding + last.rounding
-        if change > doubt:
+        if change - POOR * self._predicted > doubt:
             self.shift *= RAISED
             self.undone += 1
             return True
         self._energy = energy
-        if change - POOR * self._predicted > doubt:
-            self.shift *= math.sqrt(RAISED)
-        else:
-            self.shift = max(self._floor, self.shift / LOWERED)
+        self.shift = max(self._floor, self.shift / LOWERED)
         return False
 
     def starts(self, parameters: Tensor, predicted: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from pipeline.spin.sr.guard import Energy, Guard
 from pipeline.spin.sr.optimizer import StochasticReconfiguration
 from pipeline.spin.sr.solve import CHOLESKY, Solver
 from pipeline.spin.systems import OpenChainTFIM
+from tests.spin import dense
 from tests.spin.small_vmc import CHAIN, CHAIN_MATRIX, DIRECT, TinyConfig, build, rayleigh
 
 SR = SRConfig(lr=0.05, shift=1e-2, momentum=0.9, max_distance=0.1)
@@ -157,21 +159,41 @@ def test_a_step_that_raised_the_energy_is_undone() -> None:
 
 
 def test_the_shift_follows_the_predictions() -> None:
-    guard = Guard(1e-3)
-    here = torch.zeros(1)
+    """A step that brings less than a quarter of what was predicted is undone, whether or not the energy rose."""
+    guard, here = Guard(1e-3), torch.zeros(1)
+    assert not guard.rejects(energy(0.0, 0.01))
+    for undone in (1, 2):
+        guard.starts(here, -4.0)
+        assert guard.rejects(energy(-0.5, 0.01))
+        assert guard.shift == pytest.approx(1e-3 * 4.0**undone)
+        assert guard.undone == undone
+        guard.before = None  # as the optimizer does where it undoes
+        assert not guard.rejects(energy(0.0, 0.01))
     shifts = []
-    for value, predicted in [(0.0, -4.0), (-0.5, -4.0), (-1.0, -4.0), (-5.0, -4.0), (-9.0, -4.0), (-13.0, -4.0)]:
+    for value in (-4.0, -8.0, -9.5, -13.0):
+        guard.starts(here, -4.0)
         assert not guard.rejects(energy(value, 0.01))
-        guard.starts(here, predicted)
         shifts.append(guard.shift)
-    raised = [1e-3, 2e-3, 4e-3]
-    assert shifts == pytest.approx([*raised, 4e-3 / 1.5, 4e-3 / 1.5**2, 4e-3 / 1.5**3])
-    for _ in range(3):
-        guard.rejects(energy(-20.0, 1.0))
+    assert shifts == pytest.approx([16e-3 / 1.5**k for k in range(1, 5)])
+    for _ in range(5):
         guard.starts(here, -1.0)
+        assert not guard.rejects(energy(-13.0, 1.0)), "within the noise"
     assert guard.shift == 1e-3
     guard.forget()
     assert not guard.rejects(energy(1e6))
+
+
+@pytest.mark.parametrize(("coupling", "left"), [(1e3, 0.01), (1e4, 0.5)])
+def test_strong_couplings_with_the_steps_of_weak_ones(coupling: float, left: float) -> None:
+    """Without the guard a long step makes all but two configurations so rare that they never come back."""
+    method = build(OpenChainTFIM(n_sites=4, range=1, coupling=coupling, field=1.0), optimizer=replace(SR, guard=True))
+    state = method.init(0)
+    for k in range(150):
+        method.step(state, k)
+    hamiltonian = dense.open_chain(4, 1, coupling, 1.0)
+    exact = float(np.linalg.eigvalsh(hamiltonian)[0])
+    # aligned spins lack 1.5/V: two ends that flip for 2 V, two sites within for 4 V
+    assert rayleigh(state.ansatz, hamiltonian) - exact < left * 1.5 / coupling
 
 
 def test_the_step_remembered_is_the_one_that_was_taken() -> None:
