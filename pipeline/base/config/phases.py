@@ -74,8 +74,8 @@ class SRConfig:
         solver: ``cholesky``; or ``pinv``, the pseudo-inverse of MinSR with a soft cut-off of small eigenvalues.
         rtol, atol: cut-off of ``pinv``: rtol times the largest eigenvalue of XᵀX, plus atol.
         second_moment: β of MARCH: how long the changes between steps are remembered that scale the parameters; 0: off.
-        guard: undo a step after which what is minimised rose beyond its noise, and adapt the shift, ``shift`` being the
-            least.
+        guard: undo a step that brings less than a quarter of what was predicted, beyond noise, and adapt the shift,
+            ``shift`` being the least.
     """
 
     version: ClassVar[int] = 1
