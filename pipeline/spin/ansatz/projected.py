@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from pipeline.spin.bits import pack
-from pipeline.spin.representatives import Invariance
+from pipeline.spin.bits import distinct, pack, unpack
+from pipeline.spin.representatives import Invariance, Representatives
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.groups import Transformation, representatives
 from pipeline.spin.wave_function import WaveFunction
 
 FEW = 8
 """Configurations among which no images of each other are looked for."""
-
-BLOCK = 2**20
-"""Images that are compared at once, by words of 8 MiB."""
-
-EXACT_SITES = 52
-"""Sites whose bits a sum of doubles holds exactly."""
 
 
 class Projected(WaveFunction):
@@ -72,18 +66,10 @@ class Projected(WaveFunction):
         """
         if torch.is_grad_enabled() or len(spins) <= FEW:
             return self._evaluate(spins)
-        smallest, characters = self._smallest(spins)
-        _, inverse = torch.unique(pack(smallest), dim=0, return_inverse=True)
-        rows = torch.zeros(int(inverse.max()) + 1, dtype=torch.int64, device=spins.device)
-        rows[inverse] = torch.arange(len(spins), device=spins.device)
-        logs = self._evaluate(smallest[rows])[inverse]
-        if self._even:
-            return logs
-        return torch.complex(logs.real, logs.imag + math.pi * (characters < 0).to(logs.real.dtype))
-
-    def representatives(self, spins: Tensor) -> Tensor:
-        """One configuration for all that the group maps onto each other, (B, N) → (B, N): |ψ̃| and E_loc are equal."""
-        return self._smallest(spins)[0]
+        words, factors = Representatives(self.invariance())(pack(spins))
+        _, first, inverse = distinct(words)
+        logs = self._evaluate(unpack(words[first], spins.shape[1]).to(spins.dtype))[inverse]
+        return logs if factors is None else logs + factors.to(torch.promote_types(logs.dtype, torch.complex64))
 
     def invariance(self) -> Invariance:
         """The whole group, with iπ where a character is odd."""
@@ -112,14 +98,6 @@ class Projected(WaveFunction):
             mean = torch.complex(mean, torch.zeros_like(mean))
         return mean.log() + largest[..., 0]
 
-    def _smallest(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        """The image whose word is the smallest, (B, N), and the character of what leads to it, (B,)."""
-        moves, signs = self._group_permutations, self._group_signs
-        parts = [_words_of_images(moves, signs, begin) for begin in range(0, spins.shape[1], EXACT_SITES)]
-        chosen = torch.cat([_first(some, parts) for some in spins.split(max(1, BLOCK // len(signs)))])
-        smallest = spins.gather(1, moves[chosen]) * signs[chosen, None].to(spins.dtype)
-        return smallest, self._group_characters[chosen]
-
 
 class ProjectedByImages(Projected):
     """The same of a base that evaluates connected configurations in a way of its own: image by image."""
@@ -131,26 +109,3 @@ class ProjectedByImages(Projected):
             images = spins[:, permutation] * sign.to(spins.dtype)
             found.append(self.base.connected_log_amplitudes(images, masks[:, permutation], wanted))
         return self._mean(torch.stack(found, -1))
-
-
-def _first(spins: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The element of the group that makes the smallest image, part of the word by part, (B, N) → (B,)."""
-    bits = (spins < 0).double()
-    (weights, offsets), *others = parts
-    words = torch.addmm(offsets, bits, weights)
-    for weights, offsets in others:
-        ahead = words > words.amin(1, keepdim=True)
-        words = torch.addmm(offsets, bits, weights).masked_fill_(ahead, torch.inf)
-    return words.argmin(1)
-
-
-def _words_of_images(permutations: Tensor, signs: Tensor, begin: int) -> tuple[Tensor, Tensor]:
-    """Weights (N, G) and offsets (G,) float64 that make words of images, their sites from ``begin`` on, out of bits.
-
-    Words are sums of bits times powers of two, moved as the elements move the sites; a flipped bit is 1 minus the bit.
-    """
-    sources = permutations[:, begin : begin + EXACT_SITES]
-    powers = 2.0 ** torch.arange(sources.shape[1], dtype=torch.float64, device=sources.device)
-    weights = torch.zeros(permutations.shape, dtype=torch.float64, device=sources.device)
-    weights = weights.scatter(1, sources, signs.double()[:, None] * powers)
-    return weights.T.contiguous(), torch.where(signs[:, None] < 0, powers, 0.0).sum(1)

@@ -99,6 +99,7 @@ class VMCConfig:
             raise ConfigError("ansatz", ansatz.name, "does not give log ψ, which method=vmc needs; use ansatz=rbm")
         with checks.under("train.sampler"):
             sampler.check_ansatz(ansatz)
+        self._check_batches(run)
         for number, phase in enumerate(run.train.phases):
             if phase.samples is not None:
                 with checks.under(f"train.phases[{number}]"):
@@ -136,6 +137,18 @@ class VMCConfig:
         if asked and direct:
             allowed = f"{direct[0]}=direct cannot draw from a sum of amplitudes; use sampler=metropolis"
             raise ConfigError(f"{key}.projection", asked, allowed)
+
+    def _check_batches(self, run: RunConfig) -> None:
+        """Raise ConfigError where stochastic reconfiguration would have a single draw."""
+        train, brings = run.train, [isinstance(run.train.optimizer, SRConfig)]
+        batches = {"train.sampler.samples": getattr(train.sampler, "samples", None)}
+        for number, phase in enumerate(train.phases):
+            brings.append(phase.sr is not None)
+            batches[f"train.phases[{number}].samples"] = phase.samples
+        for key, samples in batches.items() if any(brings) else ():
+            if samples == 1:
+                allowed = "stochastic reconfiguration needs at least 2: centred derivatives of one draw are zero"
+                raise ConfigError(key, samples, allowed, whole=True)
 
     def _check_changed(self, run: RunConfig, key: str, changes: dict[str, int | float]) -> None:
         """Raise ConfigError when a phase cannot be trained on the system with ``changes``."""

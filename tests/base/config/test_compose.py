@@ -295,6 +295,10 @@ CHAINS = ["method=vmc", "sampler=metropolis", "system=square_heisenberg"]
         (["infer.sampler=metropolis"], r"infer\.sampler=metropolis: is chosen by its group \(as in infer_sampler="),
         (["infer.sampler={samples:3}"], r"infer\.sampler=.*: is chosen by its group"),
         (
+            ["sampler=metropolis", "train.sampler.samples=1", "train.sampler.chains=1", "optimizer=sr"],
+            r"train\.sampler\.samples=1: stochastic reconfiguration needs at least 2",
+        ),
+        (
             ["train.method.sign_rule=peierls"],
             r"train\.method\.sign_rule=peierls: must be one of none, stoquastic, marshall",
         ),
