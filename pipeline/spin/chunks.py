@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -32,14 +33,23 @@ class Chunks:
     Args:
         memory_gib: budget of one chunk; None: automatic, by the kind of device.
         device: torch device name.
+        footprints: where what evaluations take is looked up and remembered (:func:`footprints_of`); None: nowhere.
+        itemsize: bytes of a real number of the network.
     """
 
-    def __init__(self, memory_gib: float | None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        memory_gib: float | None,
+        device: str = "cpu",
+        footprints: dict[str, float] | None = None,
+        itemsize: int = 4,
+    ) -> None:
         if memory_gib is None:
             memory_gib = CPU_GIB
             if torch.device(device).type == "cuda":
                 memory_gib = GPU_FRACTION * torch.cuda.get_device_properties(device).total_memory / 2**30
         self._budget = memory_gib * 2**30
+        self._footprints, self._itemsize = {} if footprints is None else footprints, itemsize
         self._sizes: dict[str, int] = {}
 
     def size(self, name: str) -> int:
@@ -73,7 +83,10 @@ class Chunks:
             RuntimeError, MemoryError: memory runs out for a single configuration.
         """
         if name not in self._sizes:
-            self._sizes[name] = self._estimate(probe, probed, gradients, share)
+            if name not in self._footprints:
+                self._footprints[name] = _needed(probe, gradients) / self._itemsize
+            needed = self._footprints[name] * self._itemsize
+            self._sizes[name] = max(1, int(share * self._budget * probed / max(1.0, needed)))
         begin = 0
         while begin < count:
             size = self._sizes[name]
@@ -90,11 +103,28 @@ class Chunks:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _estimate(self, probe: Callable[[], object], probed: int, gradients: bool, share: float) -> int:
-        with _Sizes() as sizes, torch.set_grad_enabled(gradients):
-            probe()
-        needed = sizes.total if gradients else LIVE_TENSORS * sizes.largest
-        return max(1, int(share * self._budget * probed / max(1, needed)))
+
+@functools.lru_cache(maxsize=256)
+def footprints_of(*what: Hashable) -> dict[str, float]:
+    """What evaluations take, by their names: empty at first, and one for all who ask with the same arguments.
+
+    Training and inference of a network, in single and in double precision, find out once in a process: an evaluation
+    whose operations are watched is several times slower.
+
+    Args:
+        what: all that it depends on but the precision, which scales it: network, system, sampler.
+
+    Returns:
+        Bytes of a probe over those of one real number of the network.
+    """
+    return {}
+
+
+def _needed(probe: Callable[[], object], gradients: bool) -> int:
+    """Bytes that an evaluation takes at once."""
+    with _Sizes() as sizes, torch.set_grad_enabled(gradients):
+        probe()
+    return sizes.total if gradients else LIVE_TENSORS * sizes.largest
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -275,9 +275,9 @@ def test_service_of_wandb_killed_in_the_middle(
 
 def test_worker_killed_in_the_middle_of_an_artefact(tmp_path: Path) -> None:
     """Its task has failed, the others go on, and the same command finishes it with the numbers of a quiet run."""
-    options = ["train.method.stop=never", "tracker=none", "progress=false", "checkpoint_seconds=0", "train.steps=30"]
+    options = ["train.method.stop=never", "tracker=none", "progress=false", "checkpoint_seconds=0", "train.steps=12"]
     only = ("--only", "N30-L15/nqs+nf", "--only", "N30-L15/reference")
-    words = ["table1", "--scale", "smoke", *only, "--jobs", "1", "infer.iterations=20", *options]
+    words = ["table1", "--scale", "smoke", *only, "--jobs", "1", "infer.iterations=5", "infer.units=2", *options]
     broken, quiet = tmp_path / "broken", tmp_path / "quiet"
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "reproduce", *words, f"results_dir={broken}"],

@@ -16,23 +16,23 @@ import pytest
 from tests.children import Child, run
 
 FLOW = (
-    *("paper=nf_nqs", "scale=smoke", "system.n_sites=12", "system.range=6", "train.steps=40", "infer.units=20"),
-    *("train.method.stop=never", "infer.iterations=60", "stages=[train,infer]"),
+    *("paper=nf_nqs", "scale=smoke", "system.n_sites=12", "system.range=6", "train.steps=16", "infer.units=8"),
+    *("train.method.stop=never", "infer.iterations=20", "stages=[train,infer]"),
 )
 HMC = (
-    *("system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=64"),
-    *("baseline.hmc.warmup=100", "baseline.hmc.measurements=300"),
+    *("system=u1_pure_gauge", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=8"),
+    *("baseline.hmc.warmup=40", "baseline.hmc.measurements=160"),
 )
 TWO_FLAVOURS = (
-    *("system=schwinger", "system.length=4", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=8"),
-    *("baseline.hmc.warmup=20", "baseline.hmc.measurements=50", "baseline.hmc.trajectories_per_measurement=2"),
+    *("system=schwinger", "system.length=4", "stages=[baseline]", "baseline=hmc", "baseline.hmc.chains=2"),
+    *("baseline.hmc.warmup=10", "baseline.hmc.measurements=30", "baseline.hmc.trajectories_per_measurement=2"),
 )
 VMC = (
     *("method=vmc", "system=square_heisenberg", "train.method.sign_rule=stoquastic", "sampler=metropolis"),
-    *("train.sampler.rule=exchange", "train.sampler.chains=20", "train.sampler.samples=200", "train.steps=60"),
+    *("train.sampler.rule=exchange", "train.sampler.chains=10", "train.sampler.samples=50", "train.steps=24"),
     "train.sampler.burn_in=6",
-    "train.phases=[{steps:20,samples:100},{steps:20,lr:0.01,lr_end:0.001},{steps:20,sgd:{lr:0.01,momentum:0.9}}]",
-    *("infer.units=20", "infer.samples=200", "stages=[train,infer]"),
+    "train.phases=[{steps:8,samples:30},{steps:8,lr:0.01,lr_end:0.001},{steps:8,sgd:{lr:0.01,momentum:0.9}}]",
+    *("infer.units=10", "infer.samples=50", "stages=[train,infer]"),
 )
 COMMON = ("tracker=none", "progress=false", "checkpoint_seconds=0.05")
 
@@ -74,10 +74,10 @@ def undisturbed(overrides: tuple[str, ...], stage: str) -> Any:
 @pytest.mark.parametrize(
     ("overrides", "stage", "kills"),
     [
-        (FLOW, "infer", (10, 45)),
-        (HMC, "baseline", (50, 250)),
-        (TWO_FLAVOURS, "baseline", (10, 40)),
-        (VMC, "infer", (30, 70)),
+        (FLOW, "infer", (5, 19)),
+        (HMC, "baseline", (20, 120)),
+        (TWO_FLAVOURS, "baseline", (5, 25)),
+        (VMC, "infer", (12, 28)),
     ],
     ids=["flow", "hmc", "two-flavours", "vmc"],
 )
@@ -124,7 +124,7 @@ def test_sigint_checkpoints_and_exits_tidily(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     (partial,) = tmp_path.glob("_store/*/*.partial")
     trained = json.loads((partial / "progress.json").read_text())["current"]["train"]["done"]
-    assert 5 <= trained < 40
+    assert 5 <= trained < 16
     done = run("pipeline", *words(FLOW, tmp_path))
     assert done.returncode == 0, done.stderr
     assert result_of(tmp_path, "infer") == undisturbed(FLOW, "infer")

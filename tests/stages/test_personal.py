@@ -138,9 +138,6 @@ def test_papers_and_scales_are_swept(mine: Path, tmp_path: Path, capsys: pytest.
     assert "paper=nf_nqs/mps" in out
     with pytest.raises(UserError, match=r"scale=gpu: paper=pseudofermion has"):
         start_sweep(["paper=nf_nqs,pseudofermion", "scale=gpu"])
-    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    assert cli.main([*sweep, "+experiment=papers", *launcher]) == 0
-    assert "2 of 2 runs finished" in capsys.readouterr().out
 
 
 def test_mistakes_in_personal_files_are_found_before_torch_is_imported(mine: Path) -> None:

@@ -22,7 +22,7 @@ from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_unprojected, projected
-from pipeline.spin.chunks import Chunks, in_chunks
+from pipeline.spin.chunks import Chunks, footprints_of, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.sampler.contract import Batch, Errors, Sampler
 from pipeline.spin.sampler.schema import reach
@@ -178,14 +178,15 @@ class VariationalMonteCarlo:
 
     def _parts(self, system: SpinSystem) -> SystemParts:
         hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
-        chunks, space = self._chunks(), space_of(system)
+        chunks, space = self._chunks(system), space_of(system)
         sampler = _sampler(self.train.sampler, space, self.device, chunks, self.ranks)
         return SystemParts(system, hamiltonian, space, sampler, chunks)
 
     def _parts_of(self, system: int, projection: int) -> SystemParts:
         """Of a system and a projection, by their numbers: chunks fit what one projected amplitude takes."""
         if (system, projection) not in self._projected:
-            parts, chunks = self.parts[system], self._chunks()
+            parts = self.parts[system]
+            chunks = self._chunks(parts.system, projection)
             sampler = _sampler(self.train.sampler, parts.space, self.device, chunks, self.ranks)
             self._projected[system, projection] = replace(parts, sampler=sampler, chunks=chunks)
         return self._projected[system, projection]
@@ -194,7 +195,9 @@ class VariationalMonteCarlo:
         """Of evaluations in double precision, for chunks of a name have one size; and the sampler."""
         if projection not in self._measuring:
             own = self._parts_of(0, projection)
-            double = own if self.dtype == torch.float64 else replace(own, chunks=self._chunks())
+            double = own
+            if self.dtype != torch.float64:
+                double = replace(own, chunks=self._chunks(self.system, projection, torch.float64, self.infer.sampler))
             sampler = own.sampler
             if self.infer.sampler or double is not own:
                 config = self.infer.sampler or self.train.sampler
@@ -213,8 +216,13 @@ class VariationalMonteCarlo:
             lambda base: projected(base, self.train.ansatz, system, names),
         )
 
-    def _chunks(self) -> Chunks:
-        return Chunks(self.config.memory_gib, self.device)
+    def _chunks(
+        self, system: SpinSystem, projection: int = 0, dtype: torch.dtype | None = None, sampler: Any = None
+    ) -> Chunks:
+        sampler, names = sampler or self.train.sampler, self.schedule.projections[projection]
+        what = (self.train.ansatz, sampler, system, self.config.sign_rule, names, self.device)
+        itemsize = torch.finfo(dtype or self.dtype).bits // 8
+        return Chunks(self.config.memory_gib, self.device, footprints_of(*map(repr, what)), itemsize)
 
     def _samples(self) -> int:
         """Draws of a batch of the inference."""

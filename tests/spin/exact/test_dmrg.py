@@ -14,8 +14,8 @@ from pipeline.spin.terms import PauliTerm
 from tests.spin.dense import heisenberg, ising, lowest, ring, square, square_heisenberg
 
 
-def dmrg(*bond_dimensions: int, tolerance: float = 1e-11, max_sweeps: int = 10) -> DMRG:
-    return DMRG(list(bond_dimensions) or [16, 32], tolerance, max_sweeps, svd_min=1e-11, max_sites=64)
+def dmrg(*bond_dimensions: int, tolerance: float = 1e-9, max_sweeps: int = 10) -> DMRG:
+    return DMRG(list(bond_dimensions) or [8, 16], tolerance, max_sweeps, svd_min=1e-11, max_sites=64)
 
 
 def chain(n_sites: int, interaction_range: int = 1, coupling: float = 1.0, field: float = 1.0) -> ChainTFIM:
@@ -23,7 +23,7 @@ def chain(n_sites: int, interaction_range: int = 1, coupling: float = 1.0, field
 
 
 def test_critical_chain_of_ten() -> None:
-    result = dmrg(8, 16, 32).run(chain(10))
+    result = dmrg(8, 16, 32, tolerance=1e-11).run(chain(10))
     energy, variational = result.estimate("energy"), result.estimate("variational_energy")
     assert energy.value == pytest.approx(-12.784906442999, abs=1e-11)
     assert (energy.bound, energy.sigma_kind, energy.unit) == ("extrapolated", "truncation", "total")
@@ -50,7 +50,7 @@ SMALL: list[tuple[SpinSystem, np.ndarray]] = [
 
 @pytest.mark.parametrize(("system", "matrix"), SMALL, ids=[f"{type(s).__name__}-{s.size}" for s, _ in SMALL])
 def test_small_systems_agree_with_dense(system: SpinSystem, matrix: np.ndarray) -> None:
-    result = dmrg(16, 32).run(system)
+    result = dmrg().run(system)
     assert result.estimate("energy").value == pytest.approx(lowest(matrix), abs=1e-9)
     assert result.estimate("variational_energy").value >= lowest(matrix) - 1e-10
 
@@ -121,7 +121,7 @@ def test_open_lattice_with_total_spin_agrees_with_dense(couplings: tuple[float, 
     """2 × 4 with both couplings: antiferromagnets, frustrated or not, and a ferromagnet."""
     system = SquareHeisenberg(length_x=4, length_y=2, periodic=False, j1=couplings[0], j2=couplings[1])
     matrix = square_heisenberg(4, 2, False, *couplings)
-    assert dmrg(16, 32).run(system).estimate("energy").value == pytest.approx(lowest(matrix), abs=1e-9)
+    assert dmrg().run(system).estimate("energy").value == pytest.approx(lowest(matrix), abs=1e-9)
 
 
 def test_all_to_all_thirty_leaves_the_product_state() -> None:
@@ -134,7 +134,7 @@ def test_all_to_all_thirty_leaves_the_product_state() -> None:
 
 def test_critical_chain_of_twenty_is_covered_by_sigma() -> None:
     system = chain(20)
-    energy = dmrg(8, 16, tolerance=1e-8, max_sweeps=6).run(system).estimate("energy")
+    energy = dmrg(6, 12, tolerance=1e-8, max_sweeps=4).run(system).estimate("energy")
     exact = FreeFermions().run(system).estimate("energy").value
     assert energy.sigma is not None
     assert abs(energy.value - exact) <= energy.sigma < 1e-2
