@@ -105,8 +105,10 @@ class SRConfig:
         checks.within("lr", self.lr, checks.MOST_LR)
         checks.one_of("derivatives", self.derivatives, ("auto", "dense", "layerwise"))
         checks.one_of("solver", self.solver, ("cholesky", "pinv"))
-        for key in ("rtol", "atol"):
-            checks.at_least(key, getattr(self, key), 0)
+        checks.between("rtol", self.rtol, 0, 1)
+        checks.at_least("atol", self.atol, 0)
+        for key in ("shift", "atol"):
+            checks.within(key, getattr(self, key), checks.MOST)
         if self.solver == "pinv" and self.shift == 0 and self.guard:
             raise ConfigError(
                 "shift", self.shift, "must be a positive number, which the guard multiplies", "guard=false"
