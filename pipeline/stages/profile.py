@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -71,6 +70,8 @@ def summarise(records: Sequence[Mapping[str, Any]]) -> Result:
     Args:
         records: of one step each, ``step_seconds`` and ``peak_bytes`` so far.
     """
+    import statistics
+
     seconds = [float(record["step_seconds"]) for record in records]
     time_of_step = Estimate("seconds_per_step", statistics.median(seconds), unit="s", n=len(seconds))
     slowest = Estimate("slowest_step", max(seconds), unit="s", n=len(seconds))

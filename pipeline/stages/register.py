@@ -5,10 +5,11 @@ A new component adds its dataclass in its own room and one line here.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from hydra.core.config_store import ConfigNode, ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from pipeline.base.config import checks
 from pipeline.base.config.components import load
@@ -95,10 +96,26 @@ COMPONENTS: dict[str, dict[str, type]] = {
 }
 
 
+class Schema(ConfigNode):
+    """A typed node in Hydra's store, made when a composition asks for it, which most are not asked for."""
+
+    def __init__(self, name: str, group: str | None, kind: type) -> None:
+        self.name, self.group, self.package, self.provider = f"{name}.yaml", group, None, None
+        self._kind = kind
+
+    @functools.cached_property
+    def node(self) -> DictConfig:  # type: ignore[override]
+        """What ``ConfigStore.store`` would have made at once."""
+        found: DictConfig = OmegaConf.structured(self._kind)
+        return found
+
+
 def register() -> None:
     """Put the schemas into Hydra's ConfigStore: the root as ``run_schema``, parts under ``schema/<group>``."""
-    store = ConfigStore.instance()
-    store.store(name="run_schema", node=RunConfig)
+    repository = ConfigStore.instance().repo
+    repository["run_schema.yaml"] = Schema("run_schema", None, RunConfig)
+    schemas = repository.setdefault("schema", {})
     for group, nodes in COMPONENTS.items():
+        of_group = schemas.setdefault(group, {})
         for name, node in nodes.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
+            of_group[f"{name}.yaml"] = Schema(name, f"schema/{group}", node)

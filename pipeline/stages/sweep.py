@@ -66,7 +66,7 @@ def _launch(words: Sequence[str]) -> None:
     """Hydra's own multirun of our job; what goes wrong is raised to us instead of printed."""
     import hydra
 
-    entry = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)
+    entry = hydra.main(config_path=str(CONF), config_name="sweep", version_base="1.3")(job)
     saved = sys.argv
     sys.argv = ["pipeline", "--multirun", *words]
     os.environ["HYDRA_FULL_ERROR"] = "1"

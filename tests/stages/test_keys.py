@@ -22,7 +22,7 @@ SR = ["method=vmc", "system=chain_heisenberg", "optimizer=sr", "ansatz=rbm", "sa
         (["paper=nf_nqs", "scale=smoke"], "70b3da8b3bccc41e", "5b395727e30e9b1f", "8daaa511228d82e2"),
         (["paper=naqs", "scale=smoke"], "bbbf6e8e491092a1", "f29426dc9ee65c1b", "5b0dafbd6fc8c589"),
         (CHAINS, "94d2f225ea3644ea", "8bfecbbd344d412b", "03b8a13e08c130cc"),
-        (SR, "68b40fa43db017f7", "adbde3629e9f5617", "3434c396cc5e065a"),
+        ([*SR, "train.optimizer.guard=false"], "68b40fa43db017f7", "adbde3629e9f5617", "3434c396cc5e065a"),
     ],
     ids=["nf_nqs", "naqs", "chains", "sr"],
 )
@@ -43,6 +43,12 @@ def test_keys_of_trainings_stay_what_they_were(words: list[str], train: str, inf
 def test_keys_of_baselines_stay_what_they_were(words: list[str], name: str, key: str) -> None:
     keys = Keys(compose_run([*words, "stages=[baseline]"]))
     assert (keys.baseline_name, keys.baseline) == (name, key)
+
+
+def test_the_guard_is_in_the_key_of_what_has_it_by_default() -> None:
+    guarded, free = compose_run(SR), compose_run([*SR, "train.optimizer.guard=false"])
+    assert guarded.train.optimizer.guard
+    assert Keys(guarded).train != Keys(free).train
 
 
 def test_no_baseline_is_chosen_for_the_key_of_an_inference(monkeypatch: pytest.MonkeyPatch) -> None:

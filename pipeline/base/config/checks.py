@@ -40,6 +40,10 @@ MOST_LR = 1e6
 """Of learning rates: no step of this size is meant."""
 
 
+MOST_INITIAL = 1e3
+"""Of the scatter of initial weights, and of factors on it: networks begin near 1, and beyond this in overflows."""
+
+
 def positive(key: str, value: float) -> None:
     """``value`` is a finite number > 0."""
     if not (math.isfinite(value) and value > 0):
@@ -57,6 +61,12 @@ def within(key: str, value: float, largest: float) -> None:
     finite(key, value)
     if abs(value) > largest:
         raise ConfigError(key, value, f"must not be larger than {largest:g}")
+
+
+def initial(key: str, value: float) -> None:
+    """``value`` is a positive number that initial weights may scatter by."""
+    positive(key, value)
+    within(key, value, MOST_INITIAL)
 
 
 def between(key: str, value: float, low: float, high: float) -> None:

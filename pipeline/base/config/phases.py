@@ -75,7 +75,7 @@ class SRConfig:
         rtol, atol: cut-off of ``pinv``: rtol times the largest eigenvalue of XᵀX, plus atol.
         second_moment: β of MARCH: how long the changes between steps are remembered that scale the parameters; 0: off.
         guard: undo a step that brings less than a quarter of what was predicted, beyond noise, and adapt the shift,
-            ``shift`` being the least.
+            ``shift`` being the least; true in ``conf/``, false for those that a phase brings.
     """
 
     version: ClassVar[int] = 1
@@ -105,8 +105,14 @@ class SRConfig:
         checks.within("lr", self.lr, checks.MOST_LR)
         checks.one_of("derivatives", self.derivatives, ("auto", "dense", "layerwise"))
         checks.one_of("solver", self.solver, ("cholesky", "pinv"))
-        for key in ("rtol", "atol"):
-            checks.at_least(key, getattr(self, key), 0)
+        checks.between("rtol", self.rtol, 0, 1)
+        checks.at_least("atol", self.atol, 0)
+        for key in ("shift", "atol"):
+            checks.within(key, getattr(self, key), checks.MOST)
+        if self.solver == "pinv" and self.shift == 0 and self.guard:
+            raise ConfigError(
+                "shift", self.shift, "must be a positive number, which the guard multiplies", "guard=false"
+            )
         if self.solver == "pinv" and not self.guard:
             checks.at_least("shift", self.shift, 0)
         else:

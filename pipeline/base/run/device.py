@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-
 from pipeline.base.errors import ConfigError
 
 
 def cuda_driver_sees_a_gpu() -> bool:
     """Ask the CUDA driver, without torch, for the number of devices."""
+    import ctypes
+
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -20,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.files import (
     PATIENCE_SECONDS,
@@ -52,6 +50,10 @@ from pipeline.base.store.provenance import provenance
 Notify = Callable[[str], None]
 
 NOT_THERE = "it is not there"
+
+
+class _Busy(Exception):
+    """Another process holds the lock of an entry."""
 
 
 @dataclass
@@ -134,7 +136,7 @@ class Store:
                 try:
                     with self._held(stage, key):
                         return self._find_or_mend(stage, key)
-                except Timeout:
+                except _Busy:
                     pass
                 except OSError as error:  # a store that cannot be written
                     self.notify(f"{stage}/{key} is damaged ({problem}); it cannot be set aside: {error}")
@@ -204,7 +206,7 @@ class Store:
                         # somebody may have finished it, or gone on from it, before we had the lock
                         entry, problem = self._look(stage, key)
                         return self._unpack(stage, key, content) if problem == NOT_THERE else entry
-                except Timeout:
+                except _Busy:
                     return None  # somebody computes it at this moment
                 except OSError:
                     pass  # a store that cannot be written
@@ -224,14 +226,20 @@ class Store:
         """The lock of an entry; the same process may take it again.
 
         Raises:
-            Timeout: another process has it.
+            _Busy: another process has it.
             OSError: the store cannot be written.
         """
         path = self.root / stage / f"{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         if exists(path) and not is_plain(path):
             self._set_aside(path, path.name + ".corrupt", f"{stage}/{path.name}", "it is not a plain file")
-        with FileLock(str(path), is_singleton=True).acquire(timeout=timeout):
+        from filelock import FileLock, Timeout  # with sockets and asyncio, of which composing a run has no need
+
+        try:
+            held = FileLock(str(path), is_singleton=True).acquire(timeout=timeout)
+        except Timeout as error:
+            raise _Busy(path.name) from error
+        with held:
             yield
 
     @contextmanager
@@ -254,7 +262,7 @@ class Store:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._held(stage, key))
-            except Timeout:
+            except _Busy:
                 self.notify(f"{stage}/{key} is being computed by {_read(owner) or 'another process'}; waiting for it")
                 stack.enter_context(self._held(stage, key, timeout=-1))
             yield

@@ -49,6 +49,7 @@ class FermionSettings:
             allowed = "splits pseudofermions (baseline.hmc.fermions.determinant=pseudofermions)"
             raise ConfigError("hasenbusch", self.hasenbusch, allowed)
         checks.positive("tolerance", self.tolerance)
+        checks.within("tolerance", self.tolerance, 1)
         checks.at_least("max_iterations", self.max_iterations, 1)
 
 

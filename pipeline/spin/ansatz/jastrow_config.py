@@ -29,7 +29,7 @@ class JastrowConfig(AnsatzConfig):
     parameters: str = MISSING
 
     def __post_init__(self) -> None:
-        checks.positive("deviation", self.deviation)
+        checks.initial("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
 
     @property

@@ -145,7 +145,7 @@ class RBMConfig(AnsatzConfig):
 
     def __post_init__(self) -> None:
         checks.at_least("alpha", self.alpha, 1)
-        checks.positive("deviation", self.deviation)
+        checks.initial("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
 
     def weights(self, size: int) -> float:
@@ -178,7 +178,7 @@ class AutoregressiveConfig(AnsatzConfig):
     symmetries: list[str] = MISSING
 
     def __post_init__(self) -> None:
-        checks.positive("output_scale", self.output_scale)
+        checks.initial("output_scale", self.output_scale)
         check_names(self.symmetries)
 
     @property
@@ -227,7 +227,7 @@ class PixelCNNConfig(AutoregressiveConfig):
         super().__post_init__()
         checks.at_least("depth", self.depth, 1)
         checks.at_least("width", self.width, 1)
-        checks.positive("spread", self.spread)
+        checks.initial("spread", self.spread)
         if self.magnetisation and "spin_flip" in self.symmetries:
             raise ConfigError("magnetisation", self.magnetisation, "must be 0 where symmetries has spin_flip")
 
@@ -317,7 +317,7 @@ class MPSConfig(AnsatzConfig):
 
     def __post_init__(self) -> None:
         checks.at_least("bond_dimension", self.bond_dimension, 1)
-        checks.positive("deviation", self.deviation)
+        checks.initial("deviation", self.deviation)
 
     def weights(self, size: int) -> float:
         return 2.0 * size * float(self.bond_dimension) ** 2

@@ -79,6 +79,7 @@ class DMRG:
         if len(series) < 2 or series[0] < 2 or any(b <= a for a, b in pairwise(series)):
             raise ConfigError("bond_dimensions", series, "must be an increasing series of at least two numbers >= 2")
         checks.positive("energy_tolerance", self.energy_tolerance)
+        checks.within("energy_tolerance", self.energy_tolerance, 1)
         checks.at_least("max_sweeps", self.max_sweeps, 2)
         checks.between("svd_min", self.svd_min, 0.0, 1e-4)
         checks.at_least("max_sites", self.max_sites, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -23,6 +23,9 @@ POOR = 0.25
 CHAINS = 8
 """From so many on the scatter of their means counts, too."""
 
+FARTHEST_RISE = 2.0
+"""Rise for which a step is blamed, at most, over the largest change that one of its length makes to first order."""
+
 ROUNDING = 16
 """Units in the last place that pass for noise: those of the network's dtype times the deviation of local energies, and
 those of double precision times the energy."""
@@ -36,11 +39,14 @@ class Energy:
         value: Re E.
         error: standard error; 0 where all configurations are summed over.
         rounding: of the sum over all configurations, in units of energy.
+        deviation: standard deviation of the local energies that were drawn; infinite where all configurations are
+            summed over.
     """
 
     value: float
     error: float
     rounding: float
+    deviation: float = math.inf
 
     @staticmethod
     def of(batch: Batch, local: Tensor, dtype: torch.dtype) -> Energy:
@@ -62,7 +68,7 @@ class Energy:
         variance = batch.weights @ deviations.square()
         value, error, deviation = torch.stack([mean, square.sqrt(), variance.sqrt()]).tolist()
         rounding = torch.finfo(dtype).eps * deviation + torch.finfo(torch.float64).eps * abs(value)
-        return Energy(value, error, ROUNDING * rounding)
+        return Energy(value, error, ROUNDING * rounding, math.inf if batch.order is None else deviation)
 
 
 class Guard:
@@ -72,6 +78,11 @@ class Guard:
     prediction beyond the noise of both, the step is to be undone and λ grows: it need not have raised the energy, for
     one that is too long can make configurations so rare that they never come back. Else λ shrinks, down to its
     configured value. After a step that was undone the next batch is drawn from where it began, and tells E₀ anew.
+
+    Draws say nothing of configurations too rare to be among them, which still matter to the local energies of those
+    that are: the energy of a batch without them rises as they become as rare as they should be. No step of length d
+    changes an energy by more than 2 σ d to first order, σ the deviation of local energies: what rises by far more
+    between two batches is not taken for what the step did.
 
     Args:
         floor: least λ.
@@ -87,7 +98,7 @@ class Guard:
         self.undone = 0
         self.before: Tensor | None = None
         self._energy: Energy | None = None
-        self._predicted = 0.0
+        self._predicted = self._length = 0.0
 
     def rejects(self, energy: Energy) -> bool:
         """Whether the last step is to be undone; adapts λ. Called once a batch, before the next step."""
@@ -98,7 +109,8 @@ class Guard:
         change = energy.value - last.value
         doubt = DEVIATIONS * math.hypot(energy.error, last.error)
         doubt += energy.rounding + last.rounding
-        if change - POOR * self._predicted > doubt:
+        most = 2.0 * FARTHEST_RISE * self._length * max(energy.deviation, last.deviation)
+        if doubt < change - POOR * self._predicted < doubt + most:
             self.shift *= RAISED
             self.undone += 1
             return True
@@ -106,9 +118,17 @@ class Guard:
         self.shift = max(self._floor, self.shift / LOWERED)
         return False
 
-    def starts(self, parameters: Tensor, predicted: float) -> None:
-        """A step from ``parameters`` (P,) that is predicted to change the energy by ``predicted``."""
-        self.before, self._predicted = parameters, predicted
+    @property
+    def sums_over_all(self) -> bool:
+        """Whether the energies are sums over all configurations, not means over draws."""
+        return self._energy is not None and math.isinf(self._energy.deviation)
+
+    def starts(self, parameters: Tensor, predicted: float, length: float) -> None:
+        """A step from ``parameters`` (P,), that is predicted to change the energy by ``predicted``.
+
+        ``length`` > 0 is its Fubini-Study distance over the batch.
+        """
+        self.before, self._predicted, self._length = parameters, predicted, length
 
     def forget(self) -> None:
         """The energies to come are of another system."""
@@ -121,10 +141,12 @@ class Guard:
             "undone": self.undone,
             "before": self.before,
             "predicted": self._predicted,
-            "energy": None if energy is None else [energy.value, energy.error, energy.rounding],
+            "length": self._length,
+            "energy": None if energy is None else list(astuple(energy)),
         }
 
     def load_state_dict(self, tree: dict[str, Any], device: torch.device) -> None:
         self.shift, self.undone, self._predicted = tree["shift"], tree["undone"], tree["predicted"]
+        self._length = tree.get("length", 1.0)  # checkpoints from before there was one
         self.before = None if tree["before"] is None else tree["before"].to(device)
         self._energy = None if tree["energy"] is None else Energy(*tree["energy"])

@@ -24,6 +24,9 @@ RETRY_FACTOR = 10.0
 FARTHEST = 100.0
 """Fubini-Study distance at which a guarded step without ``max_distance`` counts as exploding."""
 
+REMEMBERED = 4.0
+"""Length of the step that a guarded SPRING remembers, at most, over that of the one made: ordinary ones are not cut."""
+
 log = logging.getLogger(__name__)
 
 
@@ -46,8 +49,10 @@ class StochasticReconfiguration:
         derivatives: the operator that updates make, see :func:`pipeline.spin.sr.choice.derivatives_of`.
         solver, rtol, atol: see :class:`pipeline.spin.sr.solve.Solver`.
         second_moment: β of :class:`pipeline.spin.sr.march.SecondMoment`; 0: all parameters count alike.
-        guard: undo steps that raised the energy, see :class:`pipeline.spin.sr.guard.Guard`. The step that SPRING
-            remembers is then the one that was taken: as short as it was made, none after one that was undone.
+        guard: undo steps that raised the energy, see :class:`pipeline.spin.sr.guard.Guard`. SPRING remembers none after
+            one that was undone. Where all configurations are summed over, what it remembers is at most four
+            times as long as what ``max_distance`` left: far too long steps, one after the other in a direction, end
+            where nothing is left that could be undone.
 
     Attributes:
         param_groups: one group with ``lr``, as optimizers of torch have it.
@@ -132,11 +137,10 @@ class StochasticReconfiguration:
         if self.max_distance is not None and tau * speed > self.max_distance:
             tau = self.max_distance / speed
         if self.guard is not None:
-            self.guard.starts(self._flat(), -tau * float(target @ moved))
-            change = change * (tau / self.param_groups[0]["lr"])
-            step = self.param_groups[0]["lr"] * change
-        else:
-            step = tau * change
+            self.guard.starts(self._flat(), -tau * float(target @ moved), tau * speed)
+        step = tau * change
+        if self.guard is not None and self.guard.sums_over_all:
+            change = change * min(1.0, REMEMBERED * tau / self.param_groups[0]["lr"])
         for parameter, piece in zip(self._parameters, self._split(step), strict=True):
             parameter.add_(piece.to(parameter.dtype))
         if self._moment is not None:

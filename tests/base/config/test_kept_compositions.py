@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 
 from pipeline.base import cache
 from pipeline.base.config import compose
@@ -45,7 +45,7 @@ def test_the_next_process_reads_what_hydra_composed(home: Path, monkeypatch: pyt
     assert len(kept(home)) == 1
     next_process()
     with monkeypatch.context() as patch:
-        patch.setattr(compose, "hydra_compose", lambda *_: pytest.fail("composed again"))
+        patch.setattr(compose, "plain_compose", lambda *_: pytest.fail("composed again"))
         again = compose_config([*WORDS, "system.field=0.5"])
         with pytest.raises(pytest.fail.Exception, match="composed again"):
             compose_config(OTHER)
@@ -54,6 +54,29 @@ def test_the_next_process_reads_what_hydra_composed(home: Path, monkeypatch: pyt
     assert typed(again) == typed(first) == compose_run(WORDS)
     compose_config(OTHER)
     assert len(kept(home)) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [[], WORDS, ["paper=vit_sr/l4", "scale=laptop"], ["system=schwinger", "method=vmc", "optimizer=sr"]]
+)
+def test_what_is_composed_without_the_settings_of_hydra_is_what_hydra_composes(words: list[str]) -> None:
+    """Values, types of the nodes, and whether they are open for new keys."""
+
+    def nodes(tree: DictConfig | ListConfig, path: str) -> list[tuple[str, str, str]]:
+        found = []
+        for key in list(tree) if isinstance(tree, DictConfig) else range(len(tree)):
+            node = tree._get_node(key)
+            assert isinstance(node, Node)
+            found.append((f"{path}.{key}", repr(node), repr(node._metadata)))
+            if isinstance(node, DictConfig | ListConfig) and not (node._is_none() or node._is_missing()):
+                found += nodes(node, f"{path}.{key}")
+        return found
+
+    asked = compose.read_line(words).words
+    ours, hydras = compose.plain_compose(asked), compose.hydra_compose(asked, (CONF,), False)
+    assert nodes(ours, "") == nodes(hydras, "")
+    assert ours._metadata.flags == hydras._metadata.flags
+    assert len(nodes(ours, "")) > 80
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])

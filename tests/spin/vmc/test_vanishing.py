@@ -121,21 +121,28 @@ def test_strong_couplings(coupling: float) -> None:
     assert exact * (1 + 1e-15) <= method.measure(state, 0)["energy"] < exact + 1e-9 * abs(exact)
 
 
-@pytest.mark.parametrize(("coupling", "sampler"), [(1e3, "exhaustive"), (1e6, "metropolis")])
-def test_strong_couplings_with_the_settings_that_everybody_has(tmp_path: Path, coupling: float, sampler: str) -> None:
-    """Steps far too long for such a spectrum end in aligned spins: a state like any other, 1e-7 off, not an error."""
-    options = ["system=open_chain_tfim", "system.n_sites=8", "method=vmc", "optimizer=sr", "train.steps=45"]
+@pytest.mark.parametrize(
+    ("coupling", "sampler", "steps", "off"),
+    [
+        (1e3, "exhaustive", 110, 1e-9),
+        (1e4, "exhaustive", 110, 3e-9),
+        (1e6, "exhaustive", 110, 3e-13),
+        (1e6, "metropolis", 45, 1e-6),
+    ],
+)
+def test_strong_couplings_with_the_settings_that_everybody_has(
+    tmp_path: Path, coupling: float, sampler: str, steps: int, off: float
+) -> None:
+    """Steps far too long for such a spectrum are undone, and the state is not left with its spins aligned.
+
+    Aligned spins are 5/14V² above the ground state, relatively: 3.6e-7, 3.6e-9 and 3.6e-13.
+    """
+    options = ["system=open_chain_tfim", "system.n_sites=8", "method=vmc", "optimizer=sr", f"train.steps={steps}"]
     if sampler == "metropolis":
         options += ["infer_sampler=exhaustive", "train.sampler.samples=100", "train.sampler.burn_in=50"]
-    options += [
-        f"sampler={sampler}",
-        f"system.coupling={coupling:g}",
-        "baseline=none",
-        "tracker=none",
-        "progress=false",
-    ]
+    options += [f"sampler={sampler}", f"system.coupling={coupling:g}", "baseline=none", "tracker=none"]
     config = compose_run([*options, "progress=false", f"results_dir={tmp_path}"])
     output = execute(Context(config, notify=lambda text: None))
     assert output.result is not None
     exact = -7 * coupling - 2.5 / coupling
-    assert exact * (1 + 1e-15) <= output.result.estimate("energy").value < exact + 1e-6 * abs(exact)
+    assert exact * (1 + 1e-15) <= output.result.estimate("energy").value < exact + off * abs(exact)

@@ -47,7 +47,7 @@ class ViTConfig(AnsatzConfig):
         for key in ("patch", "depth", "width", "heads"):
             checks.at_least(key, getattr(self, key), 1)
         checks.one_of("activation", self.activation, ACTIVATIONS)
-        checks.positive("output_scale", self.output_scale)
+        checks.initial("output_scale", self.output_scale)
         if self.width % self.heads:
             raise ConfigError("heads", self.heads, f"must divide train.ansatz.width={self.width}")
 
