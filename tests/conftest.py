@@ -24,6 +24,7 @@ pool.PRELOADED += [
     "quspin.operators",
     "scipy.stats",
     "tenpy",
+    "torch._dynamo",
     "pipeline.base.plotting",
     "pipeline.gauge.hmc.theory",
     "pipeline.gauge.fermions.hopping_loops",

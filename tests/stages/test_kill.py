@@ -29,10 +29,10 @@ TWO_FLAVOURS = (
 )
 VMC = (
     *("method=vmc", "system=square_heisenberg", "train.method.sign_rule=stoquastic", "sampler=metropolis"),
-    *("train.sampler.rule=exchange", "train.sampler.chains=10", "train.sampler.samples=50", "train.steps=24"),
+    *("train.sampler.rule=exchange", "train.sampler.chains=20", "train.sampler.samples=200", "train.steps=24"),
     "train.sampler.burn_in=6",
-    "train.phases=[{steps:8,samples:30},{steps:8,lr:0.01,lr_end:0.001},{steps:8,sgd:{lr:0.01,momentum:0.9}}]",
-    *("infer.units=10", "infer.samples=50", "stages=[train,infer]"),
+    "train.phases=[{steps:8,samples:100},{steps:8,lr:0.01,lr_end:0.001},{steps:8,sgd:{lr:0.01,momentum:0.9}}]",
+    *("infer.units=10", "infer.samples=200", "stages=[train,infer]"),
 )
 COMMON = ("tracker=none", "progress=false", "checkpoint_seconds=0.05")
 
@@ -77,7 +77,7 @@ def undisturbed(overrides: tuple[str, ...], stage: str) -> Any:
         (FLOW, "infer", (5, 19)),
         (HMC, "baseline", (20, 120)),
         (TWO_FLAVOURS, "baseline", (5, 25)),
-        (VMC, "infer", (12, 28)),
+        (VMC, "infer", (10, 26)),
     ],
     ids=["flow", "hmc", "two-flavours", "vmc"],
 )
