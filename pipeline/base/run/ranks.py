@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -55,9 +56,19 @@ def share(ranks: Ranks, count: int) -> slice:
 
     Sizes differ by one at most; a share may be empty.
     """
+    return shares(ranks, count)[ranks.rank]
+
+
+def shares(ranks: Ranks, count: int) -> list[slice]:
+    """The parts of ``count`` rows that the ranks work on, see :func:`share`."""
     base, more = divmod(count, ranks.size)
-    begin = ranks.rank * base + min(ranks.rank, more)
-    return slice(begin, begin + base + (ranks.rank < more))
+    ends = [k * base + min(k, more) for k in range(ranks.size + 1)]
+    return [slice(begin, end) for begin, end in pairwise(ends)]
+
+
+def able(ranks: Ranks, count: int) -> Ranks:
+    """``ranks``, or this one alone where there are fewer rows than ranks, so that everybody works on all of them."""
+    return ranks if ranks.size <= count else ALONE
 
 
 def shared(ranks: Ranks, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
@@ -65,7 +76,7 @@ def shared(ranks: Ranks, function: Callable[[Tensor], Tensor], rows: Tensor) -> 
 
     Where there are fewer rows than ranks, everybody works on all of them.
     """
-    if ranks.size == 1 or len(rows) < ranks.size:
+    if able(ranks, len(rows)).size == 1:
         return function(rows)
     return ranks.gather(function(rows[share(ranks, len(rows))]))
 
