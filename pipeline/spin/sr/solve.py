@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.base.run.laps import part
 from pipeline.base.run.ranks import ALONE, Ranks
 from pipeline.spin.sr.operator import LogDerivatives
 
@@ -54,6 +55,10 @@ class Solver:
 
     def _solved(self, matrix: Tensor, shift: float, target: Tensor, cholesky: bool) -> Tensor | None:
         """The solution; None where Cholesky fails, which leaves nothing of the matrix."""
+        with part("solve"):
+            return self._solve(matrix, shift, target, cholesky)
+
+    def _solve(self, matrix: Tensor, shift: float, target: Tensor, cholesky: bool) -> Tensor | None:
         # one wait for the device; the smallest and the largest element are NaN if any one is
         *ends, largest = torch.stack([*matrix.aminmax(), matrix.diagonal().max()]).tolist()
         if not all(abs(end) < float("inf") for end in ends):
