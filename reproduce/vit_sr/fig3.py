@@ -185,7 +185,7 @@ def verdict(table: Table) -> list[str]:
         )
     found = cores(table)
     if found is not None and found < last:
-        said.append(f"It has {found} cores: {last} ranks share them, so that seconds cannot fall as on {last} GPUs.")
+        said.append(f"This machine has {found} cores, which {last} ranks share: seconds cannot fall as on {last} GPUs.")
     sizes = paper()
     model = seconds(sizes, PAPERS_GPUS, A100)
     said.append(
@@ -218,7 +218,8 @@ def notes(table: Table) -> list[str]:
         f"{sent / 1e9:.2g} GB that each of {PAPERS_GPUS} ranks sends at {A100.bandwidth / 1e9:.0f} GB/s. Rates are "
         "assumptions.",
         f"The only time that the text prints is four days on twenty A100s: at most {most:.0f} s a step if there were "
-        f"no more than the {steps:.0f} steps that it counts, of which the last {last:.0f} are as dear as these.",
+        f"no more than the {steps:.0f} steps that it counts, of which the last {last:.0f} are of the fully "
+        "symmetrised state.",
     ]
     if table.other_system:
         found.append("The lattice and the network are not the paper's, and no symmetries are restored.")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor
 
 from pipeline.base.run.ranks import ALONE, Ranks, able, share
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.sr.gram import add_product, reduced, transposed
-from pipeline.spin.sr.operator import centred, stacked
+from pipeline.spin.sr.operator import around, mean_of, stacked
 from pipeline.spin.wave_function import WaveFunction
+
+COLUMNS = 4096
+"""Parameters whose derivatives are centred at once: copies of all of them would be what takes most memory."""
 
 
 class DenseLogDerivatives:
@@ -30,9 +34,14 @@ class DenseLogDerivatives:
         self.ranks, self.is_complex, self._samples = ranks, derivatives.is_complex(), len(weights)
         self._parts = 2 if self.is_complex else 1
         self._mine = share(ranks, self._samples)
-        own = centred(derivatives, weights[self._mine], ranks)
-        self._rows = stacked(own, self.is_complex)
-        self.shape = (self._rows.shape[1], self._parts * self._samples)
+        own, columns = derivatives.shape
+        own_weights = weights[self._mine]
+        mean = mean_of(derivatives, own_weights, ranks)
+        self._rows = derivatives.new_empty((self._parts * own, columns), dtype=torch.float64)
+        for begin in range(0, columns, COLUMNS):
+            some = slice(begin, begin + COLUMNS)
+            self._rows[:, some] = stacked(around(derivatives[:, some], mean[some], own_weights), self.is_complex)
+        self.shape = (columns, self._parts * self._samples)
 
     @staticmethod
     def of(

@@ -52,11 +52,23 @@ class Scalable(LogDerivatives, Protocol):
         ...
 
 
-def centred(values: Tensor, weights: Tensor, ranks: Ranks = ALONE) -> Tensor:
-    """sqrt(w) (v - ⟨v⟩) of numbers or rows v (M, ...), real or complex, of weights w (M,), sum 1 over all ranks."""
-    columns = (-1, *[1] * (values.ndim - 1))
-    mean = ranks.reduce((weights.to(values.dtype).view(columns) * values).sum(0))
-    return (values - mean) * weights.double().sqrt().view(columns)
+def centred(values: Tensor, weights: Tensor) -> Tensor:
+    """sqrt(w) (v - ⟨v⟩) of numbers or rows v (M, ...), real or complex, of weights w (M,), sum 1."""
+    return around(values, mean_of(values, weights), weights)
+
+
+def mean_of(values: Tensor, weights: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """⟨v⟩ of numbers or rows v, of weights w whose sum over all ranks is 1."""
+    return ranks.reduce((_column(weights, values).to(values.dtype) * values).sum(0))
+
+
+def around(values: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
+    """sqrt(w) (v - mean)."""
+    return (values - mean) * _column(weights, values).double().sqrt()
+
+
+def _column(weights: Tensor, values: Tensor) -> Tensor:
+    return weights.view(-1, *[1] * (values.ndim - 1))
 
 
 def stacked(values: Tensor, is_complex: bool) -> Tensor:
