@@ -97,6 +97,8 @@ class _Worker:
         return ""
 
     def stop(self) -> None:
+        with suppress(OSError):  # it is gone
+            self.connection.send(None)
         self.connection.close()
         for _, process in ((self.connection, self.process), *self.others):
             process.join(timeout=5)
@@ -215,6 +217,9 @@ class _Pool:
 
     def _finish(self, worker: _Worker, reason: str | None) -> None:
         assert worker.task is not None
+        if reason is not None:
+            for _, process in worker.others:  # they would wait for the first one
+                process.kill()
         seconds = time.monotonic() - worker.began
         self.outcomes[worker.task.id] = Outcome(reason, seconds)
         state = "done" if reason is None else f"FAILED: {reason}"
@@ -261,9 +266,12 @@ def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
     while True:
         try:
-            run, label, group = connection.recv()
+            order = connection.recv()
         except (EOFError, OSError):
             return
+        if order is None:
+            return
+        run, label, group = order
         signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
         reason = _execute(run, label, group, connection)
         try:
