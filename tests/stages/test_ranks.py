@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.base.errors import RankLost
+from pipeline.base.errors import RankLost, UserError
 from pipeline.base.store.entry import Entry
+from pipeline.stages import cli
 from tests.children import Child, Finished, start_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +128,32 @@ def test_refused_once(overrides: tuple[str, ...], message: str, tmp_path: Path) 
     done = run(2, *overrides, "tracker=none", "progress=false", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count(f"error: {message}") == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("no room"), "rank 1: error: the memory ran out"),
+        (OSError(28, "no space left"), "rank 1: error: [Errno 28] no space left"),
+        (UserError("a bad word"), ""),
+        (RankLost("the first process has ended"), ""),
+    ],
+)
+def test_what_happens_to_one_process_alone_is_said_by_it(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What all of them meet is said by the first."""
+
+    def fails(run: object) -> None:
+        raise error
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(cli, "follow", fails)
+    assert cli.main([*DIRECT, "optimizer=sr", "device=cpu", f"results_dir={tmp_path}"]) != 0
+    written = capsys.readouterr().err
+    assert written.startswith(said)
+    assert written.count("\n") == bool(said)
 
 
 def test_torchrun(tmp_path: Path) -> None:

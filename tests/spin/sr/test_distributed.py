@@ -23,6 +23,7 @@ from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
 from pipeline.spin.sr.operator import LogDerivatives, Scalable
 from pipeline.spin.sr.solve import Solver, among_samples, solve
 from pipeline.spin.wave_function import WaveFunction
+from tests import pretend
 from tests.spin.small_vmc import METROPOLIS, build
 from tests.spin.sr.test_layerwise import data, network
 from tests.threads import Threads, in_threads
@@ -188,6 +189,27 @@ def test_single_precision_is_exchanged_as_it_is() -> None:
     for found, sent in in_threads(2, body):
         assert 0 < sent <= 4 * expected.shape[0] * sum(p.numel() for p in ansatz.parameters()) // 4 + 4 * 12
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.diagonal().max()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_an_accelerator(kind: str) -> None:
+    ansatz, (spins, weights) = network(phases=True)(), data(7)
+    expected = derivatives_of(kind, ansatz, spins, weights, Chunks(None))
+    target = torch.ones(expected.shape[1], dtype=torch.float64)
+    step = solve(expected, target, SHIFT)
+    with pretend.accelerator() as device:
+        there = [tensor.to(device) for tensor in (spins, weights, target)]
+
+        def body(ranks: Threads) -> Tensor:
+            with pretend.thread():
+                own = copy.deepcopy(ansatz).to(device)
+                operator = derivatives_of(kind, own, there[0], there[1], Chunks(None, str(device)), ranks)
+                found = solve(operator, there[2], SHIFT)
+                assert found.device == device
+                return found.cpu()
+
+        for found in in_threads(2, body):
+            torch.testing.assert_close(found, step, rtol=1e-8, atol=1e-10)
 
 
 def test_among_samples_asks_the_operators_ranks() -> None:
