@@ -25,8 +25,10 @@ from pipeline.spin.vmc.method import VariationalMonteCarlo
 from pipeline.stages import profile
 from reproduce import cli
 from reproduce.plan import find, make_tasks
-from reproduce.vit_sr.fig3 import A100, ARTEFACT, paper
+from reproduce.tables import CellRow
+from reproduce.vit_sr.fig3 import A100, ARTEFACT, RANKS, claims, paper, row, verdict
 from reproduce.vit_sr.scaling import Sizes, apart, exchanged, held, seconds, transposition
+from tests.reproduce.rows import Rows
 from tests.spin import dense
 from tests.threads import Threads, in_threads
 
@@ -84,6 +86,29 @@ def test_limits_of_the_model() -> None:
     assert held(sizes, 1) - held(sizes, 20) == pytest.approx(0.95 * 8 * 12000 * 267720)
     assert apart(5.0, 1.0, 1) == 5.0
     assert apart(5.0, 1.0, 4) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("memory", "step", "seen"),
+    [
+        ((8e8, 4e8, 2e8), (9.0, 5.0, 3.0), ["yes", "yes"]),
+        ((8e8, 4e8, 3.9e8), (9.0, 8.0, 3.0), ["in 1 of 2", "in 1 of 2"]),
+        ((8e8, 8e8, 8e8), (9.0, 9.0, 9.0), ["no", "no"]),
+        ((8e8, None, None), (9.0, None, None), ["not run", "not run"]),
+    ],
+)
+def test_what_falls_with_every_doubling(memory: Any, step: Any, seen: list[str]) -> None:
+    measured = {"peak_memory": memory, "seconds_per_step": step}
+    rows = [
+        CellRow("vit_sr/fig3", row(ranks), "vit", name, "", ours=values[k])
+        for k, ranks in enumerate(RANKS)
+        for name, values in measured.items()
+    ]
+    table: Any = Rows(rows)
+    assert [claim.seen for claim in claims(table)] == seen
+    said = verdict(table)
+    assert (len(said) == 2) == (None not in memory)
+    assert said[-1].startswith("A model, not a measurement, of the paper's state on 20 A100s")
 
 
 def only(ranks: str, results: Path) -> list[str]:

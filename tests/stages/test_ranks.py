@@ -82,8 +82,8 @@ def test_same_samples_and_numbers_as_one_process(processes: int, overrides: tupl
 
 def test_killed_and_interrupted_and_resumed_by_another_number_of_ranks(tmp_path: Path) -> None:
     """Three starts of one training with layerwise reconfiguration, by two, two and one processes."""
-    words = (*DIRECT, "optimizer=sr", "train.optimizer.derivatives=layerwise", "train.optimizer.shift=0.01")
-    words = (*words, "infer.keep_samples=true", "train.steps=60", *QUIET[:3])
+    layerwise = ("optimizer=sr", "train.optimizer.derivatives=layerwise", "train.optimizer.shift=0.01")
+    words = (*DIRECT, *layerwise, "infer.keep_samples=true", "train.steps=60", *QUIET[:3])
     one, several = tmp_path / "one", tmp_path / "several"
     for folder in (one, several):
         folder.mkdir()
