@@ -23,8 +23,15 @@ from pipeline.base.run.console import describe_crash
 from pipeline.base.run.progress import Progress
 from reproduce.plan import Task
 
-PRELOADED = ["torch", "torch.fx.experimental.symbolic_shapes", "scipy.sparse.linalg", "pipeline.stages.run"]
-"""What most workers need, imported once; the second is what the first gradient of a process imports."""
+PRELOADED = [
+    "torch",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._dynamo",
+    "scipy.sparse.linalg",
+    "pipeline.stages.run",
+]
+"""What most workers need, imported once; the second is what the first gradient of a process imports, the third what the
+first log-derivatives do, which takes seconds."""
 
 GRACE_SECONDS = 20.0
 """After an interrupt, how long workers may take to reach the end of a unit and checkpoint."""
