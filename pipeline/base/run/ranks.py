@@ -181,6 +181,7 @@ class Processes:
         back = self._torch.empty_like(there)
         with _others():
             self._distributed.all_to_all_single(back, there)
+        del there
         view = self._torch.view_as_complex if pieces[0].is_complex() else (lambda piece: piece.to(pieces[0].dtype))
         return [view(piece) for piece in back]
 

@@ -64,6 +64,7 @@ class DenseLogDerivatives:
         total = self._rows.new_zeros((self.shape[1], self.shape[1]))
         for columns in transposed(self._by_part(), self._samples, self.ranks):
             add_product(total, columns)
+            del columns  # before the next ones come
         return reduced(total, self.ranks)
 
     def metric(self) -> Tensor:

@@ -15,8 +15,11 @@ BLOCK = 256
 HEAVY = 4.0
 """Norms of derivatives, in units of their median, from which on single precision does not do."""
 
-EXCHANGED = 2**25
-"""Bytes that a rank sends at once."""
+EXCHANGED = 2**22
+"""Bytes that a rank sends at once; there are several copies of them."""
+
+NARROW = 128
+"""Columns for each rank that are sent at once in any case: products of fewer are slow."""
 
 
 def transposed(rows: Tensor, samples: int, ranks: Ranks) -> Iterator[Tensor]:
@@ -34,15 +37,21 @@ def transposed(rows: Tensor, samples: int, ranks: Ranks) -> Iterator[Tensor]:
         yield rows.flatten(0, 1)
         return
     counts = [part.stop - part.start for part in shares(ranks, samples)]
-    parts, mine, columns = rows.shape
+    parts, _, columns = rows.shape
     row = parts * max(counts) * ranks.size * rows.element_size()
-    width = max(1, min(-(-columns // ranks.size), EXCHANGED // row))
+    width = min(-(-columns // ranks.size), max(NARROW, EXCHANGED // row))
     for begin in range(0, columns, width * ranks.size):
-        there = rows.new_zeros((ranks.size, parts, max(counts), width))
-        for piece, own in zip(there, rows[..., begin : begin + width * ranks.size].split(width, -1), strict=False):
-            piece[:, :mine, : own.shape[-1]] = own
-        back = ranks.all_to_all(list(there))
-        yield torch.cat([piece[:, :count] for piece, count in zip(back, counts, strict=True)], 1).flatten(0, 1)
+        yield _exchanged(rows[..., begin : begin + width * ranks.size], width, counts, ranks)
+
+
+def _exchanged(rows: Tensor, width: int, counts: list[int], ranks: Ranks) -> Tensor:
+    """``width`` columns for each rank, of all samples instead of all of them of ``counts[ranks.rank]``."""
+    parts, mine, _ = rows.shape
+    there = rows.new_zeros((ranks.size, parts, max(counts), width))
+    for piece, own in zip(there, rows.split(width, -1), strict=False):
+        piece[:, :mine, : own.shape[-1]] = own
+    back = ranks.all_to_all(list(there))
+    return torch.cat([piece[:, :count] for piece, count in zip(back, counts, strict=True)], 1).flatten(0, 1)
 
 
 def blocks(rows: int) -> list[tuple[int, int]]:

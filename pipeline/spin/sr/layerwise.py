@@ -110,6 +110,7 @@ class LayerwiseLogDerivatives:
         for pieces in self._slabs(paired):
             for columns in transposed(self._slab(pieces), len(self._spins), self.ranks):
                 add_product(total, columns)
+                del columns  # before the next ones come
         mirror(total)
         return reduced(total, self.ranks)
 

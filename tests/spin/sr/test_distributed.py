@@ -78,6 +78,7 @@ def test_either_way_to_a_layers_gram_matrix(way: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(layerwise, "ELEMENTWISE", -1e9 if way == "pairs" else 1e9)
     monkeypatch.setattr(gram, "BLOCK", 4)
     monkeypatch.setattr(gram, "EXCHANGED", 2000)
+    monkeypatch.setattr(gram, "NARROW", 1)
     ansatz, (spins, weights) = network(phases=True, images=True)(), data(11)
     expected = DenseLogDerivatives.of(ansatz, spins, weights, Chunks(None)).gram()
 
@@ -93,7 +94,8 @@ def test_either_way_to_a_layers_gram_matrix(way: str, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("columns", [1, 2, 7, 12])
 def test_a_transposition_brings_every_column_once(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gram, "EXCHANGED", 3 * 2 * 8 * 2 * 3)  # two columns at a time
+    monkeypatch.setattr(gram, "EXCHANGED", 1)
+    monkeypatch.setattr(gram, "NARROW", 2)
     everything = torch.arange(1, 2 * 7 * columns + 1, dtype=torch.float64).view(2, 7, columns)
 
     def body(ranks: Threads) -> list[Tensor]:
