@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
 import pytest
 
+from reproduce import plan
+
 STORE = "_store"
+
+
+@pytest.fixture(autouse=True)
+def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command is given several times in a row, and composes the same runs each time."""
+    monkeypatch.setattr(plan, "compose_run", _compose_run)
+
+
+_compose_run = functools.lru_cache(maxsize=10_000)(plan.compose_run)
 
 
 @pytest.fixture(scope="session")

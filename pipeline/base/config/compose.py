@@ -26,7 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf, version
+from omegaconf import DictConfig, ListConfig, OmegaConf, ValueNode, version
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
@@ -74,7 +74,9 @@ def _built(node: DictConfig | ListConfig, path: str) -> Any:
     for name in names:
         below = f"{path}[{name}]" if isinstance(node, ListConfig) else f"{path}.{name}" if path else str(name)
         try:
-            value = node[name]
+            value = _plain(node._get_node(name))
+            if value is _OTHER:
+                value = node[name]
         except MissingMandatoryValue as error:
             raise ConfigError(below, None, f"needs a value: {below}=...") from error
         except OmegaConfBaseException as error:
@@ -87,6 +89,17 @@ def _built(node: DictConfig | ListConfig, path: str) -> Any:
         return values
     with under(path):
         return kind(**values)
+
+
+_OTHER = object()
+
+
+def _plain(node: Any) -> Any:
+    """What a node holds, where that needs no looking up: neither an interpolation, nor missing, nor nothing at all."""
+    if isinstance(node, DictConfig | ListConfig):
+        return node if isinstance(node._content, dict | list) else _OTHER
+    value = node._val if isinstance(node, ValueNode) else None
+    return _OTHER if value is None or (isinstance(value, str) and ("${" in value or value == "???")) else value
 
 
 @functools.lru_cache(maxsize=10_000)
