@@ -148,7 +148,7 @@ def test_walks_are_restarted_and_leave_tensors_that_can_be_trained_on(
     ansatz.log_amplitude(batch.spins).sum().backward()
 
 
-@pytest.mark.parametrize("pairs", ["neighbours", "any"])
+@pytest.mark.parametrize("pairs", ["neighbours", "any", "mixed"])
 @pytest.mark.parametrize("global_flip", [0.0, 0.3])
 @pytest.mark.parametrize("system", [RING, STAR], ids=["ring", "lattice"])
 def test_exchanges_follow_the_probabilities_within_the_sector(

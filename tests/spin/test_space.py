@@ -41,7 +41,7 @@ class Uniform(WaveFunction):
         return torch.zeros(len(spins), dtype=torch.float64, device=spins.device)
 
 
-@pytest.mark.parametrize("pairs", ["neighbours", "any"])
+@pytest.mark.parametrize("pairs", ["neighbours", "any", "mixed"])
 def test_exchanges_keep_the_magnetisation_of_every_copy(pairs: str) -> None:
     sampler = MetropolisSampler(
         replace(METROPOLIS, rule="exchange", pairs=pairs, samples=4000), space_of(RING, copies=2), "cpu", Chunks(0.1)

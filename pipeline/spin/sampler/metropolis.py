@@ -8,6 +8,7 @@ eigenvalues of the chain in a uniform state become 1 - 2k/(N + 1), k = 0, ..., N
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -68,11 +69,10 @@ class MetropolisSampler:
         # fewer chains than ranks: everybody moves all of them
         self._ranks = ranks if config.chains >= ranks.size else ALONE
         if config.rule == "local":
-            self._rule: _LocalFlip | _NeighbourExchange | _AnyExchange = _LocalFlip(space.size)
-        elif config.pairs == "neighbours":
-            self._rule = _NeighbourExchange(space, device)
+            self._rule: Rule = _LocalFlip(space.size)
         else:
-            self._rule = _AnyExchange(space, device)
+            kinds = {"neighbours": _NeighbourExchange, "any": _AnyExchange, "mixed": _MixedExchange}
+            self._rule = kinds[config.pairs](space, device)
 
     def start(self, seed: int, purpose: str) -> ChainState:
         """Chains that have not moved yet."""
@@ -200,6 +200,10 @@ class _Chains:
             self.counts += torch.stack([accept.sum(), move.sum()])
 
 
+Rule = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Proposals, and the logarithm of q(x|x')/q(x'|x), from configurations (M, N) and two uniform numbers of each, (M,)."""
+
+
 class _LocalFlip:
     """Flips one spin, any with the same probability."""
 
@@ -246,6 +250,20 @@ class _AnyExchange:
         together = self._copy == self._copy[up][:, None]
         pair = torch.stack([up, _choose((spins < 0) & together, second)], dim=1)
         return spins.scatter(1, pair, -spins.gather(1, pair)), torch.zeros_like(first)
+
+
+class _MixedExchange:
+    """Either of the two with equal probability: neighbours relax what is near, others carry spins across the lattice."""
+
+    def __init__(self, space: Space, device: str) -> None:
+        self._near, self._any = _NeighbourExchange(space, device), _AnyExchange(space, device)
+
+    def __call__(self, spins: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        near = first < 0.5
+        first = torch.where(near, 2.0 * first, 2.0 * first - 1.0)
+        to_near, ratio = self._near(spins, first, second)
+        to_any, no_ratio = self._any(spins, first, second)
+        return torch.where(near[:, None], to_near, to_any), torch.where(near, ratio, no_ratio)
 
 
 def _site(uniforms: Tensor, n_sites: int) -> Tensor:

@@ -109,7 +109,8 @@ class MetropolisConfig(SamplerConfig):
         samples: samples a batch, all chains together.
         chains: number of chains; divides ``samples``.
         rule: ``local`` flips one spin, ``exchange`` swaps an antiparallel pair and so keeps Σ σz.
-        pairs: which pairs ``exchange`` may swap: ``neighbours`` of the lattice or ``any``.
+        pairs: which pairs ``exchange`` may swap: ``neighbours`` of the lattice, ``any``, or ``mixed``: either of
+            the two with equal probability.
         global_flip: probability that a proposal flips all spins instead.
         thinning: proposals that a chain makes for each sample; null: one a site. One proposal in N + 1 is to stay.
         burn_in: sweeps, of one proposal a site, before the first sample of a chain.
@@ -133,7 +134,7 @@ class MetropolisConfig(SamplerConfig):
         checks.at_least("chains", self.chains, 1)
         checks.at_least("samples", self.samples, 1)
         checks.one_of("rule", self.rule, ("local", "exchange"))
-        checks.one_of("pairs", self.pairs, ("neighbours", "any"))
+        checks.one_of("pairs", self.pairs, ("neighbours", "any", "mixed"))
         if not 0 <= self.global_flip < 1:
             raise ConfigError("global_flip", self.global_flip, "must lie in [0, 1)")
         if self.thinning is not None:
