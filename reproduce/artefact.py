@@ -44,7 +44,7 @@ class Cell:
         columns: what it contributes to ``cells.csv``.
         seeds: one run each.
         stages: of each run.
-        ranks: processes of one run (torchrun), 1 for an ordinary run.
+        ranks: processes that share one run, as of ``torchrun``, with nothing else at the same time; 1: an ordinary run.
         exclusive: nothing else may run at the same time (timings).
         settings: recipe of the run and of its cuts, as in ``paper=``; None: the main one of the artefact's paper.
     """

@@ -44,11 +44,14 @@ class Task:
     @property
     def command(self) -> str:
         """What reruns this task alone."""
-        return "python -m pipeline " + " ".join(_quoted(o) for o in worth_repeating(self.overrides))
+        ranks = self.cell.ranks
+        launcher = f"python -m torch.distributed.run --standalone --nproc-per-node={ranks}" if ranks > 1 else "python"
+        return f"{launcher} -m pipeline " + " ".join(_quoted(o) for o in worth_repeating(self.overrides))
 
     def context(self, **options: Any) -> Context:
         """Stages' view of this task."""
-        return Context(self.run, label=self.id, group=f"{self.artefact}/{self.cell.id}", **options)
+        group = f"{self.artefact}/{self.cell.id}"
+        return Context(self.run, label=self.id, group=group, processes=self.cell.ranks, **options)
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,6 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
     if not cells:
         known = ", ".join(c.id for c in artefact.cells())
         raise UserError(f"--only {' '.join(only)}: no such cell; have {known}")
-    several = [c.id for c in cells if c.ranks != 1]
-    if several:
-        raise UserError(f"{several[0]} wants several ranks, which nothing here can start yet")
     return [_task(artefact, cell, seed, scale, tuple(user)) for cell in cells for seed in cell.seeds]
 
 

@@ -8,21 +8,30 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
-from pipeline.base.errors import Interrupted, UserError
-from pipeline.base.run.children import sigint_for_us_alone
+from pipeline.base.errors import Interrupted, RankLost, UserError
+from pipeline.base.run.children import environments, sigint_for_us_alone
 from pipeline.base.run.console import describe_crash
 from pipeline.base.run.progress import Progress
 from reproduce.plan import Task
 
-PRELOADED = ["torch", "torch.fx.experimental.symbolic_shapes", "scipy.sparse.linalg", "pipeline.stages.run"]
-"""What most workers need, imported once; the second is what the first gradient of a process imports."""
+PRELOADED = [
+    "torch",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._dynamo",
+    "scipy.sparse.linalg",
+    "pipeline.stages.run",
+]
+"""What most workers need, imported once; the second is what the first gradient of a process imports, the third what the
+first log-derivatives do, which takes seconds."""
 
 GRACE_SECONDS = 20.0
 """After an interrupt, how long workers may take to reach the end of a unit and checkpoint."""
@@ -63,40 +72,79 @@ def workers_context() -> mp.context.ForkServerContext | mp.context.SpawnContext:
 
 
 class _Worker:
-    def __init__(self) -> None:
-        context = workers_context()
-        self.connection, child = context.Pipe()
-        self.process = context.Process(target=_serve, args=(child,), daemon=True)
-        resource_tracker.ensure_running()  # it would open the way for signals again in the middle of the start
-        with sigint_for_us_alone():
-            self.process.start()
-        child.close()
+    """A process that runs one task after the other; with ``ranks`` > 1 the first of so many, for one task alone."""
+
+    def __init__(self, ranks: int = 1) -> None:
+        first, *others = environments(ranks)
+        self.connection, self.process = _start(_serve, first)
+        self.others = [_start(_follow, environment) for environment in others]
         self.task: Task | None = None
         self.began = 0.0
 
     def give(self, task: Task) -> None:
         self.task, self.began = task, time.monotonic()
+        for connection, _ in self.others:
+            connection.send(task.run)
         self.connection.send((task.run, task.id, f"{task.artefact}/{task.cell.id}"))
 
+    def failed_others(self, seconds: float = 0.0) -> str:
+        """How processes other than the first ended that failed by themselves; empty if none has yet.
+
+        Args:
+            seconds: to wait for one that has not ended.
+        """
+        for rank, (connection, process) in enumerate(self.others, 1):
+            try:
+                reason = connection.recv() if connection.poll(seconds) else None
+            except (EOFError, OSError):
+                process.join(timeout=5)
+                reason = None if process.exitcode == 0 else f"the process died ({_how(process)})"
+            if reason:
+                return f"rank {rank}: {reason}; run again to resume from the last checkpoint"
+        return ""
+
     def stop(self) -> None:
+        with suppress(OSError):  # it is gone
+            self.connection.send(None)
         self.connection.close()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
+        for _, process in ((self.connection, self.process), *self.others):
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+
+
+def _start(
+    body: Callable[[Connection, Mapping[str, str]], None], environment: Mapping[str, str]
+) -> tuple[Connection, BaseProcess]:
+    """A process of ours, and this end of the pipe to it."""
+    context = workers_context()
+    connection, child = context.Pipe()
+    process = context.Process(target=body, args=(child, environment), daemon=True)
+    resource_tracker.ensure_running()  # it would open the way for signals again in the middle of the start
+    with sigint_for_us_alone():
+        process.start()
+    child.close()
+    return connection, process
+
+
+def _how(process: BaseProcess) -> str:
+    code = process.exitcode
+    return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
 
 
 def run_tasks(
     tasks: Sequence[Task], jobs: int, progress: Progress, notify: Callable[[str], None]
 ) -> dict[str, Outcome]:
-    """Run tasks on ``jobs`` workers, exclusive ones alone and last; returns how each ended.
+    """Run tasks on ``jobs`` workers, exclusive ones and those of several ranks alone and last; returns how each ended.
 
     Raises:
         Interrupted: SIGINT or SIGTERM; running tasks were given time to checkpoint.
     """
     outcomes: dict[str, Outcome] = {}
-    shared = [t for t in tasks if not t.cell.exclusive]
-    alone = [t for t in tasks if t.cell.exclusive]
-    for batch, width in ((shared, jobs), (alone, 1)):
+    alone = [t for t in tasks if t.cell.exclusive and t.cell.ranks == 1]
+    together = [t for t in tasks if t.cell.ranks > 1]
+    shared = [t for t in tasks if t not in alone and t not in together]
+    for batch, width in ((shared, jobs), (alone, 1), *(([task], 1) for task in together)):
         if batch:
             outcomes |= _Pool(list(batch), min(width, len(batch)), progress, notify).run()
     return outcomes
@@ -107,7 +155,7 @@ class _Pool:
         self.waiting, self.total = waiting, len(waiting)
         self.progress, self.notify = progress, notify
         self.outcomes: dict[str, Outcome] = {}
-        self.workers = [_Worker() for _ in range(width)]
+        self.workers = [_Worker(max(task.cell.ranks for task in waiting)) for _ in range(width)]
 
     def run(self) -> dict[str, Outcome]:
         previous = signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
@@ -115,8 +163,9 @@ class _Pool:
             for worker in self.workers:
                 self._feed(worker)
             while any(w.task for w in self.workers):
-                for ready in wait([w.connection for w in self.workers if w.task]):
-                    self._receive(next(w for w in self.workers if w.connection is ready))
+                for ready in wait(self._heard()):
+                    assert isinstance(ready, Connection)
+                    self._receive(ready)
         except KeyboardInterrupt:
             self._interrupt()
             done = len(self.outcomes)
@@ -136,7 +185,16 @@ class _Pool:
             except OSError:
                 self._replace(worker)
 
-    def _receive(self, worker: _Worker) -> None:
+    def _heard(self) -> list[Connection]:
+        """Pipes that something may come from."""
+        busy = [w for w in self.workers if w.task]
+        return [c for w in busy for c in (w.connection, *(one for one, _ in w.others)) if not c.closed]
+
+    def _receive(self, ready: Connection) -> None:
+        worker = next((w for w in self.workers if w.connection is ready), None)
+        if worker is None:
+            self._lose(ready)
+            return
         try:
             kind, *content = worker.connection.recv()
         except (EOFError, OSError):
@@ -147,11 +205,28 @@ class _Pool:
         elif kind == "say":
             self.notify(content[0])
         else:
-            self._finish(worker, content[0])
+            reason = content[0] and (worker.failed_others(1.0) or content[0])
+            self._finish(worker, reason)
             self._feed(worker)
+
+    def _lose(self, ready: Connection) -> None:
+        """One of the other processes of a run has ended: if it failed, the first one might wait for it forever."""
+        worker = next(w for w in self.workers if ready in [connection for connection, _ in w.others])
+        if worker.task is None:
+            return
+        reason = worker.failed_others()
+        if reason:
+            worker.process.kill()
+            self._finish(worker, reason)
+            worker.task = None
+        else:
+            ready.close()
 
     def _finish(self, worker: _Worker, reason: str | None) -> None:
         assert worker.task is not None
+        if reason is not None:
+            for _, process in worker.others:  # they would wait for the first one
+                process.kill()
         seconds = time.monotonic() - worker.began
         self.outcomes[worker.task.id] = Outcome(reason, seconds)
         state = "done" if reason is None else f"FAILED: {reason}"
@@ -160,8 +235,7 @@ class _Pool:
     def _replace(self, worker: _Worker) -> None:
         """A worker died under its task: the task has failed, a fresh worker takes the next one."""
         worker.process.join(timeout=5)
-        code = worker.process.exitcode
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+        how = _how(worker.process)
         self._finish(worker, f"the worker process died ({how}); run again to resume from its checkpoint")
         if self.waiting:
             fresh = _Worker()
@@ -192,15 +266,19 @@ def _as_keyboard_interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
     """Main loop of a worker: a run comes in, progress and the end go out."""
+    os.environ |= environment
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which passes it on
     signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
     while True:
         try:
-            run, label, group = connection.recv()
+            order = connection.recv()
         except (EOFError, OSError):
             return
+        if order is None:
+            return
+        run, label, group = order
         signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
         reason = _execute(run, label, group, connection)
         try:
@@ -209,14 +287,41 @@ def _serve(connection: Connection) -> None:
             return  # the parent is gone; what was finished is in the store
 
 
+def _follow(connection: Connection, environment: Mapping[str, str]) -> None:
+    """What the other processes of a run do: their share of it, and say why they failed if it was by themselves."""
+    from pipeline.stages.follow import follow
+
+    os.environ |= environment
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, OSError):
+        run = connection.recv()
+        reason = _reason(lambda: follow(run), run)
+        connection.send(reason)
+
+
+def _reason(body: Callable[[], object], run: RunConfig) -> str | None:
+    """The reason of a failure, or None; also where another process of the run has failed, which says why itself."""
+    try:
+        body()
+    except RankLost:
+        return None
+    except (UserError, OSError) as error:
+        return str(error)
+    except Exception as error:
+        return describe_crash(error, Path(run.results_dir) / "_logs")
+    return None
+
+
 def _execute(run: RunConfig, label: str, group: str, connection: Connection) -> str | None:
     """Run the stages; the reason of a failure, or None."""
     from pipeline.stages.context import Context
+    from pipeline.stages.follow import together
     from pipeline.stages.run import execute
 
     say = lambda text: connection.send(("say", text))  # noqa: E731
     try:
-        execute(Context(run, label=label, group=group, progress=_Forward(connection), notify=say))
+        with together(run) as ranks:
+            execute(Context(run, label=label, group=group, progress=_Forward(connection), notify=say, ranks=ranks))
     except (UserError, Interrupted, OSError) as error:
         return str(error)
     except KeyboardInterrupt:

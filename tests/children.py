@@ -10,7 +10,6 @@ import multiprocessing as mp
 import os
 import runpy
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.run.children import environments
 from reproduce.pool import PRELOADED
 
 _SERVER = mp.get_context("forkserver")
@@ -96,15 +96,7 @@ def run(module: str, *words: str, **options: Mapping[str, str]) -> Finished:
 
 def start_ranks(processes: int, module: str, words: Sequence[str]) -> list[Child]:
     """As many processes of one run, in the environment that ``torchrun`` gives to those that it starts."""
-    if processes == 1:
-        return [Child(module, words)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
-    shared |= {"LOCAL_WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "none"}
-    ranks = [{**shared, "RANK": str(n), "LOCAL_RANK": str(n)} for n in range(processes)]
-    return [Child(module, words, environment=rank) for rank in ranks]
+    return [Child(module, words, environment=rank) for rank in environments(processes)]
 
 
 def _body(module: str, words: list[str], environment: dict[str, str], own_group: bool, outputs: Sequence[str]) -> None:

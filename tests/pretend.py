@@ -20,7 +20,7 @@ import hashlib
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -163,6 +163,11 @@ def _from_data(name: str) -> Callable[..., Tensor]:
         return _to(tensor.detach(), INNER).requires_grad_(tensor.requires_grad)
 
     return function
+
+
+def thread() -> AbstractContextManager[object]:
+    """What a thread enters that begins while :func:`accelerator` lasts: modes belong to threads."""
+    return nullcontext() if os.environ.get("NQS_ACCELERATOR") == "real" else Mode()
 
 
 @contextmanager

@@ -64,6 +64,12 @@ class TimeLimit(Interrupted):
     """``time_limit_seconds`` is over: as after a signal, but other runs of the same command go on."""
 
 
+class RankLost(UserError):
+    """Another process of the run is gone: what is finished and the last checkpoint are kept."""
+
+    exit_code = 5
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the closest candidate, or None when nothing is close."""
     import difflib  # only where something is wrong

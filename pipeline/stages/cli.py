@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -44,12 +45,19 @@ papers, with the scales of each recipe
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point; returns the exit status. Of several processes the first one speaks."""
+    """Entry point; returns the exit status. Of several processes the first one speaks for all."""
     logs = lambda: logs_of(arguments)  # noqa: E731
-    if follows():
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            return guarded(lambda: _dispatch(list(arguments)), logs)
-    return guarded(lambda: _dispatch(list(arguments)), logs)
+    if not follows():
+        return guarded(lambda: _dispatch(list(arguments)), logs)
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        status = guarded(lambda: _dispatch(list(arguments)), logs)
+    if status in OWN_ERRORS and said.getvalue():
+        say(f"rank {os.environ['RANK']}: {said.getvalue().splitlines()[-1]}")
+    return status
+
+
+OWN_ERRORS = (1, 4)
+"""Exit statuses of what may have happened to one process alone: memory that ran out, a disk that is full."""
 
 
 def console() -> int:

@@ -32,6 +32,7 @@ class Context:
         deviations: sentences about the scale that hold for this run; reports print them.
         repair: set damaged entries aside; False only looks.
         ranks: who shares the work of methods; this process is the first of them.
+        processes: how many share the run, where that is not how many ``ranks`` there are now: to look results up.
         recompute_before: entries that were finished before this moment (seconds since the epoch) are computed again.
     """
 
@@ -43,13 +44,14 @@ class Context:
     repair: bool = True
     deviations: list[str] = field(default_factory=list)
     ranks: Ranks = field(default_factory=OneProcess)
+    processes: int | None = None
     recompute_before: float = field(default_factory=outdated_before)
     _tracker: Tracker | None = None
 
     @cached_property
     def keys(self) -> Keys:
         """Keys of the run's stages."""
-        return Keys(self.run)
+        return Keys(self.run, self.processes)
 
     @property
     def results(self) -> Path:

@@ -9,7 +9,7 @@ from pipeline.base.config.nodes import RunConfig
 from pipeline.base.store.keys import plain
 from pipeline.stages.choose import baseline_name
 
-HASHED = ("system", "train", "infer", "baseline")
+HASHED = ("system", "train", "infer", "baseline", "profile")
 
 
 def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def _explicit(run: RunConfig, section: str) -> Any:
 
 
 def _used(section: str, run: RunConfig) -> bool:
-    return section in run.stages or (section == "train" and "infer" in run.stages)
+    return section in run.stages or (section == "train" and not {"infer", "profile"}.isdisjoint(run.stages))
 
 
 def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:

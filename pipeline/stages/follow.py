@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 
 from pipeline.base.config.nodes import RunConfig
-from pipeline.base.errors import Interrupted
+from pipeline.base.errors import Interrupted, RankLost
 from pipeline.base.run import loop
 from pipeline.base.run.device import resolve_device
 from pipeline.base.run.ranks import OneProcess, Processes, Ranks, close, started_by_torchrun
+from pipeline.stages import profile
 from pipeline.stages.train import build_method
 
 
@@ -32,7 +33,7 @@ def together(run: RunConfig) -> Iterator[Ranks]:
     try:
         yield ranks
     except Interrupted:
-        with contextlib.suppress(RuntimeError):  # a signal that all of us got may have ended another rank first
+        with contextlib.suppress(RankLost):  # a signal that all of us got may have ended another rank first
             ranks.broadcast(None)  # between two units, where the others wait for an order
         raise
     ranks.broadcast(None)
@@ -42,12 +43,13 @@ def together(run: RunConfig) -> Iterator[Ranks]:
 def follow(run: RunConfig) -> None:
     """Take part in the loops of methods of the first rank, until it is done."""
     ranks = Processes(resolve_device(run.device))
+    peak = profile.peak_memory(run)
     method = build_method(run, ranks)
     bodies = {
         "train": method.step,
         "infer": method.measure,
         "warmup": method.step,
-        "profile": lambda state, k: method.step(state, run.profile.warmup + k),
+        "profile": profile.timed(method, run, ranks, peak),
     }
     loop.follow(ranks, method.init(run.train.seed), bodies)
     close()

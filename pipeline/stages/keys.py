@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.store.keys import digest
+from pipeline.base.store.provenance import processes
 from pipeline.stages.choose import baseline_name
 
 Nodes = dict[str, Any]
@@ -19,10 +20,12 @@ class Keys:
 
     Args:
         run: the checked configuration.
+        ranks: processes that share the run; None: as many as this one is of. Timings alone depend on it.
     """
 
-    def __init__(self, run: RunConfig) -> None:
+    def __init__(self, run: RunConfig, ranks: int | None = None) -> None:
         self.run = run
+        self.ranks = processes() if ranks is None else ranks
         self._known: dict[tuple[Hashed, int | None], str] = {}
 
     def of(self, hashed: Hashed, step: int | None = None) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import AdamConfig
+from pipeline.base.run.ranks import ALONE, Ranks
 from pipeline.spin.ansatz.schema import AnsatzConfig, RBMConfig
 from pipeline.spin.sampler.schema import DirectConfig, ExhaustiveConfig, MetropolisConfig
 from pipeline.spin.systems import ChainTFIM, SpinSystem
@@ -91,12 +92,16 @@ CHAIN_MATRIX = dense.ring(5, 2, 0.7, 1.3)
 
 
 def build(
-    system: SpinSystem = CHAIN, train: TrainConfig = TRAIN, infer: VMCInferConfig = INFER, **changes: Any
+    system: SpinSystem = CHAIN,
+    train: TrainConfig = TRAIN,
+    infer: VMCInferConfig = INFER,
+    ranks: Ranks = ALONE,
+    **changes: Any,
 ) -> VariationalMonteCarlo:
     """VMC with ``changes`` to the train node; keys of the method node are given as ``method_key``."""
     method = {key.removeprefix("method_"): changes.pop(key) for key in list(changes) if key.startswith("method_")}
     train = replace(train, method=replace(train.method, **method), **changes)
-    return VariationalMonteCarlo(system, train, infer, "cpu")
+    return VariationalMonteCarlo(system, train, infer, "cpu", ranks)
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.spin.optimizers import build_optimizer
-from reproduce.pool import workers_context
 
 THEIRS: dict[str, Any] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -55,9 +54,9 @@ def _train(connection: Any) -> None:
     connection.send("torch._dynamo" in sys.modules)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a fresh process would import torch for this")
 def test_training_does_not_import_the_compiler() -> None:
-    context = workers_context()
+    """In a process of its own: what workers are forked from has imported it for log-derivatives."""
+    context = mp.get_context("spawn")
     here, there = context.Pipe()
     process: mp.process.BaseProcess = context.Process(target=_train, args=(there,))
     process.start()

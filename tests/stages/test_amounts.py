@@ -16,7 +16,7 @@ from pipeline.base.run.console import describe_crash
 from pipeline.base.run.memory import machine_bytes
 from pipeline.stages import amounts as looked_at
 from pipeline.stages import cli
-from pipeline.stages.amounts import announcement, run_with_baseline, too_much
+from pipeline.stages.amounts import amounts, announcement, run_with_baseline, too_much
 from pipeline.stages.choose import baseline_name
 from pipeline.stages.compose import compose_run
 
@@ -92,6 +92,16 @@ def test_the_hint_is_an_amount_that_is_possible() -> None:
     largest = int(float(found[1]))
     assert too_much(compose_run([*FLOW, f"train.method.draws={int(0.9 * largest)}"]), "train") is None
     assert too_much(compose_run([*FLOW, f"train.method.draws={int(1.2 * largest)}"]), "train") is not None
+
+
+def test_ranks_share_log_derivatives_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = compose_run(["paper=vit_sr", "scale=gpu", "stages=[train]"])
+    alone = amounts(run, "train")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    shared = amounts(run, "train")
+    rows = 4096 * run.train.ansatz.weights(100)
+    assert alone.bytes - shared.bytes == pytest.approx(8 * rows * 3 / 4)
+    assert shared.seconds == pytest.approx(alone.seconds / 4)
 
 
 def test_long_units_are_announced() -> None:

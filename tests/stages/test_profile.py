@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import ConfigError
+from pipeline.base.run.laps import part
 from pipeline.stages import cli, profile
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.run import execute
+from tests.threads import Threads, in_threads
 
 SMALL = ["paper=nf_nqs", "scale=smoke", "system.n_sites=8", "system.range=4", "tracker=none", "progress=false"]
 TIMED = [*SMALL, "stages=[profile,report]", "profile.steps=4", "profile.warmup=1"]
@@ -59,6 +61,34 @@ def test_summary_is_the_median_and_the_largest_memory() -> None:
     assert (step.sigma, step.spread) == (None, None), "steps are neither seeds nor subspaces"
     assert result.estimate("slowest_step").value == 9.0
     assert result.estimate("peak_memory").value == 90
+
+
+def test_parts_of_a_step_are_medians_too() -> None:
+    records = [{"step_seconds": 1.0, "peak_bytes": 1, "sampling_seconds_of_step": t} for t in (0.1, 0.5, 0.2)]
+    parts = [e for e in profile.summarise(records).estimates if e.name == "seconds_sampling"]
+    assert [(e.value, e.unit, e.n) for e in parts] == [(0.2, "s", 3)]
+
+
+def test_the_rank_that_needs_most_memory_counts() -> None:
+    class Method:
+        def step(self, state: Any, k: int) -> None:
+            with part("outer"), part("inner"):
+                state.append(k)
+
+    run = compose_run([*SMALL, "device=cpu", "profile.warmup=2"])
+
+    def body(ranks: Threads) -> tuple[Any, list[int]]:
+        steps: list[int] = []
+        method: Any = Method()
+        timed = profile.timed(method, run, ranks, lambda: 10 * (ranks.rank + 1))
+        return timed(steps, 3), steps
+
+    for record, steps in in_threads(3, body):
+        assert record["peak_bytes"] == 30
+        assert steps == [5]
+        assert 0 <= record["inner_seconds_of_step"] <= record["outer_seconds_of_step"] <= record["step_seconds"]
+    with part("outer"):  # nobody measures
+        pass
 
 
 @pytest.mark.parametrize(

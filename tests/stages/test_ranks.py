@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.base.errors import RankLost, UserError
 from pipeline.base.store.entry import Entry
+from pipeline.stages import cli
 from tests.children import Child, Finished, start_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,18 +80,21 @@ def test_same_samples_and_numbers_as_one_process(processes: int, overrides: tupl
     same(folders[1], folders[processes])
 
 
-def test_interrupted_together_and_resumed_by_another_number_of_ranks(tmp_path: Path) -> None:
-    words = (*DIRECT, "optimizer=adam", "infer.keep_samples=true", "train.steps=60", *QUIET[:3])
+def test_killed_and_interrupted_and_resumed_by_another_number_of_ranks(tmp_path: Path) -> None:
+    """Three starts of one training with layerwise reconfiguration, by two, two and one processes."""
+    layerwise = ("optimizer=sr", "train.optimizer.derivatives=layerwise", "train.optimizer.shift=0.01")
+    words = (*DIRECT, *layerwise, "infer.keep_samples=true", "train.steps=60", *QUIET[:3])
     one, several = tmp_path / "one", tmp_path / "several"
     for folder in (one, several):
         folder.mkdir()
     assert run(1, *words, folder=one).returncode == 0
-    processes = start(2, *words, "checkpoint_seconds=0", folder=several)
-    deadline = time.monotonic() + 100
-    while not list(several.glob("_store/train/*.partial/checkpoint-*")):
-        assert time.monotonic() < deadline
-        assert [process.poll() for process in processes] == [None, None], processes[0].wait().stderr
-        time.sleep(0.01)
+    first, other = start_until_checkpoint(2, *words, folder=several)
+    other.send_signal(signal.SIGKILL)
+    ended = first.wait(60)
+    assert ended.returncode == RankLost.exit_code
+    assert "error: another process of this run has ended; run the same command to go on" in ended.stderr
+    assert other.wait(60).returncode == -signal.SIGKILL
+    processes = start_until_checkpoint(2, *words, folder=several)
     for process in processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(60).returncode for process in processes] == [130, 0], (
@@ -98,6 +103,18 @@ def test_interrupted_together_and_resumed_by_another_number_of_ranks(tmp_path: P
     assert not list(several.glob("_store/train/*/status.json"))
     assert run(1, *words, folder=several).returncode == 0
     same(one, several)
+
+
+def start_until_checkpoint(processes: int, *words: str, folder: Path) -> list[Child]:
+    """Processes that have written a checkpoint, another one than was there."""
+    before = set(folder.glob("_store/train/*.partial/checkpoint-*"))
+    started = start(processes, *words, "checkpoint_seconds=0", folder=folder)
+    deadline = time.monotonic() + 100
+    while not set(folder.glob("_store/train/*.partial/checkpoint-*")) - before:
+        assert time.monotonic() < deadline
+        assert [process.poll() for process in started] == [None] * processes, started[0].wait().stderr
+        time.sleep(0.01)
+    return started
 
 
 @pytest.mark.parametrize(
@@ -111,6 +128,32 @@ def test_refused_once(overrides: tuple[str, ...], message: str, tmp_path: Path) 
     done = run(2, *overrides, "tracker=none", "progress=false", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count(f"error: {message}") == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("no room"), "rank 1: error: the memory ran out"),
+        (OSError(28, "no space left"), "rank 1: error: [Errno 28] no space left"),
+        (UserError("a bad word"), ""),
+        (RankLost("the first process has ended"), ""),
+    ],
+)
+def test_what_happens_to_one_process_alone_is_said_by_it(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What all of them meet is said by the first."""
+
+    def fails(run: object) -> None:
+        raise error
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(cli, "follow", fails)
+    assert cli.main([*DIRECT, "optimizer=sr", "device=cpu", f"results_dir={tmp_path}"]) != 0
+    written = capsys.readouterr().err
+    assert written.startswith(said)
+    assert written.count("\n") == bool(said)
 
 
 def test_torchrun(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,21 @@ def sigint_for_us_alone() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         over.set()
+
+
+def environments(processes: int) -> list[dict[str, str]]:
+    """What ``torchrun`` would put into the environment of each of several processes of one run on this machine.
+
+    Nothing for a single one. They meet at a port that is free now.
+    """
+    if processes == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+    shared |= {"LOCAL_WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "none"}
+    return [{**shared, "RANK": str(n), "LOCAL_RANK": str(n)} for n in range(processes)]
 
 
 def end(children: Sequence[int]) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from pipeline.base.run.ranks import ALONE, Ranks, share, shared
+from pipeline.base.run.ranks import ALONE, Ranks, able, share, shared
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import LogAmplitude, log_derivatives
+from pipeline.spin.sr.gram import add_product, blocks, mirror, reduced, transposed
 from pipeline.spin.sr.layers import Affine, Call, Layer
 from pipeline.spin.sr.operator import centred, stacked
 from pipeline.spin.sr.plan import Plan, columns_of, plan_of
@@ -24,12 +25,6 @@ CPU_SLAB = 2**29
 
 GPU_FRACTION = 1 / 8
 """The same on a GPU, of its memory."""
-
-BLOCK = 256
-"""Rows of the Gram matrix that are updated at once; what lies above its diagonal blocks is left out."""
-
-HEAVY = 4.0
-"""Norms of derivatives, in units of their median, from which on single precision does not do."""
 
 ELEMENTWISE = 16
 """What one pass over a block of the Gram matrix costs, in multiply-adds of a product of matrices."""
@@ -68,7 +63,8 @@ class LayerwiseLogDerivatives:
         spins: (M, N) ±1.
         weights: w, (M,), sum 1.
         chunks: how many configurations to evaluate at once.
-        ranks: which share the columns in ``gram`` and ``metric`` and the configurations in ``push`` and ``pull``.
+        ranks: which share the configurations in all passes; in ``gram`` each multiplies a share of the columns, for
+            which derivatives are exchanged, a slab at a time.
         budget: bytes of derivatives held at once; None: by the kind of device.
     """
 
@@ -81,8 +77,10 @@ class LayerwiseLogDerivatives:
         ranks: Ranks = ALONE,
         budget: int | None = None,
     ) -> None:
-        self._ansatz, self._spins, self._chunks, self._ranks = ansatz, spins, chunks, ranks
+        self._ansatz, self._spins, self._chunks = ansatz, spins, chunks
         self._weights = weights.double()
+        self.ranks = able(ranks, len(spins))
+        self._mine = share(self.ranks, len(spins))
         self._plan: Plan = plan_of(ansatz, spins)
         self._parameters = [p for p in ansatz.parameters() if p.requires_grad]
         self._dtype = self._parameters[0].dtype
@@ -104,33 +102,34 @@ class LayerwiseLogDerivatives:
         rows = self.shape[1]
         total = torch.zeros((rows, rows), dtype=torch.float64, device=self._spins.device)
         paired = [] if self._scale is not None else self._paired()
-        mine = slice(self._ranks.rank, None, self._ranks.size)
-        for layers in _packed(paired[mine], self._pair_bytes, self._budget):
+        for layers in _packed(paired, self._pair_bytes, self._budget):
             self._add_pairs(total, layers)
-        if paired[mine]:
-            _mirror(total)
+        if paired:
+            mirror(total)
             self._centre(total)
-        for pieces in self._slabs(paired)[mine]:
-            _add_product(total, self._slab(pieces))
-        _mirror(total)
-        return self._ranks.reduce(total) if self._ranks.size > 1 else total
+        for pieces in self._slabs(paired):
+            for columns in transposed(self._slab(pieces), len(self._spins), self.ranks):
+                add_product(total, columns)
+                del columns  # before the next ones come
+        mirror(total)
+        return reduced(total, self.ranks)
 
     @torch.no_grad()
     def metric(self) -> Tensor:
         """S = X Xᵀ, (P, P), from derivatives of a few configurations at a time."""
-        mine, weights = self._spins, self._weights
+        mine, weights = self._spins[self._mine], self._weights[self._mine]
         n = self.shape[0]
         total = torch.zeros((n, n), dtype=torch.float64, device=mine.device)
-        means = [self._sum(part * weights).to(torch.float64) for part in ((1.0, 1.0j) if self.is_complex else (1.0,))]
+        factors = (1.0, 1.0j) if self.is_complex else (1.0,)
+        means = [self._sum(factor * self._weights).to(torch.float64) for factor in factors]
         size = max(1, self._budget // (8 * self._parts * n))
-        for number, begin in enumerate(range(0, len(mine), size)):
-            if number % self._ranks.size == self._ranks.rank:
-                rows = log_derivatives(self._ansatz, mine[begin : begin + size], self._chunks)
-                roots = weights[begin : begin + size, None].sqrt()
-                for part, mean in zip([rows.real, rows.imag] if self.is_complex else [rows], means, strict=True):
-                    x = self._times_scale((part.double() - mean) * roots)
-                    total.addmm_(x.T, x)
-        return self._ranks.reduce(total) if self._ranks.size > 1 else total
+        for begin in range(0, len(mine), size):
+            rows = log_derivatives(self._ansatz, mine[begin : begin + size], self._chunks)
+            roots = weights[begin : begin + size, None].sqrt()
+            for part, mean in zip([rows.real, rows.imag] if self.is_complex else [rows], means, strict=True):
+                x = self._times_scale((part.double() - mean) * roots)
+                total.addmm_(x.T, x)
+        return reduced(total, self.ranks)
 
     @torch.no_grad()
     def push(self, direction: Tensor) -> Tensor:
@@ -155,7 +154,7 @@ class LayerwiseLogDerivatives:
             self._chunks.run("tangents", len(spins), body, lambda: change(spins[:1].expand(2, -1)), 2)
             return torch.cat(found)
 
-        values = shared(self._ranks, of_rows, self._spins)
+        values = shared(self.ranks, of_rows, self._spins)
         values = values.to(torch.complex128 if self.is_complex else torch.float64)
         return stacked(centred(values, self._weights), self.is_complex)
 
@@ -172,10 +171,7 @@ class LayerwiseLogDerivatives:
     def _sum(self, coefficients: Tensor) -> Tensor:
         """Σ_m Re[conj(c_m) O(x_m)], (M,) → (P,) float64."""
         total = [torch.zeros(p.shape, dtype=torch.float64, device=p.device) for p in self._parameters]
-        spins, several = self._spins, 1 < self._ranks.size <= len(self._spins)
-        if several:
-            mine = share(self._ranks, len(spins))
-            spins, coefficients = spins[mine], coefficients[mine]
+        spins, coefficients = self._spins[self._mine], coefficients[self._mine]
 
         def body(begin: int, size: int) -> int:
             end = min(begin + size, len(spins))
@@ -188,7 +184,7 @@ class LayerwiseLogDerivatives:
 
         self._chunks.run("gradients", len(spins), body, lambda: self._forward(spins), 2, gradients=True)
         flat = torch.cat([part.flatten() for part in total])
-        return self._ranks.reduce(flat) if several else flat
+        return self.ranks.reduce(flat)
 
     def _forward(self, spins: Tensor) -> Tensor:
         return self._ansatz.log_amplitude(spins[:1].expand(2, -1))
@@ -215,7 +211,9 @@ class LayerwiseLogDerivatives:
         whole = [Piece(layer, 0, layer.cuts) for layer in self._plan.layers if layer not in paired]
         whole += [Piece(None, 0, size, name) for name, size in self._plan.rest.items()]
         columns = sum(piece.columns for piece in whole)
-        width = min(self._budget // (self.shape[1] * self._dtype.itemsize), -(-columns // self._ranks.size))
+        # of a share of the rows: the largest one, for all ranks cut alike
+        rows = self._parts * -(-len(self._spins) // self.ranks.size)
+        width = min(self._budget // (rows * self._dtype.itemsize), columns)
         slabs: list[list[Piece]] = [[]]
         room = width
         for piece in whole:
@@ -231,8 +229,8 @@ class LayerwiseLogDerivatives:
         return [slab for slab in slabs if slab]
 
     def _slab(self, pieces: list[Piece]) -> Tensor:
-        """Columns of Xᵀ, (R, their number)."""
-        m, device = len(self._spins), self._spins.device
+        """Columns of Xᵀ for the configurations of this rank, (parts, m, their number)."""
+        m, device = self._mine.stop - self._mine.start, self._spins.device
         slab = torch.empty((self._parts, m, sum(p.columns for p in pieces)), dtype=self._dtype, device=device)
         begins = torch.tensor([0] + [p.columns for p in pieces]).cumsum(0).tolist()
         rest = {piece.name: begin for piece, begin in zip(pieces, begins, strict=False) if piece.layer is None}
@@ -250,14 +248,14 @@ class LayerwiseLogDerivatives:
 
         if own:
             self._each_chunk([piece.layer.module for piece, _ in own if piece.layer is not None], fill)
-        weights = self._weights.to(self._dtype)
+        weights = self._weights[self._mine].to(self._dtype)
         # differences before products: nothing large cancels in XᵀX
-        slab -= (weights @ slab)[:, None]
+        slab -= self.ranks.reduce(weights @ slab)[:, None]
         slab *= weights.sqrt()[:, None]
         if self._scale is not None:
             places = torch.cat([self._places(piece) for piece in pieces]).to(device)
             slab *= self._scale[places].to(self._dtype)
-        return slab.flatten(0, 1)
+        return slab
 
     def _places(self, piece: Piece) -> Tensor:
         offsets = self._plan.offsets
@@ -269,8 +267,9 @@ class LayerwiseLogDerivatives:
         """Derivatives that take a backward pass a configuration through the whole network."""
         names = [name for name in self._plan.rest if name in begins]
         step = max(1, self._budget // (4 * self._parts * slab.element_size() * sum(self._plan.rest[n] for n in names)))
-        for begin in range(0, len(self._spins), step):
-            rows = log_derivatives(self._ansatz, self._spins[begin : begin + step], self._chunks, names)
+        spins = self._spins[self._mine]
+        for begin in range(0, len(spins), step):
+            rows = log_derivatives(self._ansatz, spins[begin : begin + step], self._chunks, names)
             values = dict(zip(names, rows.split([self._plan.rest[name] for name in names], 1), strict=True))
             for piece in pieces:
                 found = values[piece.name][:, piece.first : piece.last]
@@ -278,21 +277,22 @@ class LayerwiseLogDerivatives:
                     slab[part, begin : begin + step, begins[piece.name] : begins[piece.name] + piece.columns] = half
 
     def _each_chunk(self, modules: list[nn.Module], use: Callable[[dict[nn.Module, list[Call]], slice], None]) -> None:
-        """Forward and backward passes over all configurations, a chunk at a time."""
+        """Forward and backward passes over the configurations of this rank, a chunk at a time."""
+        spins = self._spins[self._mine]
 
         def body(begin: int, size: int) -> int:
-            end = min(begin + size, len(self._spins))
-            use(
-                calls_of(self._ansatz.log_amplitude, self._spins[begin:end], modules, self.is_complex),
-                slice(begin, end),
-            )
+            end = min(begin + size, len(spins))
+            use(calls_of(self._ansatz.log_amplitude, spins[begin:end], modules, self.is_complex), slice(begin, end))
             return end
 
         # a backward pass frees about as much as it needs
-        self._chunks.run("gradients", len(self._spins), body, lambda: self._forward(self._spins), 2, gradients=True)
+        self._chunks.run("gradients", len(spins), body, lambda: self._forward(spins), 2, gradients=True)
 
     def _add_pairs(self, total: Tensor, layers: list[Affine]) -> None:
-        """Add what layers with few positions contribute, neither centred nor weighted, below the diagonal blocks."""
+        """Add what layers with few positions contribute, neither centred nor weighted, below the diagonal blocks.
+
+        Inputs and signals of all configurations are on every rank; the ranks share the blocks.
+        """
         m = len(self._spins)
         held: dict[Affine, tuple[list[Tensor], list[list[Tensor]]]] = {
             layer: ([], [[] for _ in range(self._parts)]) for layer in layers
@@ -302,17 +302,17 @@ class LayerwiseLogDerivatives:
             count = some.stop - some.start
             for layer, (activations, signals) in held.items():
                 own = calls[layer.module]
-                new = [layer.signals(own, count, part).double() for part in range(self._parts)]
-                activations.append(layer.activations(own, count).double())
+                new = [layer.signals(own, count, part) for part in range(self._parts)]
+                activations.append(layer.activations(own, count))
                 for part, values in zip(signals, new, strict=True):
                     part.append(values)
 
         self._each_chunk([layer.module for layer in layers], keep)
         for activations, signals in held.values():
-            a = torch.cat(activations)
-            g = torch.cat([torch.cat(part) for part in signals])
+            a = self.ranks.gather(torch.cat(activations)).double()
+            g = torch.cat([self.ranks.gather(torch.cat(part)) for part in signals]).double()
             repeated = torch.cat([a] * self._parts) if self._parts > 1 else a
-            for begin, end in _blocks(len(g)):
+            for begin, end in blocks(len(g))[self.ranks.rank :: self.ranks.size]:
                 for t in range(a.shape[1]):
                     for u in range(a.shape[1]):
                         inputs = repeated[begin:end, t] @ a[:, u].T
@@ -352,37 +352,3 @@ def _packed(layers: list[Affine], size: Callable[[Affine], int], budget: int) ->
         held.append(layer)
     if held:
         yield held
-
-
-def _blocks(rows: int) -> list[tuple[int, int]]:
-    return [(begin, min(begin + BLOCK, rows)) for begin in range(0, rows, BLOCK)]
-
-
-def _add_product(total: Tensor, rows: Tensor) -> None:
-    """Add A Aᵀ below and in the diagonal blocks; A is overwritten.
-
-    Products are in the precision of A, sums in double. In single precision an element is off by 1e-7 of the norms of
-    its two rows: those of a few configurations with large derivatives are multiplied in double.
-    """
-    if rows.dtype != total.dtype:
-        norms = torch.linalg.vector_norm(rows, dim=1)
-        heavy = torch.nonzero(norms > HEAVY * norms.median()).flatten()
-        if len(heavy):
-            left = rows[heavy].double()
-            product = torch.cat([left @ rows[begin:end].double().T for begin, end in _blocks(len(rows))], 1)
-            total[heavy] += product
-            total[:, heavy] += product.T
-            total[heavy[:, None], heavy] -= product[:, heavy]
-            rows[heavy] = 0.0
-    for begin, end in _blocks(len(rows)):
-        target, left, right = total[begin:end, :end], rows[begin:end], rows[:end].T
-        if rows.dtype == total.dtype:
-            target.addmm_(left, right)
-        else:
-            target += left @ right
-
-
-def _mirror(total: Tensor) -> None:
-    """Copy what lies below the diagonal blocks to above them."""
-    for begin, end in _blocks(len(total)):
-        total[:begin, begin:end] = total[begin:end, :begin].T

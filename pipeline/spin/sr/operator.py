@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pipeline.base.run.ranks import ALONE, Ranks
+
 
 class LogDerivatives(Protocol):
     """X = [Re, Im] of sqrt(w) (O - ⟨O⟩) of a batch, (P, R): a column a configuration, or two where log ψ is complex.
@@ -17,10 +19,12 @@ class LogDerivatives(Protocol):
     Attributes:
         is_complex: log ψ has phases: R = 2M, real parts first, for M configurations; else R = M.
         shape: (P, R).
+        ranks: which share the configurations; all of them ask for the same, and all have the results.
     """
 
     is_complex: bool
     shape: tuple[int, int]
+    ranks: Ranks
 
     def gram(self) -> Tensor:
         """XᵀX, (R, R)."""
@@ -50,9 +54,21 @@ class Scalable(LogDerivatives, Protocol):
 
 def centred(values: Tensor, weights: Tensor) -> Tensor:
     """sqrt(w) (v - ⟨v⟩) of numbers or rows v (M, ...), real or complex, of weights w (M,), sum 1."""
-    columns = (-1, *[1] * (values.ndim - 1))
-    mean = (weights.to(values.dtype).view(columns) * values).sum(0)
-    return (values - mean) * weights.double().sqrt().view(columns)
+    return around(values, mean_of(values, weights), weights)
+
+
+def mean_of(values: Tensor, weights: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """⟨v⟩ of numbers or rows v, of weights w whose sum over all ranks is 1."""
+    return ranks.reduce((_column(weights, values).to(values.dtype) * values).sum(0))
+
+
+def around(values: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
+    """sqrt(w) (v - mean)."""
+    return (values - mean) * _column(weights, values).double().sqrt()
+
+
+def _column(weights: Tensor, values: Tensor) -> Tensor:
+    return weights.view(-1, *[1] * (values.ndim - 1))
 
 
 def stacked(values: Tensor, is_complex: bool) -> Tensor:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.base.run.laps import part
+from pipeline.base.run.ranks import ALONE, Ranks
 from pipeline.spin.sr.operator import LogDerivatives
 
 LARGE = 4096
@@ -31,7 +33,7 @@ class Solver:
     rtol: float = 1e-12
     atol: float = 0.0
 
-    def __call__(self, build: Callable[[], Tensor], shift: float, target: Tensor) -> Tensor:
+    def __call__(self, build: Callable[[], Tensor], shift: float, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """(matrix + shift)^{-1} target for a positive semidefinite matrix; NaN where it is not finite.
 
         Without what rounding makes of its null space, where the shift is too small to cover it.
@@ -40,18 +42,30 @@ class Solver:
             build: makes the matrix, (R, R) float64, which is overwritten; again in the rare case that Cholesky fails.
             shift: λ >= 0; > 0 for ``cholesky``.
             target: (R,) float64.
+            ranks: which build the matrix together; the first one solves and tells the others (ViT paper, Methods).
         """
+        leads = ranks.rank == 0
         matrix = build()
+        found = self._solved(matrix, shift, target, self.name == "cholesky") if leads else None
+        if ranks.agree(int(leads and found is None)):
+            del matrix
+            matrix = build()
+            found = self._solved(matrix, shift, target, False) if leads else None
+        return ranks.reduce(torch.zeros_like(target) if found is None else found)
+
+    def _solved(self, matrix: Tensor, shift: float, target: Tensor, cholesky: bool) -> Tensor | None:
+        """The solution; None where Cholesky fails, which leaves nothing of the matrix."""
+        with part("solve"):
+            return self._solve(matrix, shift, target, cholesky)
+
+    def _solve(self, matrix: Tensor, shift: float, target: Tensor, cholesky: bool) -> Tensor | None:
         # one wait for the device; the smallest and the largest element are NaN if any one is
         *ends, largest = torch.stack([*matrix.aminmax(), matrix.diagonal().max()]).tolist()
         if not all(abs(end) < float("inf") for end in ends):
             return torch.full_like(target, float("nan"))
         rounding = len(matrix) * torch.finfo(matrix.dtype).eps * largest
-        if self.name == "cholesky" and shift > rounding:
-            found = _cholesky(matrix, shift, target)
-            if found is not None:
-                return found
-            matrix = build()
+        if cholesky and shift > rounding:
+            return _cholesky(matrix, shift, target)
         values, vectors = torch.linalg.eigh(matrix)
         if self.name == "pinv":
             cut = self.rtol * values[-1] + self.atol  # ascending
@@ -99,9 +113,9 @@ def solve(operator: LogDerivatives, target: Tensor, shift: float, solver: Solver
 
 def among_samples(operator: LogDerivatives, target: Tensor, shift: float, solver: Solver = CHOLESKY) -> Tensor:
     """X (XᵀX + λ)^{-1} f: an R × R system (ViT paper, Eqs. 5-11)."""
-    return operator.pull(solver(operator.gram, shift, target))
+    return operator.pull(solver(operator.gram, shift, target, operator.ranks))
 
 
 def among_parameters(operator: LogDerivatives, target: Tensor, shift: float, solver: Solver = CHOLESKY) -> Tensor:
     """(X Xᵀ + λ)^{-1} X f: a P × P system (ViT paper, Eq. 3)."""
-    return solver(operator.metric, shift, operator.pull(target))
+    return solver(operator.metric, shift, operator.pull(target), operator.ranks)

@@ -20,6 +20,7 @@ from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.numbers.rng import derive_seed
 from pipeline.base.numbers.statistics import split_r_hat
+from pipeline.base.run.laps import part
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_unprojected, projected
 from pipeline.spin.chunks import Chunks, footprints_of, in_chunks
@@ -117,15 +118,18 @@ class VariationalMonteCarlo:
         if (settings.system, settings.projection) != before:
             forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)
-        batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
-        batch = merged(batch, ansatz)
-        local = self._local(parts, ansatz, batch)
+        with part("sampling"):
+            batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
+            batch = merged(batch, ansatz)
+        with part("local_energies"):
+            local = self._local(parts, ansatz, batch)
         energy = (batch.weights * local).sum()
         variance = (batch.weights * (local - energy).abs().square()).sum()
         if not (energy.isfinite() and variance.isfinite()):
             return self._reject(state, k, "local energies")
         seen = self._clipped(local, batch)
-        change = update(state.optimizer, ansatz, batch, seen, parts.chunks, self.config.gradient_clip, self.ranks)
+        with part("update"):
+            change = update(state.optimizer, ansatz, batch, seen, parts.chunks, self.config.gradient_clip, self.ranks)
         if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "gradient")
         state.rejected_in_a_row = 0

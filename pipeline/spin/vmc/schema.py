@@ -13,6 +13,7 @@ from pipeline.base.config.nodes import InferConfig, RunConfig
 from pipeline.base.config.phases import Schedule, SRConfig
 from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
+from pipeline.base.store.provenance import processes
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import DirectConfig, SamplerConfig, reach
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
@@ -72,8 +73,11 @@ class VMCConfig:
             raise ConfigError("sign_rule", self.sign_rule, "nearest neighbours form rings of odd length; use none")
 
     def cost(self, run: RunConfig) -> Cost:
-        """Lower bounds of an update: network and moments, the largest batch, and what reconfiguration makes of it."""
-        train, size = run.train, run.system.size
+        """Lower bounds of an update: network and moments, the largest batch, and what reconfiguration makes of it.
+
+        Of one of the processes that share the run: rows of log-derivatives and time are shared out.
+        """
+        train, size, ranks = run.train, run.system.size, processes()
         width, weights = WIDTHS[train.dtype], train.ansatz.weights(size)
         samples = [None, *(phase.samples for phase in train.phases if phase.samples is not None)]
         batches = [train.sampler.cost(size, number) for number in samples]
@@ -83,12 +87,12 @@ class VMCConfig:
         if any(isinstance(optimizer, SRConfig) for optimizer in brought):
             held += 8.0 * min(rows, weights) ** 2
         if any(isinstance(optimizer, SRConfig) and optimizer.holds(rows, weights) for optimizer in brought):
-            held += 8.0 * rows * weights
+            held += 8.0 * rows * weights / ranks
         if self.memory_gib is not None:
             held += self.memory_gib * 2.0**30
         seconds = max(batch.seconds for batch in batches) + SECONDS_A_CALL
         seconds += rows * 6.0 * weights / OPERATIONS_A_SECOND
-        return Cost(seconds=seconds, bytes=held + max(batch.bytes for batch in batches))
+        return Cost(seconds=seconds / ranks, bytes=held + max(batch.bytes for batch in batches))
 
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""

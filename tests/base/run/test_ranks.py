@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.base.run.ranks import OneProcess, share
+from pipeline.base.errors import UserError
+from pipeline.base.run.ranks import OneProcess, Processes, able, share, shares
 from tests.children import start_ranks
 
 
@@ -32,5 +33,15 @@ def test_shares_are_a_partition(count: int, size: int) -> None:
             self.rank, self.size = rank, size
 
     parts = [range(count)[share(Some(rank), count)] for rank in range(size)]
+    assert [share(Some(rank), count) for rank in range(size)] == shares(Some(0), count)
+    assert able(Some(0), count).size == (size if size <= count else 1)
     assert [row for part in parts for row in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="2 processes of this run on this machine want a GPU each; it has 1"):
+        Processes("cuda")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call, jvp, vjp
 
 from pipeline.base.config.phases import SRConfig
+from pipeline.base.run.ranks import ALONE
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.schema import RBMConfig
 from pipeline.spin.chunks import Chunks
@@ -33,6 +34,8 @@ SHIFT = 1e-3
 
 class MatrixFree:
     """O of an ansatz that is never held: products with it only, one pass each."""
+
+    ranks = ALONE
 
     def __init__(self, ansatz: WaveFunction, spins: Tensor, weights: Tensor) -> None:
         self._weights = weights
