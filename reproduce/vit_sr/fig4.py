@@ -1,0 +1,311 @@
+"""Figure 4: the energy against the number of samples and of parameters, with power laws fitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from pipeline.analysis.power_law import PowerLaw
+from pipeline.base.numbers.result import Curve
+from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted
+from reproduce.naqs.judgement import IMPOSSIBLE, UNLIKELY, Answer, magnitude, tally
+from reproduce.published import published
+from reproduce.tables import Table
+from reproduce.vit_sr import shared
+from reproduce.vit_sr.sweeps import AXES, QUANTITIES, SWEEPS, Point, fit, points, sweep, without_logarithm
+
+SIGMAS = 2.0
+NAMES = {"samples": "number of samples M", "parameters": "number of parameters P"}
+LAW = "arXiv 2606.02794"
+STANDARD = 10
+"""M over P that the text calls the standard strategy."""
+
+
+def cells() -> list[Cell]:
+    """Of each scale its own."""
+    return [cell for one in SWEEPS for cell in one.cells()]
+
+
+def render(table: Table) -> Rendering:
+    """A line a point, and below each panel those of its fits."""
+    header = ["panel", "point", "P", "M", "seeds", "energy per site", "error", "scatter", "V-score"]
+    return Rendering(
+        header,
+        [line for axis in AXES for line in _lines(table, axis)],
+        claims(table),
+        notes(table),
+        (lambda figure: draw(figure, table)) if any(points(table, axis) for axis in AXES) else None,
+        figure_size=(6.8, 3.4),
+        caption="Relative error of the energy. Pale: a training each; circles: their geometric means with the standard "
+        "error of the pooled scatter. Lines: power laws, dashed where a law is ruled out."
+        + (" Star: the printed energy of the fully symmetrised state." if star(table) else ""),
+        curves=[curve for axis in AXES for curve in _curves(table, axis)],
+        verdict=verdict(table),
+        keys=2,
+    )
+
+
+def _lines(table: Table, axis: str) -> list[list[str]]:
+    found, scores = points(table, axis), points(table, axis, "v_score")
+    lines = []
+    for point, score in zip(found, scores, strict=True):
+        row = table.row(point.row, shared.VIT)
+        parameters = shared.count(table.row(point.row, shared.VIT, "parameters"))
+        seeds = len(point.values)
+        samples = _samples(table, point.row)
+        lines.append(
+            [AXES[axis], point.row, parameters, samples, str(seeds), shared.ours(row), magnitude(point.mean)]
+            + [_factor(point), magnitude(score.mean)]
+        )
+    law, other = fit(found), fit(scores)
+    if law is not None:
+        trainings = str(sum(len(p.positive) for p in found))
+        lines.append([AXES[axis], "exponent b", "", "", trainings, "", exponent(law), "", _shown(other)])
+        lines.append([AXES[axis], "χ² (chance)", "", "", "", "", _chance(law), "", _chance(other)])
+    return lines
+
+
+def _samples(table: Table, row: str) -> str:
+    done = next(d for d in table.finished if d.task.cell.row == row and d.task.cell.method == shared.VIT)
+    return str(getattr(done.task.run.train.sampler, "samples", "all"))
+
+
+def _factor(point: Point) -> str:
+    """Scatter of trainings, as a factor: exp of the standard deviation of the logarithm."""
+    import statistics
+
+    if len(point.positive) < 2:
+        return "–"
+    return f"× {math.exp(statistics.stdev(map(math.log, point.positive))):.2f}"
+
+
+def exponent(law: PowerLaw) -> str:
+    """``1.4(2)``."""
+    from uncertainties import ufloat
+
+    known = math.isfinite(law.sigma) and law.sigma > 0
+    return f"{ufloat(law.exponent, law.sigma):.1uS}" if known else f"{law.exponent:.2g}, error unknown"
+
+
+def _shown(law: PowerLaw | None) -> str:
+    return "–" if law is None else exponent(law)
+
+
+def _chance(law: PowerLaw | None) -> str:
+    if law is None or not math.isfinite(law.chance):
+        return "–"
+    return f"{law.chi_squared:.1f} of {law.freedom} ({law.chance:.1g})"
+
+
+def describes(law: PowerLaw | None) -> Answer:
+    """Whether a power law is compatible with the scatter of trainings."""
+    if law is None or math.isnan(law.chance) or IMPOSSIBLE <= law.chance < UNLIKELY:
+        return "undecided"
+    return "yes" if law.chance >= UNLIKELY else "no"
+
+
+def falls(found: Sequence[Point]) -> list[Answer]:
+    """Whether the error falls from each point to the next, beyond two pooled standard errors of its logarithm."""
+    law = fit(found)
+    answers: list[Answer] = []
+    for a, b in pairwise(found):
+        if not a.positive or not b.positive or law is None or math.isnan(law.scatter):
+            answers.append("undecided")
+            continue
+        sigma = law.scatter * math.sqrt(1 / len(a.positive) + 1 / len(b.positive))
+        change = math.log(b.mean / a.mean)
+        answers.append("undecided" if abs(change) <= SIGMAS * sigma else "yes" if change < 0 else "no")
+    return answers
+
+
+def claims(table: Table) -> list[Claim]:
+    """What the Methods and the Discussion say, and the law of the later paper."""
+    made = []
+    for axis in AXES:
+        found = points(table, axis)
+        made.append(
+            quoted(
+                "Systematic energy improvement",
+                f"Methods, title; here with the {NAMES[axis]}",
+                tally(falls(found)),
+                _course(found) + f" (seen if the error falls from each point to the next beyond {SIGMAS:g} σ)",
+            )
+        )
+    made.append(_few(table))
+    for axis in AXES:
+        law = fit(points(table, axis))
+        seen = "not run" if law is None else describes(law)
+        made.append(Claim(f"the error is a power law in the {NAMES[axis]}", f"form of {LAW}", seen, _evidence(law)))
+    return made
+
+
+def _few(table: Table) -> Claim:
+    """M > 10 P: whether trainings with less end in the ground state."""
+    text, where = "M > 10 × P [44], which may be unnecessary for deep learning based approaches", "Discussion"
+    found = points(table, "samples")
+    few = []
+    for point in found:
+        size = table.row(point.row, shared.VIT, "parameters")
+        if size is not None and size.ours is not None and point.x < STANDARD * size.ours:
+            few.append(point)
+    if not few:
+        return quoted(text, where, "not run", "")
+    excited = table.reference(few[-1].row, "energy_1")
+    exact = table.reference(few[-1].row, "energy")
+    worst, ratio = max(few[-1].values), few[-1].x / _parameters(table, few[-1].row)
+    said = f"with M = {few[-1].x:.0f}, {ratio:.2g} P, errors are at most {magnitude(worst)}"
+    if excited is None or exact is None:
+        return quoted(text, where, "undecided", f"{said}; the first excited level is not known")
+    gap = (excited.value - exact.value) / abs(exact.value)
+    seen = "yes" if worst < gap / 10 else "no"
+    return quoted(text, where, seen, f"{said} (seen if below a tenth of the distance {magnitude(gap)} to the first "
+                  "excited level)")
+
+
+def _parameters(table: Table, row: str) -> float:
+    found = table.row(row, shared.VIT, "parameters")
+    return found.ours if found is not None and found.ours else math.nan
+
+
+def _course(found: Sequence[Point]) -> str:
+    return ", ".join(f"{magnitude(p.mean)} at {p.x:.0f}" for p in found) or "no point is finished"
+
+
+def _evidence(law: PowerLaw | None) -> str:
+    if law is None:
+        return "fewer than two points"
+    said = f"exponent {exponent(law)}"
+    if math.isnan(law.chance):
+        return f"{said}; nothing tells whether the law describes the points"
+    return (
+        f"{said}; χ² = {law.chi_squared:.1f} of {law.freedom}, by chance in {law.chance:.1g} (F test with the scatter "
+        f"of trainings, a factor of {math.exp(law.scatter):.2f})"
+    )
+
+
+def verdict(table: Table) -> list[str]:
+    """For each panel how far the error falls, the exponent, and whether a power law describes it."""
+    said = []
+    for axis in AXES:
+        found = points(table, axis)
+        law = fit(found)
+        if law is None:
+            continue
+        words = {
+            "yes": "a power law describes the points",
+            "no": "a power law does not describe the points, and the exponent is a mean slope",
+            "undecided": "whether a power law describes the points is undecided",
+        }[describes(law)]
+        first, last = found[0], found[-1]
+        said.append(
+            f"From {AXES[axis]} = {first.x:.0f} to {last.x:.0f} the relative error of the energy goes from "
+            f"{magnitude(first.mean)} to {magnitude(last.mean)}, with an exponent of {exponent(law)}: {words}."
+        )
+    if table.finished:
+        length = sweep(table.scale).length
+        if length != 10:
+            said.append(f"The lattice is {length} × {length}, not the paper's 10 × 10, and networks are smaller.")
+    return said
+
+
+def notes(table: Table) -> list[str]:
+    """What is fitted to what, and where it differs from both papers."""
+    left = sum(without_logarithm(points(table, axis)) for axis in AXES)
+    found = [
+        "Energies per site for spins S = σ/2; J1 = 1, J2 = 0.5, periodic boundaries. Error: (E − E_ref)/|E_ref| of each "
+        "training, geometric mean over seeds; scatter: the factor exp of the standard deviation of its logarithm.",
+        "Fits: log error (and log V-score) = log a − b log x through the means of each point, weighted by their numbers "
+        "of seeds, with the scatter of the logarithm pooled over the points of a panel; the error of b is that of the "
+        "covariance, times √(χ²/ν) where that is larger than 1. Chance: of such a χ²/ν by Fisher's F distribution. "
+        + (f"{left} training(s) at or below the reference have no logarithm and are left out." if left else
+           "All points and all trainings are in them, at whichever error they end."),
+        f"{LAW} (Rende et al., Scaling laws for neural-network quantum states) finds, as its abstract says, a power law "
+        "of the V-score in the compute of training, on lattices up to 20 × 20. Here the same form is tried in M and P "
+        "each by itself; exponents are not compared.",
+        "The paper prints no energy of this figure but that of the symmetrised state, and of the values of M only 6000 "
+        "and that they end at 10^4; its points are not read off.",
+    ]
+    length = sweep(table.scale).length
+    if length == 4:
+        found.append(
+            "M panel: trained with samples of Markov chains, judged by sums over all configurations with Σσz = 0, as "
+            "is the P panel, which is trained with them too (M “all”). Both have all symmetries from the start, "
+            "unlike the figure: with those of the patches only a training ends in the first excited level."
+        )
+    if length == 10:
+        found.append(
+            "No exact energy is known: errors are distances from the lowest variational energy published since, and "
+            "of states without symmetries, so that a power law may level off."
+        )
+    return found
+
+
+def _curves(table: Table, axis: str) -> list[ExtraCurve]:
+    """Points of a panel and what is fitted to them, for machines."""
+    made = []
+    for quantity in QUANTITIES:
+        found = points(table, axis, quantity)
+        law, x = fit(found), [p.x for p in found]
+        if law is None:
+            continue
+        sigma = [law.scatter / math.sqrt(len(p.positive)) * p.mean if p.positive else math.nan for p in found]
+        series = {"mean": ([p.mean for p in found], sigma), "power_law": ([law(v) for v in x], [])}
+        name = "relative_error" if quantity == "energy" else quantity
+        for kind, (y, errors) in series.items():
+            curve = Curve.of(f"{kind}/{name}", axis, name, x, y, errors)
+            made.append(ExtraCurve(f"against_{axis}", shared.VIT, 0, curve))
+    return made
+
+
+def star(table: Table) -> float | None:
+    """Relative error of the printed energy of the fully symmetrised state, on the paper's lattice only."""
+    row = next(iter(sweep(table.scale).rows("samples")), "")
+    printed = next(n for n in published("vit_sr") if (n.artefact, n.method, n.quantity) == STAR)
+    exact = table.row(row, "reference")
+    if sweep(table.scale).length != 10 or exact is None or not exact.ours:
+        return None
+    return (printed.value - exact.ours) / abs(exact.ours)
+
+
+STAR = ("vit_sr/table1", shared.VIT, "energy")
+
+
+def draw(figure: Any, table: Table) -> None:
+    """The two panels on logarithmic axes."""
+    both = figure.subplots(1, len(AXES))
+    for axes, axis in zip(both, AXES, strict=True):
+        found = points(table, axis)
+        for point in found:
+            axes.plot([point.x] * len(point.positive), point.positive, "o", color="C0", alpha=0.3, ms=3, mew=0)
+        law = fit(found)
+        shown = [p for p in found if p.positive]
+        known = law is not None and math.isfinite(law.scatter)
+        sigma = [law.scatter / math.sqrt(len(p.positive)) if law and known else 0.0 for p in shown]
+        bars = [[p.mean * (1 - math.exp(-s)) for p, s in zip(shown, sigma, strict=True)],
+                [p.mean * (math.exp(s) - 1) for p, s in zip(shown, sigma, strict=True)]]
+        x = [p.x for p in shown]
+        axes.errorbar(x, [p.mean for p in shown], bars, fmt="o", color="C0", ms=5, capsize=2, label="mean over seeds")
+        if law is not None:
+            style = "--" if describes(law) == "no" else "-"
+            label = rf"$\propto {AXES[axis]}^{{-b}}$, $b$ = {exponent(law)}"
+            axes.plot(x, [law(v) for v in x], style, color="C1", lw=1.2, label=label)
+        printed = star(table)
+        if printed is not None and axis == "samples":
+            axes.plot([6000], [printed], "*", color="C3", ms=9, label="symmetrised, paper")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(NAMES[axis])
+        axes.legend(frameon=False, fontsize=8)
+    both[0].set_ylabel("relative error of the energy")
+
+
+ARTEFACT = Artefact(
+    "vit_sr",
+    "fig4",
+    "Figure 4: energy against the number of samples and of parameters",
+    cells,
+    render,
+    own={shared.VIT: "Deep ViT"},
+)
