@@ -86,7 +86,7 @@ SMALL = {"samples": "vit_sr/fig4_samples", "parameters": "vit_sr/fig4_sizes"}
 SWEEPS = (
     # networks as printed; of M the text prints 6000 and "up to 10^4", the other values are ours
     Sweep(("paper",), 10, ((40, 10), (60, 10), (72, 12), (140, 14)), (1000, 2000, 4000, 6000, 10000), PAPER),
-    Sweep(("gpu", "long"), 6, ((8, 2), (12, 4), (18, 6), (24, 6), (36, 6)), (128, 256, 512, 1024, 2048), PAPER, (0, 1)),
+    Sweep(("gpu", "long"), 6, ((8, 2), (12, 4), (18, 6), (24, 6), (36, 6)), (125, 250, 500, 1000, 2000), PAPER, (0, 1)),
     Sweep(("laptop",), 4, ((4, 2), (6, 2), (8, 2), (12, 2), (16, 2)), (64, 128, 256, 512, 1024), SMALL, (0, 1, 2)),
     Sweep(("smoke",), 4, ((2, 1), (4, 2), (6, 2)), (4, 8), SMALL, (0, 1)),
 )
