@@ -51,7 +51,7 @@ def fit_power_law(points: Mapping[float, Sequence[float]]) -> PowerLaw | None:
         ValueError: an x or y is not positive, or not finite.
     """
     import numpy as np
-    from scipy.stats import f
+    from scipy.special import fdtrc
 
     kept = {x: list(ys) for x, ys in points.items() if len(ys)}
     if any(not (value > 0 and math.isfinite(value)) for x, ys in kept.items() for value in (x, *ys)):
@@ -75,6 +75,6 @@ def fit_power_law(points: Mapping[float, Sequence[float]]) -> PowerLaw | None:
         sigma=math.sqrt(float(covariance[0, 0]) * factor),
         chi_squared=chi_squared if scatter else math.nan,
         freedom=freedom,
-        chance=float(f.sf(inflated, freedom, repeated)) if freedom and scatter else math.nan,
+        chance=float(fdtrc(freedom, repeated, inflated)) if freedom and scatter else math.nan,
         scatter=scatter if repeated else math.nan,
     )

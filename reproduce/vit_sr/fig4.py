@@ -10,11 +10,12 @@ from typing import Any
 from pipeline.analysis.power_law import PowerLaw
 from pipeline.base.numbers.result import Curve
 from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted
-from reproduce.naqs.judgement import IMPOSSIBLE, UNLIKELY, Answer, magnitude, tally
+from reproduce.naqs.judgement import IMPOSSIBLE, UNLIKELY, Answer, difference_in_sigmas, magnitude, tally
+from reproduce.page import OURS
 from reproduce.published import published
 from reproduce.tables import Table
 from reproduce.vit_sr import shared
-from reproduce.vit_sr.sweeps import AXES, QUANTITIES, SWEEPS, Point, fit, points, sweep, without_logarithm
+from reproduce.vit_sr.sweeps import AXES, QUANTITIES, SWEEPS, Point, earlier, fit, points, sweep, without_logarithm
 
 SIGMAS = 2.0
 NAMES = {"samples": "number of samples M", "parameters": "number of parameters P"}
@@ -39,7 +40,7 @@ def render(table: Table) -> Rendering:
         (lambda figure: draw(figure, table)) if any(points(table, axis) for axis in AXES) else None,
         figure_size=(6.8, 3.4),
         caption="Relative error of the energy. Pale: a training each; circles: their geometric means with the standard "
-        "error of the pooled scatter. Lines: power laws, dashed where a law is ruled out."
+        "error of the pooled scatter; grey: after half of the steps. Lines: power laws, dashed where a law is ruled out."
         + (" Star: the printed energy of the fully symmetrised state." if star(table) else ""),
         curves=[curve for axis in AXES for curve in _curves(table, axis)],
         verdict=verdict(table),
@@ -56,8 +57,10 @@ def _lines(table: Table, axis: str) -> list[list[str]]:
         seeds = len(point.values)
         samples = _samples(table, point.row)
         lines.append(
-            [AXES[axis], point.row, parameters, samples, str(seeds), shared.ours(row), magnitude(point.mean)]
-            + [_factor(point), magnitude(score.mean)]
+            [
+                *(AXES[axis], point.row, parameters, samples, str(seeds), shared.ours(row)),
+                *(magnitude(point.mean), _factor(point), magnitude(score.mean)),
+            ]
         )
     law, other = fit(found), fit(scores)
     if law is not None:
@@ -134,6 +137,7 @@ def claims(table: Table) -> list[Claim]:
             )
         )
     made.append(_few(table))
+    made += _limits(table)
     for axis in AXES:
         law = fit(points(table, axis))
         seen = "not run" if law is None else describes(law)
@@ -160,8 +164,22 @@ def _few(table: Table) -> Claim:
         return quoted(text, where, "undecided", f"{said}; the first excited level is not known")
     gap = (excited.value - exact.value) / abs(exact.value)
     seen = "yes" if worst < gap / 10 else "no"
-    return quoted(text, where, seen, f"{said} (seen if below a tenth of the distance {magnitude(gap)} to the first "
-                  "excited level)")
+    return quoted(
+        text, where, seen, f"{said} (seen if below a tenth of the distance {magnitude(gap)} to the first excited level)"
+    )
+
+
+def _limits(table: Table) -> list[Claim]:
+    """Whether parameters limit the error and not steps: exponents after half of the steps and after all."""
+    found = earlier(table, "parameters")
+    half, full = fit(found), fit(points(table, "parameters"))
+    if half is None or full is None:
+        return []
+    pull = difference_in_sigmas(half.exponent, half.sigma, full.exponent, full.sigma)
+    seen = "undecided" if pull is None else "yes" if abs(pull) <= SIGMAS else "no"
+    text = "in the panel of P, parameters limit the error and not the number of steps"
+    said = f"exponent {exponent(half)} after half of the steps, {exponent(full)} after all; errors after half: "
+    return [Claim(text, OURS, seen, said + _course(found))]
 
 
 def _parameters(table: Table, row: str) -> float:
@@ -214,15 +232,18 @@ def notes(table: Table) -> list[str]:
     """What is fitted to what, and where it differs from both papers."""
     left = sum(without_logarithm(points(table, axis)) for axis in AXES)
     found = [
-        "Energies per site for spins S = σ/2; J1 = 1, J2 = 0.5, periodic boundaries. Error: (E − E_ref)/|E_ref| of each "
-        "training, geometric mean over seeds; scatter: the factor exp of the standard deviation of its logarithm.",
-        "Fits: log error (and log V-score) = log a − b log x through the means of each point, weighted by their numbers "
-        "of seeds, with the scatter of the logarithm pooled over the points of a panel; the error of b is that of the "
+        "Energies per site for spins S = σ/2; J1 = 1, J2 = 0.5, periodic boundaries. Error: (E − E_ref)/|E_ref| of "
+        "each training, geometric mean over seeds; scatter: the factor exp of the standard deviation of its logarithm.",
+        "Fits: log error (and log V-score) = log a − b log x through the means of each point, weighted by their "
+        "numbers of seeds, with the scatter of the logarithm pooled over the points of a panel; the error of b is that of the "
         "covariance, times √(χ²/ν) where that is larger than 1. Chance: of such a χ²/ν by Fisher's F distribution. "
-        + (f"{left} training(s) at or below the reference have no logarithm and are left out." if left else
-           "All points and all trainings are in them, at whichever error they end."),
-        f"{LAW} (Rende et al., Scaling laws for neural-network quantum states) finds, as its abstract says, a power law "
-        "of the V-score in the compute of training, on lattices up to 20 × 20. Here the same form is tried in M and P "
+        + (
+            f"{left} training(s) at or below the reference have no logarithm and are left out."
+            if left
+            else "All points and all trainings are in them, at whichever error they end."
+        ),
+        f"{LAW} (Rende et al., Scaling laws for neural-network quantum states) finds, as its abstract says, a power "
+        "law of the V-score in the compute of training, on lattices up to 20 × 20. Here the same form is tried in M and P "
         "each by itself; exponents are not compared.",
         "The paper prints no energy of this figure but that of the symmetrised state, and of the values of M only 6000 "
         "and that they end at 10^4; its points are not read off.",
@@ -279,12 +300,16 @@ def draw(figure: Any, table: Table) -> None:
         found = points(table, axis)
         for point in found:
             axes.plot([point.x] * len(point.positive), point.positive, "o", color="C0", alpha=0.3, ms=3, mew=0)
+        for point in earlier(table, axis):
+            axes.plot([point.x], [point.mean], "o", color="0.5", mfc="none", ms=5, zorder=1)
         law = fit(found)
         shown = [p for p in found if p.positive]
         known = law is not None and math.isfinite(law.scatter)
         sigma = [law.scatter / math.sqrt(len(p.positive)) if law and known else 0.0 for p in shown]
-        bars = [[p.mean * (1 - math.exp(-s)) for p, s in zip(shown, sigma, strict=True)],
-                [p.mean * (math.exp(s) - 1) for p, s in zip(shown, sigma, strict=True)]]
+        bars = [
+            [p.mean * (1 - math.exp(-s)) for p, s in zip(shown, sigma, strict=True)],
+            [p.mean * (math.exp(s) - 1) for p, s in zip(shown, sigma, strict=True)],
+        ]
         x = [p.x for p in shown]
         axes.errorbar(x, [p.mean for p in shown], bars, fmt="o", color="C0", ms=5, capsize=2, label="mean over seeds")
         if law is not None:
