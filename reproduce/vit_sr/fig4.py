@@ -40,7 +40,7 @@ def render(table: Table) -> Rendering:
         (lambda figure: draw(figure, table)) if any(points(table, axis) for axis in AXES) else None,
         figure_size=(6.8, 3.4),
         caption="Relative error of the energy. Pale: a training each; circles: their geometric means with the standard "
-        "error of the pooled scatter; grey: after half of the steps. Lines: power laws, dashed where a law is ruled out."
+        "error of the pooled scatter; grey: means after half of the steps. Lines: power laws, dashed where ruled out."
         + (" Star: the printed energy of the fully symmetrised state." if star(table) else ""),
         curves=[curve for axis in AXES for curve in _curves(table, axis)],
         verdict=verdict(table),
@@ -221,6 +221,7 @@ def verdict(table: Table) -> list[str]:
             f"From {AXES[axis]} = {first.x:.0f} to {last.x:.0f} the relative error of the energy goes from "
             f"{magnitude(first.mean)} to {magnitude(last.mean)}, with an exponent of {exponent(law)}: {words}."
         )
+    said += [f"Steps limit the energy too: {c.evidence.split(';')[0]}." for c in _limits(table) if c.seen == "no"]
     if table.finished:
         length = sweep(table.scale).length
         if length != 10:
@@ -235,16 +236,17 @@ def notes(table: Table) -> list[str]:
         "Energies per site for spins S = σ/2; J1 = 1, J2 = 0.5, periodic boundaries. Error: (E − E_ref)/|E_ref| of "
         "each training, geometric mean over seeds; scatter: the factor exp of the standard deviation of its logarithm.",
         "Fits: log error (and log V-score) = log a − b log x through the means of each point, weighted by their "
-        "numbers of seeds, with the scatter of the logarithm pooled over the points of a panel; the error of b is that of the "
-        "covariance, times √(χ²/ν) where that is larger than 1. Chance: of such a χ²/ν by Fisher's F distribution. "
+        "numbers of seeds, with the scatter of the logarithm pooled over the points of a panel; the error of b is that "
+        "of the covariance, times √(χ²/ν) where that is larger than 1. Chance: of such a χ²/ν by Fisher's F "
+        "distribution. "
         + (
             f"{left} training(s) at or below the reference have no logarithm and are left out."
             if left
             else "All points and all trainings are in them, at whichever error they end."
         ),
         f"{LAW} (Rende et al., Scaling laws for neural-network quantum states) finds, as its abstract says, a power "
-        "law of the V-score in the compute of training, on lattices up to 20 × 20. Here the same form is tried in M and P "
-        "each by itself; exponents are not compared.",
+        "law of the V-score in the compute of training, on lattices up to 20 × 20. Here the same form is tried in M "
+        "and in P by itself; exponents are not compared.",
         "The paper prints no energy of this figure but that of the symmetrised state, and of the values of M only 6000 "
         "and that they end at 10^4; its points are not read off.",
     ]

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.base.config.nodes import SCALES
-from pipeline.base.numbers.result import Estimate
+from pipeline.base.errors import UserError
+from pipeline.base.numbers.result import Curve, Estimate
+from reproduce.plan import make_tasks
 from reproduce.published import published
 from reproduce.tables import CellRow
 from reproduce.vit_sr import fig4, sweeps
@@ -26,7 +28,9 @@ class Swept(Rows):
 
     scale = "laptop"
 
-    def __init__(self, errors: Mapping[str, Sequence[float]]) -> None:
+    def __init__(
+        self, errors: Mapping[str, Sequence[float]], half: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
         finished, rows = [], []
         for row, values in errors.items():
             size = 2404.0 if row[0] == "M" else 100.0 * float(row[1:])
@@ -37,7 +41,17 @@ class Swept(Rows):
                 finished.append(one)
             rows.append(CellRow("vit_sr/fig4", row, "vit", "parameters", "", ours=size))
             rows.append(CellRow("vit_sr/fig4", row, "vit", "energy", "", ours=-0.5, ours_sigma=0.01))
+        self.half = half or {}
         super().__init__(rows, published("vit_sr"), dict.fromkeys(errors, EXACT), finished)
+
+    def curves(self) -> list[tuple[Any, Curve]]:
+        """After half of the steps, and then after all."""
+        name, steps = "energy_along_training", (75, 150)
+        return [
+            (done(row, "vit"), Curve.of(name, "step", "energy", steps, (EXACT * (1 - value), EXACT)))
+            for row, values in self.half.items()
+            for value in values
+        ]
 
     def reference(self, cell: str, quantity: str) -> Estimate | None:
         value = {"energy": EXACT, "energy_1": EXCITED}.get(quantity)
@@ -56,6 +70,12 @@ def test_every_scale_has_a_sweep_of_its_own() -> None:
     for scale in SCALES:
         here = [cell.id for cell in cells if scale in cell.scales]
         assert len(here) == len(set(here)) >= 8
+
+
+def test_cells_of_another_scale_are_not_there() -> None:
+    assert {task.cell.row for task in make_tasks(fig4.ARTEFACT, "smoke", (), ["vit"])} == {"M4", "M8", "d2", "d3", "d4"}
+    with pytest.raises(UserError, match=r"--only d140: no such cell; have M4/vit, M4/reference, M8/vit"):
+        make_tasks(fig4.ARTEFACT, "smoke", (), ["d140"])
 
 
 def test_the_paper_s_networks_have_the_printed_numbers_of_parameters() -> None:
@@ -117,6 +137,17 @@ def test_points_that_no_law_describes_are_said_to_be_none() -> None:
     assert fig4.describes(sweeps.fit(sweeps.points(table, "samples"))) == "no"
     assert "does not describe the points, and the exponent is a mean slope" in " ".join(fig4.verdict(table))
     assert fig4.claims(table)[3].seen == "no"
+
+
+@pytest.mark.parametrize(("earlier", "seen"), [(2.0, "yes"), (1.0, "no")])
+def test_whether_steps_limit_the_error(earlier: float, seen: str) -> None:
+    full = law("parameters", 2.0)
+    table: Any = Swept(full, {row: [1.2 * v for v in values] for row, values in law("parameters", earlier).items()})
+    assert [p.row for p in sweeps.earlier(table, "parameters")] == list(full)
+    claim = next(c for c in fig4.claims(table) if c.location == "ours")
+    assert claim.seen == seen
+    assert ("Steps limit the energy too" in " ".join(fig4.verdict(table))) == (seen == "no")
+    assert not sweeps.earlier(table, "samples")
 
 
 def test_what_a_fit_leaves_out_is_counted() -> None:
