@@ -49,35 +49,13 @@ class Sweep:
 
     def cells(self) -> list[Cell]:
         """Trainings and the references of their rows."""
+        physics, columns = shared.lattice(self.length), shared.columns(shared.VIT)
         made = []
         for axis, settings in self.settings.items():
-            physics = shared.lattice(self.length)
             for row, swept in self.rows(axis).items():
-                columns = shared.columns(shared.VIT)
-                made.append(
-                    Cell(
-                        row,
-                        shared.VIT,
-                        (*physics, *swept),
-                        columns,
-                        self.seeds,
-                        settings=settings,
-                        scales=self.scales,
-                    )
-                )
-                excited = shared.reference_columns(excited=self.length == 4)
-                made.append(
-                    Cell(
-                        row,
-                        "reference",
-                        physics,
-                        excited,
-                        stages=("baseline",),
-                        settings=settings,
-                        scales=self.scales,
-                    )
-                )
-        return made
+                made.append(Cell(row, shared.VIT, (*physics, *swept), columns, self.seeds, settings=settings))
+                made.append(shared.reference(row, self.length, settings))
+        return [replace(cell, scales=self.scales) for cell in made]
 
 
 PAPER = {"samples": "vit_sr/fig4", "parameters": "vit_sr/fig4"}
