@@ -138,14 +138,18 @@ def test_points_that_no_law_describes_are_said_to_be_none() -> None:
     assert fig4.claims(table)[2].seen == "no"
 
 
-@pytest.mark.parametrize(("earlier", "seen"), [(2.0, "yes"), (1.0, "no")])
-def test_whether_steps_limit_the_error(earlier: float, seen: str) -> None:
-    full = law("parameters", 2.0)
-    table: Any = Swept(full, {row: [1.2 * v for v in values] for row, values in law("parameters", earlier).items()})
+@pytest.mark.parametrize(
+    ("factors", "seen"), [((1.0, 1.2, 1.4), "yes"), ((1.1, 2.0, 3.0), "in 1 of 3"), ((9.0, 9.0, 9.0), "no")]
+)
+def test_whether_steps_limit_the_error(factors: Sequence[float], seen: str) -> None:
+    full = dict(list(law("parameters", 2.0).items())[:3])
+    half = {row: [factor * v for v in values] for factor, (row, values) in zip(factors, full.items(), strict=True)}
+    table: Any = Swept(full, half)
     assert [p.row for p in sweeps.earlier(table, "parameters")] == list(full)
     claim = next(c for c in fig4.claims(table) if c.location == "ours")
     assert claim.seen == seen
-    assert ("Steps limit the energy too" in " ".join(fig4.verdict(table))) == (seen == "no")
+    assert ", ".join(f"{factor:.2g}" for factor in factors) in claim.evidence
+    assert ("Steps limit the energy too" in " ".join(fig4.verdict(table))) == (seen != "yes")
     assert not sweeps.earlier(table, "samples")
 
 
