@@ -15,7 +15,18 @@ from reproduce.page import OURS
 from reproduce.published import published
 from reproduce.tables import Table
 from reproduce.vit_sr import shared
-from reproduce.vit_sr.sweeps import AXES, QUANTITIES, SWEEPS, Point, earlier, fit, points, sweep, without_logarithm
+from reproduce.vit_sr.sweeps import (
+    AXES,
+    QUANTITIES,
+    SWEEPS,
+    Point,
+    earlier,
+    even_states,
+    fit,
+    points,
+    sweep,
+    without_logarithm,
+)
 
 SIGMAS = 2.0
 NAMES = {"samples": "number of samples M", "parameters": "number of parameters P"}
@@ -227,6 +238,12 @@ def notes(table: Table) -> list[str]:
     ]
     length = sweep(table.scale).length
     if length == 4:
+        if table.finished:
+            states = even_states(table.finished[0].task.run.system)
+            found.append(
+                f"All symmetries leave {states} states with Σσz = 0 of 4 × 4 sites: a network with several times as "
+                "many parameters may be the exact state, and no power law in P goes on to there."
+            )
         found.append(
             "M panel: trained with samples of Markov chains, judged by sums over all configurations with Σσz = 0, as "
             "is the P panel, which is trained with them too (M “all”). Both have all symmetries from the start, "

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pipeline.analysis.power_law import PowerLaw, fit_power_law
 from pipeline.analysis.verdict import relative_error
 from pipeline.base.numbers.result import Result
+from pipeline.spin.symmetry.permutations import lattice_symmetries
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.terms import pauli_terms
 from reproduce.artefact import Cell
 from reproduce.tables import Table
 from reproduce.vit_sr import shared
@@ -141,3 +144,23 @@ def fit(found: Sequence[Point]) -> PowerLaw | None:
 def without_logarithm(found: Sequence[Point]) -> int:
     """Trainings that a fit cannot use: at or, by rounding or noise, below the reference."""
     return sum(len(p.values) - len(p.positive) for p in found)
+
+
+def even_states(system: SpinSystem) -> int:
+    """How many states with Σσz = 0 are even under all lattice symmetries and the flip of all spins: orbits of
+    configurations. Of 16 sites or so: it goes through all of them."""
+    import numpy as np
+
+    size = system.size
+    words = np.arange(2**size)
+    words = words[2 * sum((words >> site) & 1 for site in range(size)) == size]
+    images = [2**size - 1 - words]
+    for permutation in lattice_symmetries(system, pauli_terms(system)).values():
+        images.append(sum(((words >> a) & 1) << b for a, b in enumerate(permutation)))
+    places = [np.searchsorted(words, image) for image in images]
+    orbit, before = np.arange(len(words)), None
+    while before is None or (orbit != before).any():  # everybody takes the smallest name among its images
+        before = orbit.copy()
+        for place in places:
+            orbit = np.minimum(orbit, orbit[place])
+    return len(set(orbit.tolist()))
