@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from pipeline.analysis.power_law import PowerLaw
 from pipeline.base.numbers.result import Curve
 from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted, yes_no
-from reproduce.naqs.judgement import IMPOSSIBLE, UNLIKELY, Answer, magnitude, tally
+from reproduce.naqs.judgement import IMPOSSIBLE, UNLIKELY, Answer, magnitude
 from reproduce.page import OURS
 from reproduce.published import published
 from reproduce.tables import Table
@@ -50,8 +51,8 @@ def render(table: Table) -> Rendering:
         notes(table),
         (lambda figure: draw(figure, table)) if any(points(table, axis) for axis in AXES) else None,
         figure_size=(6.8, 3.4),
-        caption="Relative error of the energy. Pale: a training each; circles: their geometric means with the standard "
-        "error of the pooled scatter; grey: means after half of the steps. Lines: power laws, dashed where ruled out."
+        caption="Relative error of the energy. Pale: a training each; circles: geometric means, with the range of the "
+        "trainings; grey: means after half of the steps. Lines: power laws, dashed where not established."
         + (" Star: the printed energy of the fully symmetrised state." if star(table) else ""),
         curves=[curve for axis in AXES for curve in _curves(table, axis)],
         verdict=verdict(table),
@@ -88,8 +89,6 @@ def _samples(table: Table, row: str) -> str:
 
 def _factor(point: Point) -> str:
     """Scatter of trainings, as a factor: exp of the standard deviation of the logarithm."""
-    import statistics
-
     if len(point.positive) < 2:
         return "–"
     return f"× {math.exp(statistics.stdev(map(math.log, point.positive))):.2f}"
@@ -120,18 +119,28 @@ def describes(law: PowerLaw | None) -> Answer:
     return "yes" if law.chance >= UNLIKELY else "no"
 
 
-def falls(found: Sequence[Point]) -> list[Answer]:
-    """Whether the error falls from each point to the next, beyond two pooled standard errors of its logarithm."""
+def holds(table: Table, axis: str) -> Answer:
+    """:func:`describes`, but undecided where points are there that are not limited by what is swept."""
+    answer = describes(fit(points(table, axis)))
+    short = axis == "parameters" and any(gain >= MOST_GAIN for gain in gains(table))
+    return "undecided" if answer == "yes" and short else answer
+
+
+def falls(found: Sequence[Point]) -> Answer:
+    """Whether the exponent is positive beyond its error, and the error rises from no point to the next beyond its own.
+
+    The error of a rise is that of the difference of two means, with the pooled scatter.
+    """
     law = fit(found)
-    answers: list[Answer] = []
-    for a, b in pairwise(found):
-        if not a.positive or not b.positive or law is None or math.isnan(law.scatter):
-            answers.append("undecided")
-            continue
-        sigma = law.scatter * math.sqrt(1 / len(a.positive) + 1 / len(b.positive))
-        change = math.log(b.mean / a.mean)
-        answers.append("undecided" if abs(change) <= SIGMAS * sigma else "yes" if change < 0 else "no")
-    return answers
+    if law is None or not math.isfinite(law.sigma) or math.isnan(law.scatter):
+        return "undecided"
+    rises = [
+        math.log(b.mean / a.mean) > SIGMAS * law.scatter * math.sqrt(1 / len(a.positive) + 1 / len(b.positive))
+        for a, b in pairwise(p for p in found if p.positive)
+    ]
+    if any(rises) or law.exponent < -SIGMAS * law.sigma:
+        return "no"
+    return "yes" if law.exponent > SIGMAS * law.sigma else "undecided"
 
 
 def claims(table: Table) -> list[Claim]:
@@ -139,36 +148,36 @@ def claims(table: Table) -> list[Claim]:
     made = []
     for axis in AXES:
         found = points(table, axis)
-        made.append(
-            quoted(
-                "Systematic energy improvement",
-                f"Methods, title; here with the {NAMES[axis]}",
-                tally(falls(found)),
-                _course(found) + f" (seen if the error falls from each point to the next beyond {SIGMAS:g} σ)",
-            )
-        )
+        said = f"{_course(found)} (seen if the exponent is positive and no error rises, beyond {SIGMAS:g} σ)"
+        seen = falls(found) if found else "not run"
+        made.append(quoted("Systematic energy improvement", f"Methods, title; here with the {NAMES[axis]}", seen, said))
     made += _limits(table)
     for axis in AXES:
-        law = fit(points(table, axis))
-        seen = "not run" if law is None else describes(law)
-        made.append(Claim(f"the error is a power law in the {NAMES[axis]}", f"form of {LAW}", seen, _evidence(law)))
+        found = points(table, axis)
+        seen = "not run" if fit(found) is None else holds(table, axis)
+        text = f"the error is a power law in the {NAMES[axis]}"
+        made.append(Claim(text, f"form of {LAW}", seen, _evidence(found)))
     return made
 
 
-def _limits(table: Table) -> list[Claim]:
-    """Whether parameters limit the error and not steps: by what half of the steps were too few."""
-    half = earlier(table, "parameters")
+def gains(table: Table) -> list[float]:
+    """How many times as large errors are after half of the steps, in the panel of P; empty without snapshots."""
     full = {p.row: p for p in points(table, "parameters")}
-    gains = [p.mean / full[p.row].mean for p in half if p.positive and full[p.row].positive]
-    if not gains:
+    half = earlier(table, "parameters")
+    return [p.mean / full[p.row].mean for p in half if p.positive and full[p.row].positive]
+
+
+def _limits(table: Table) -> list[Claim]:
+    """Whether parameters limit the error and not steps."""
+    found = gains(table)
+    if not found:
         return []
     text = "in the panel of P, parameters limit the error and not the number of steps"
-    laws = [fit(half), fit(list(full.values()))]
-    shown = ", ".join(f"{gain:.2g}" for gain in gains)
-    said = f"after half of the steps errors are {shown} times as large"
-    if laws[0] is not None and laws[1] is not None:
-        said += f", and the exponent is {exponent(laws[0])} instead of {exponent(laws[1])}"
-    seen = yes_no([gain < MOST_GAIN for gain in gains])
+    said = f"after half of the steps errors are {', '.join(f'{gain:.2g}' for gain in found)} times as large"
+    half, full = fit(earlier(table, "parameters")), fit(points(table, "parameters"))
+    if half is not None and full is not None:
+        said += f", and the exponent is {exponent(half)} instead of {exponent(full)}"
+    seen = yes_no([gain < MOST_GAIN for gain in found])
     return [Claim(text, OURS, seen, f"{said} (seen where it is less than {MOST_GAIN:g} times)")]
 
 
@@ -176,15 +185,18 @@ def _course(found: Sequence[Point]) -> str:
     return ", ".join(f"{magnitude(p.mean)} at {p.x:.0f}" for p in found) or "no point is finished"
 
 
-def _evidence(law: PowerLaw | None) -> str:
+def _evidence(found: Sequence[Point]) -> str:
+    law = fit(found)
     if law is None:
         return "fewer than two points"
     said = f"exponent {exponent(law)}"
     if math.isnan(law.chance):
         return f"{said}; nothing tells whether the law describes the points"
+    scatters = [statistics.stdev(map(math.log, p.positive)) for p in found if len(p.positive) > 1]
+    least, most = (f"{math.exp(s):.3g}" for s in (min(scatters), max(scatters)))
     return (
-        f"{said}; χ² = {law.chi_squared:.1f} of {law.freedom}, by chance in {law.chance:.1g} (F test with the scatter "
-        f"of trainings, a factor of {math.exp(law.scatter):.2f})"
+        f"{said}; χ² = {law.chi_squared:.1f} of {law.freedom}, by chance in {law.chance:.1g} (F test); trainings "
+        f"scatter by factors from {least} to {most}, pooled {math.exp(law.scatter):.3g}"
     )
 
 
@@ -196,18 +208,23 @@ def verdict(table: Table) -> list[str]:
         law = fit(found)
         if law is None:
             continue
+        answer, found_gains = holds(table, axis), gains(table)
         words = {
-            "yes": "a power law describes the points",
+            "yes": "a power law is compatible with the points",
             "no": "a power law does not describe the points, and the exponent is a mean slope",
             "undecided": "whether a power law describes the points is undecided",
-        }[describes(law)]
+        }[answer]
         first, last = found[0], found[-1]
         said.append(
             f"From {AXES[axis]} = {first.x:.0f} to {last.x:.0f} the relative error of the energy goes from "
             f"{magnitude(first.mean)} to {magnitude(last.mean)}, with an exponent of {exponent(law)}: {words}."
         )
-    short = [claim.evidence.split(" (")[0] for claim in _limits(table) if claim.seen != "yes"]
-    said += [f"Steps limit the energy too: {text}." for text in short]
+        short = sum(gain >= MOST_GAIN for gain in found_gains)
+        if axis == "parameters" and short:
+            said.append(
+                f"That exponent is not one of P alone: at {short} of {len(found_gains)} sizes half of the steps leave "
+                f"an error at least {MOST_GAIN:g} times as large."
+            )
     if table.finished:
         length = sweep(table.scale).length
         if length != 10:
@@ -300,16 +317,14 @@ def draw(figure: Any, table: Table) -> None:
             axes.plot([point.x], [point.mean], "o", color="0.5", mfc="none", ms=5, zorder=1)
         law = fit(found)
         shown = [p for p in found if p.positive]
-        known = law is not None and math.isfinite(law.scatter)
-        sigma = [law.scatter / math.sqrt(len(p.positive)) if law and known else 0.0 for p in shown]
-        bars = [
-            [p.mean * (1 - math.exp(-s)) for p, s in zip(shown, sigma, strict=True)],
-            [p.mean * (math.exp(s) - 1) for p, s in zip(shown, sigma, strict=True)],
-        ]
         x = [p.x for p in shown]
-        axes.errorbar(x, [p.mean for p in shown], bars, fmt="o", color="C0", ms=5, capsize=2, label="mean over seeds")
+        bars = [
+            [max(0.0, p.mean - min(p.positive)) for p in shown],
+            [max(0.0, max(p.positive) - p.mean) for p in shown],
+        ]
+        axes.errorbar(x, [p.mean for p in shown], bars, fmt="o", color="C0", ms=5, lw=1, capsize=2)
         if law is not None:
-            style = "--" if describes(law) == "no" else "-"
+            style = "-" if holds(table, axis) == "yes" else "--"
             label = rf"$\propto {AXES[axis]}^{{-b}}$, $b$ = {exponent(law)}"
             axes.plot(x, [law(v) for v in x], style, color="C1", lw=1.2, label=label)
         printed = star(table)
@@ -320,7 +335,8 @@ def draw(figure: Any, table: Table) -> None:
         axes.set_xticks(x, [f"{v:g}" for v in x])
         axes.minorticks_off()
         axes.set_xlabel(NAMES[axis])
-        axes.legend(frameon=False, fontsize=8)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(frameon=False, fontsize=8)
     both[0].set_ylabel("relative error of the energy")
 
 
