@@ -266,8 +266,8 @@ def notes(table: Table) -> list[str]:
             "is the P panel, which is trained with them too (M “all”). Both have all symmetries from the start, "
             "unlike the figure: with those of the patches only a training ends in the first excited level. "
             "Trainings of one seed begin with the same weights at every M, and part of the scatter is common to all of "
-            "them: there the error of b is rather too large. Steps are as many at every M, and more of them would lower "
-            "errors: it is a law at that number of steps."
+            "them: there the error of b is rather too large. Steps are as many at every M, and more of them would "
+            "lower errors: it is a law at that number of steps."
         )
     if length == 10:
         found.append(
