@@ -47,6 +47,7 @@ class Cell:
         ranks: processes that share one run, as of ``torchrun``, with nothing else at the same time; 1: an ordinary run.
         exclusive: nothing else may run at the same time (timings).
         settings: recipe of the run and of its cuts, as in ``paper=``; None: the main one of the artefact's paper.
+        scales: at which it is run, where the values of a swept axis belong to a lattice of that size; empty: at all.
     """
 
     row: str
@@ -58,6 +59,7 @@ class Cell:
     ranks: int = 1
     exclusive: bool = False
     settings: str | None = None
+    scales: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -162,7 +164,7 @@ class Artefact:
 
     Attributes:
         paper, name, title: ``nf_nqs``, ``table1`` and what the report is headed with.
-        cells: what it consists of, the same at every scale.
+        cells: what it consists of, at every scale unless a cell names its own.
         render: from a :class:`reproduce.tables.Table` of those cells.
         literature: methods whose numbers the paper takes from elsewhere and that are not computed here.
         own: the paper's own methods, whose numbers verdict and index speak of, and what sentences call them; empty:

@@ -95,9 +95,10 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
         ConfigError: a cell does not compose.
         UserError: ``only`` names no cell, or a user override is a group that cells choose.
     """
-    cells = [c for c in artefact.cells() if not only or any(_matches(c.id, o, artefact.id) for o in only)]
+    there = [c for c in artefact.cells() if not c.scales or scale in c.scales]
+    cells = [c for c in there if not only or any(_matches(c.id, o, artefact.id) for o in only)]
     if not cells:
-        known = ", ".join(c.id for c in artefact.cells())
+        known = ", ".join(c.id for c in there)
         raise UserError(f"--only {' '.join(only)}: no such cell; have {known}")
     return [_task(artefact, cell, seed, scale, tuple(user)) for cell in cells for seed in cell.seeds]
 

@@ -31,6 +31,12 @@ SWEPT = {
     "nf_nqs/priors": ("train.method.prior=", "train.method.stop=floor", "train.method.patience="),
     "naqs/fig2": ("infer_sampler=metropolis", "infer.sampler.chains=", "infer.sampler.start=", "infer.seed="),
     "pseudofermion/hmc": ("baseline.hmc.fermions.determinant=", "baseline.hmc.fermions.hasenbusch="),
+    "vit_sr/fig4": (
+        "train.ansatz.width=",
+        "train.ansatz.heads=",
+        "train.sampler.samples=",
+        "train.sampler.chains=",
+    ),
     "naqs/fig3": ("sampler=metropolis", "train.sampler.chains=", "train.sampler.thinning=", "infer_sampler=direct"),
 }
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what figures compare."""

@@ -16,6 +16,7 @@ square's point group appears as one of its two states, counted twice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -127,7 +128,13 @@ def decompose(size: int, generators: Mapping[str, Permutation], real: bool) -> l
     Returns:
         The trivial character, which every generator joins that can join any, is the first.
     """
-    found = [Character(Group.trivial(size), ())]
+    return list(_decomposed(size, tuple(generators.items()), real))
+
+
+@functools.lru_cache(maxsize=64)
+def _decomposed(size: int, named: tuple[tuple[str, Permutation], ...], real: bool) -> tuple[Character, ...]:
+    """:func:`decompose`, once for the many runs of a table on one lattice."""
+    generators, found = dict(named), [Character(Group.trivial(size), ())]
     groups: dict[tuple[str, ...], Group | None] = {}
     for name, generator in generators.items():
         joined = []
@@ -142,7 +149,7 @@ def decompose(size: int, generators: Mapping[str, Permutation], real: bool) -> l
             numbers = range(group.orders[-1])
             joined += [Character(group, (*sector.numbers, q), sector.multiplicity) for q in numbers]
         found = _merged(joined, list(generators.values()), real)
-    return found
+    return tuple(found)
 
 
 def _merged(sectors: Sequence[Character], symmetries: Sequence[Permutation], real: bool) -> list[Character]:
