@@ -253,7 +253,7 @@ class _AnyExchange:
 
 
 class _MixedExchange:
-    """Either of the two with equal probability: neighbours relax what is near, others carry spins across the lattice."""
+    """Either with equal probability: neighbours relax what is near, distant pairs carry spins across the lattice."""
 
     def __init__(self, space: Space, device: str) -> None:
         self._near, self._any = _NeighbourExchange(space, device), _AnyExchange(space, device)
