@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.stages.compose import compose_run
 from reproduce import plan
 
 STORE = "_store"
@@ -19,7 +20,7 @@ def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "compose_run", _compose_run)
 
 
-_compose_run = functools.lru_cache(maxsize=10_000)(plan.compose_run)
+_compose_run = functools.lru_cache(maxsize=10_000)(compose_run)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,11 @@ class MetropolisSampler:
         if config.rule == "local":
             self._rule: Rule = _LocalFlip(space.size)
         else:
-            kinds = {"neighbours": _NeighbourExchange, "any": _AnyExchange, "mixed": _MixedExchange}
+            kinds: dict[str, Callable[[Space, str], Rule]] = {
+                "neighbours": _NeighbourExchange,
+                "any": _AnyExchange,
+                "mixed": _MixedExchange,
+            }
             self._rule = kinds[config.pairs](space, device)
 
     def start(self, seed: int, purpose: str) -> ChainState:
