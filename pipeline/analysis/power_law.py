@@ -78,3 +78,12 @@ def fit_power_law(points: Mapping[float, Sequence[float]]) -> PowerLaw | None:
         chance=float(fdtrc(freedom, repeated, inflated)) if freedom and scatter else math.nan,
         scatter=scatter if repeated else math.nan,
     )
+
+
+def fit_exponential(points: Mapping[float, Sequence[float]]) -> PowerLaw | None:
+    """The rival with as many parameters, y = a exp(-b x / max x): a power law of exp(x / max x).
+
+    Where it is as likely as the power law, the points do not tell which of the two they follow.
+    """
+    largest = max((x for x, ys in points.items() if len(ys)), default=1.0)
+    return fit_power_law({math.exp(x / largest): ys for x, ys in points.items()})

@@ -34,22 +34,15 @@ class Chunks:
         memory_gib: budget of one chunk; None: automatic, by the kind of device.
         device: torch device name.
         footprints: where what evaluations take is looked up and remembered (:func:`footprints_of`); None: nowhere.
-        itemsize: bytes of a real number of the network.
     """
 
-    def __init__(
-        self,
-        memory_gib: float | None,
-        device: str = "cpu",
-        footprints: dict[str, float] | None = None,
-        itemsize: int = 4,
-    ) -> None:
+    def __init__(self, memory_gib: float | None, device: str = "cpu", footprints: dict[str, int] | None = None) -> None:
         if memory_gib is None:
             memory_gib = CPU_GIB
             if torch.device(device).type == "cuda":
                 memory_gib = GPU_FRACTION * torch.cuda.get_device_properties(device).total_memory / 2**30
         self._budget = memory_gib * 2**30
-        self._footprints, self._itemsize = {} if footprints is None else footprints, itemsize
+        self._footprints = {} if footprints is None else footprints
         self._sizes: dict[str, int] = {}
 
     def size(self, name: str) -> int:
@@ -84,9 +77,8 @@ class Chunks:
         """
         if name not in self._sizes:
             if name not in self._footprints:
-                self._footprints[name] = _needed(probe, gradients) / self._itemsize
-            needed = self._footprints[name] * self._itemsize
-            self._sizes[name] = max(1, int(share * self._budget * probed / max(1.0, needed)))
+                self._footprints[name] = _needed(probe, gradients)
+            self._sizes[name] = max(1, int(share * self._budget * probed / max(1, self._footprints[name])))
         begin = 0
         while begin < count:
             size = self._sizes[name]
@@ -105,17 +97,17 @@ class Chunks:
 
 
 @functools.lru_cache(maxsize=256)
-def footprints_of(*what: Hashable) -> dict[str, float]:
+def footprints_of(*what: Hashable) -> dict[str, int]:
     """What evaluations take, by their names: empty at first, and one for all who ask with the same arguments.
 
-    Training and inference of a network, in single and in double precision, find out once in a process: an evaluation
-    whose operations are watched is several times slower.
+    Training and inference of a network find out once in a process: an evaluation whose operations are watched is
+    several times slower.
 
     Args:
-        what: all that it depends on but the precision, which scales it: network, system, sampler.
+        what: all that it depends on: network, system, sampler, precision, device.
 
     Returns:
-        Bytes of a probe over those of one real number of the network.
+        Bytes of a probe.
     """
     return {}
 

@@ -34,7 +34,7 @@ def cells() -> list[Cell]:
     """A profile for each number of ranks; nothing else may run meanwhile."""
     made = []
     for ranks in RANKS:
-        names = ["seconds_per_step", "peak_memory", *(f"seconds_{part}" for part in PARTS)]
+        names = ["seconds_per_step", "slowest_step", "peak_memory", *(f"seconds_{part}" for part in PARTS)]
         names += ["seconds_exchange"] if ranks > 1 else []
         columns = tuple(Column(shared.VIT, name, name) for name in names)
         stages = ("profile",)
@@ -114,6 +114,8 @@ def _measured(table: Table, ranks: int) -> list[str]:
     parts = [_shown(value(table, ranks, f"seconds_{part}")) for part in (*PARTS, "exchange")]
     memory = value(table, ranks, "peak_memory")
     step = _shown(value(table, ranks, "seconds_per_step"))
+    if (slowest := value(table, ranks, "slowest_step")) is not None:
+        step += f" (slowest {_shown(slowest)})"
     return ["measured", str(ranks), *parts, step, _shown(memory and memory / 1e9)]
 
 

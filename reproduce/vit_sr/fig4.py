@@ -25,6 +25,7 @@ from reproduce.vit_sr.sweeps import (
     even_states,
     fit,
     points,
+    rival,
     sweep,
     without_logarithm,
 )
@@ -120,10 +121,11 @@ def describes(law: PowerLaw | None) -> Answer:
 
 
 def holds(table: Table, axis: str) -> Answer:
-    """:func:`describes`, but undecided where points are there that are not limited by what is swept."""
-    answer = describes(fit(points(table, axis)))
+    """:func:`describes`, but undecided where an exponential is not excluded, or where steps limit the panel of P."""
+    found = points(table, axis)
+    answer = describes(fit(found))
     short = axis == "parameters" and any(gain >= MOST_GAIN for gain in gains(table))
-    return "undecided" if answer == "yes" and short else answer
+    return "undecided" if answer == "yes" and (short or describes(rival(found)) != "no") else answer
 
 
 def falls(found: Sequence[Point]) -> Answer:
@@ -195,8 +197,9 @@ def _evidence(found: Sequence[Point]) -> str:
     scatters = [statistics.stdev(map(math.log, p.positive)) for p in found if len(p.positive) > 1]
     least, most = (f"{math.exp(s):.3g}" for s in (min(scatters), max(scatters)))
     return (
-        f"{said}; χ² = {law.chi_squared:.1f} of {law.freedom}, by chance in {law.chance:.1g} (F test); trainings "
-        f"scatter by factors from {least} to {most}, pooled {math.exp(law.scatter):.3g}"
+        f"{said}; χ² (chance, F test) = {_chance(law)}, of an exponential instead {_chance(rival(found))}; trainings "
+        f"scatter by factors from {least} to {most}, pooled {math.exp(law.scatter):.3g} (seen if the power law is not "
+        f"less likely than {UNLIKELY:g}, and the exponential is below {IMPOSSIBLE:g})"
     )
 
 
@@ -214,6 +217,8 @@ def verdict(table: Table) -> list[str]:
             "no": "a power law does not describe the points, and the exponent is a mean slope",
             "undecided": "whether a power law describes the points is undecided",
         }[answer]
+        if answer == "undecided" and describes(law) == "yes" and describes(rival(found)) != "no":
+            words += " (it would be compatible, and so would an exponential)"
         first, last = found[0], found[-1]
         said.append(
             f"From {AXES[axis]} = {first.x:.0f} to {last.x:.0f} the relative error of the energy goes from "

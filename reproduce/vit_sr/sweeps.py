@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.analysis.power_law import PowerLaw, fit_power_law
+from pipeline.analysis.power_law import PowerLaw, fit_exponential, fit_power_law
 from pipeline.analysis.verdict import relative_error
 from pipeline.base.numbers.result import Result
 from pipeline.spin.symmetry.permutations import lattice_symmetries
@@ -139,6 +139,11 @@ def _x(axis: str, row: str, result: Result) -> float:
 def fit(found: Sequence[Point]) -> PowerLaw | None:
     """Through all trainings that have a logarithm."""
     return fit_power_law({p.x: p.positive for p in found if p.positive})
+
+
+def rival(found: Sequence[Point]) -> PowerLaw | None:
+    """An exponential through the same."""
+    return fit_exponential({p.x: p.positive for p in found if p.positive})
 
 
 def without_logarithm(found: Sequence[Point]) -> int:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.analysis.power_law import PowerLaw, fit_power_law
+from pipeline.analysis.power_law import PowerLaw, fit_exponential, fit_power_law
 
 X = (64.0, 128.0, 256.0, 512.0, 1024.0)
 
@@ -82,6 +82,23 @@ def test_a_bend_is_seen_and_widens_the_error() -> None:
     assert straight.chance > 0.05
     assert bent.chance < 1e-3
     assert bent.sigma > 3 * straight.sigma
+
+
+def test_an_exponential_is_told_from_a_power_law() -> None:
+    rng = np.random.default_rng(4)
+    xs = [1.0, 3.0, 10.0, 30.0, 100.0]
+    noise = {x: np.exp(0.1 * rng.standard_normal(3)) for x in xs}
+    decay = {x: (0.7 * np.exp(-0.05 * x) * noise[x]).tolist() for x in xs}
+    found, wrong = fit_exponential(decay), fit_power_law(decay)
+    assert found is not None
+    assert wrong is not None
+    assert found.exponent == pytest.approx(0.05 * 100, abs=3 * found.sigma)
+    assert found.chance > 0.05
+    assert wrong.chance < 1e-3
+    falls = fit_exponential({x: (2 * x**-1.2 * noise[x]).tolist() for x in xs})
+    assert falls is not None
+    assert falls.chance < 1e-3
+    assert fit_exponential({}) is None
 
 
 def test_too_few_points_and_numbers_without_a_logarithm() -> None:

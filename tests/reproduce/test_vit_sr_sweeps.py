@@ -161,10 +161,11 @@ def test_points_that_no_law_describes_are_said_to_be_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("factors", "seen"), [((1.0, 1.2, 1.4), "yes"), ((1.1, 2.0, 3.0), "in 1 of 3"), ((9.0, 9.0, 9.0), "no")]
+    ("factors", "seen"),
+    [((1.0, 1.2, 1.4, 1.1, 1.3), "yes"), ((1.1, 2.0, 3.0, 2.0, 9.0), "in 1 of 5"), ((9.0,) * 5, "no")],
 )
 def test_whether_steps_limit_the_error(factors: Sequence[float], seen: str) -> None:
-    full = dict(list(law("parameters", 2.0).items())[:3])
+    full = law("parameters", 2.0)
     half = {row: [factor * v for v in values] for factor, (row, values) in zip(factors, full.items(), strict=True)}
     table: Any = Swept(full, half)
     assert [p.row for p in sweeps.earlier(table, "parameters")] == list(full)
@@ -174,6 +175,15 @@ def test_whether_steps_limit_the_error(factors: Sequence[float], seen: str) -> N
     assert fig4.holds(table, "parameters") == ("yes" if seen == "yes" else "undecided")
     assert ("That exponent is not one of P alone" in " ".join(fig4.verdict(table))) == (seen != "yes")
     assert not sweeps.earlier(table, "samples")
+
+
+def test_a_law_that_an_exponential_describes_as_well_is_undecided() -> None:
+    table: Any = Swept(law("samples", 1.2, scatter=0.7, seeds=2))
+    found = sweeps.points(table, "samples")
+    assert fig4.describes(sweeps.fit(found)) == "yes"
+    assert fig4.describes(sweeps.rival(found)) != "no"
+    assert fig4.claims(table)[2].seen == "undecided"
+    assert "undecided (it would be compatible, and so would an exponential)" in " ".join(fig4.verdict(table))
 
 
 def test_what_a_fit_leaves_out_is_counted() -> None:

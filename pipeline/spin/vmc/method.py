@@ -224,9 +224,8 @@ class VariationalMonteCarlo:
         self, system: SpinSystem, projection: int = 0, dtype: torch.dtype | None = None, sampler: Any = None
     ) -> Chunks:
         sampler, names = sampler or self.train.sampler, self.schedule.projections[projection]
-        what = (self.train.ansatz, sampler, system, self.config.sign_rule, names, self.device)
-        itemsize = torch.finfo(dtype or self.dtype).bits // 8
-        return Chunks(self.config.memory_gib, self.device, footprints_of(*map(repr, what)), itemsize)
+        what = (self.train.ansatz, sampler, system, self.config.sign_rule, names, dtype or self.dtype, self.device)
+        return Chunks(self.config.memory_gib, self.device, footprints_of(*map(repr, what)))
 
     def _samples(self) -> int:
         """Draws of a batch of the inference."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.rbm import RBM
-from pipeline.spin.chunks import CPU_GIB, Chunks, out_of_memory
+from pipeline.spin.chunks import CPU_GIB, Chunks, footprints_of, out_of_memory
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
@@ -233,6 +233,26 @@ def test_the_cpu_allocator_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert out_of_memory(caught.value)
+
+
+def test_footprints_are_found_once_for_all_who_ask_alike() -> None:
+    asked: list[int] = []
+
+    def size(what: str, values: int, gib: float) -> int:
+        def probe() -> None:
+            asked.append(values)
+            torch.zeros(values)
+
+        chunks = Chunks(gib, footprints=footprints_of("test of footprints", what))
+        chunks.run("x", 1, lambda begin, size: 1, probe, 2)
+        return chunks.size("x")
+
+    alone = Chunks(0.5)
+    alone.run("x", 1, lambda begin, size: 1, lambda: torch.zeros(1000), 2)
+    assert size("float32", 1000, 0.5) == size("float32", 5, 0.5) == alone.size("x") == 2**29 * 2 // (4 * 4 * 1000)
+    assert size("float32", 5, 0.25) == 2**28 * 2 // (4 * 4 * 1000), "each within its own budget"
+    assert size("float64", 2000, 0.5) == 2**29 * 2 // (4 * 4 * 2000)
+    assert asked == [1000, 2000]
 
 
 def test_sizes_of_tensors_are_added_up_without_the_compiler_of_torch() -> None:
