@@ -22,6 +22,7 @@ class Space:
         copies: K, of as many states as are treated at once.
         sector: Σ σz of each copy in all configurations that count, for instance because a training explored no others;
             None: any.
+        system: one copy, for samplers that ask where its sites are and which symmetries it has; None: they cannot.
     """
 
     sites: int
@@ -29,6 +30,13 @@ class Space:
     exchange_pairs: tuple[Bond, ...]
     copies: int = 1
     sector: int | None = None
+    system: SpinSystem | None = None
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Of the lattice of one copy, (length_x, length_y) or (N,); (N,) too where no lattice is known."""
+        lattice = None if self.system is None else self.system.lattice
+        return (self.sites,) if lattice is None else lattice.extents
 
     @property
     def size(self) -> int:
@@ -41,4 +49,4 @@ def space_of(system: SpinSystem, copies: int = 1) -> Space:
     n, pairs = system.size, system.nearest_bonds()
     magnetisation = n % 2 if conserves_magnetisation(pauli_terms(system)) else None
     shifted = tuple((i + copy * n, j + copy * n) for copy in range(copies) for i, j in pairs)
-    return Space(n, magnetisation, shifted, copies)
+    return Space(n, magnetisation, shifted, copies, system=system)

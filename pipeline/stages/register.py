@@ -90,6 +90,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "direct": DirectConfig,
         "exhaustive": ExhaustiveConfig,
         "metropolis": MetropolisConfig,
+        "nir": load("pipeline.spin.sampler.nir.schema:NIRConfig"),
     },
     "optimizer": {"adam": AdamConfig, "sgd": SGDConfig, "sr": SRConfig},
     "baseline": {"all": BaselineConfig},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ class Batch:
             None: nothing is raised.
         log_amplitudes: log ψ of every row, (B,) float64 or complex128, where the sampler knows it anyway, of the ψ
             that it was given, in the precision of its parameters; None where it does not, and with ``log_weights``.
+        vanishing: draws of weight zero, which are in no row: local energies are no numbers where ψ vanishes.
         metrics: what the sampler says of this batch (``acceptance``, ...), logged as it comes.
     """
 
@@ -44,6 +45,7 @@ class Batch:
     log_weights: Tensor | None = None
     log_floor: Tensor | None = None
     log_amplitudes: Tensor | None = None
+    vanishing: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
@@ -89,6 +91,18 @@ class Sampler(Protocol):
 
     def sample(self, ansatz: WaveFunction, state: Any, samples: int | None, seed: int, purpose: str, k: int) -> Batch:
         """Batch ``k``; advances ``state`` in place. ``samples``: None for the sampler's own number."""
+        ...
+
+
+@runtime_checkable
+class Resampler(Protocol):
+    """A sampler whose batches for updates are drawn again from weighted draws.
+
+    Equal draws in such a batch are no independent ones, and say nothing of errors: estimates take all weighted draws.
+    """
+
+    def weighted(self, ansatz: WaveFunction, state: Any, samples: int | None, seed: int, purpose: str, k: int) -> Batch:
+        """Draws with weights, worth at least ``samples`` of |ψ|², independent of those of other ``k``."""
         ...
 
 

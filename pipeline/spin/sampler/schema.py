@@ -40,6 +40,9 @@ class SamplerConfig:
     def check_samples(self, samples: int) -> None:
         """Raise ConfigError when a batch cannot have this many samples."""
 
+    def check_fresh(self) -> None:
+        """Raise ConfigError when an inference cannot start it anew."""
+
     def cost(self, size: int, samples: int | None) -> Cost:
         """Lower bounds of a batch of configurations of ``size`` spins; ``samples`` None: the sampler's own."""
         return Cost(seconds=0.0, bytes=self.rows(size, samples) * (size + 24.0))

@@ -16,8 +16,8 @@ from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.numbers.statistics import independent_mean
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.bits import pack
+from pipeline.spin.descent import Adam
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.optimizers import Adam
 from pipeline.spin.subspace.closed import Subspace
 from pipeline.spin.subspace.realnvp import Prior, RealNVP, smoothing_bias_at_identity
 from pipeline.spin.subspace.schema import SubspaceInferConfig

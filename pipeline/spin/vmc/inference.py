@@ -72,9 +72,10 @@ def record(
 
     For each quantity its mean ``name`` and its mean squared deviation ``name_spread2`` over the batch, and what the
     sampler says of it; with Markov chains also the series ``name_series`` (chains, n); with importance weights the
-    ``ess`` (a fraction of the draws), the log of the mean weight ``log_weight`` and ``square``, the mean of |E_loc|².
+    ``ess`` (a fraction of the draws), their number ``draws``, the log of the mean weight ``log_weight`` and ``square``,
+    the mean of |E_loc|².
     ``samples`` are the spins in the order of drawing, packed into words, (chains, n, ⌈N/62⌉) int64
-    (:func:`pipeline.spin.bits.unpack` undoes it).
+    (:func:`pipeline.spin.bits.unpack` undoes it); ``sample_log_weights`` (1, n) beside them where they have weights.
     """
     energy = (batch.weights * local).sum()
     values = {"energy": local.real, "variance": (local - energy).abs().square(), **observables}
@@ -86,14 +87,17 @@ def record(
     kept |= batch.metrics
     if batch.log_weights is not None and batch.order is not None:
         of_draws = batch.log_weights[batch.order].cpu().numpy().ravel()
-        kept["ess"] = effective_sample_size(of_draws)
-        kept["log_weight"] = float(np.logaddexp.reduce(of_draws)) - float(np.log(of_draws.size))
+        draws = of_draws.size + batch.vanishing
+        kept["ess"], kept["draws"] = effective_sample_size(of_draws) * of_draws.size / draws, draws
+        kept["log_weight"] = float(np.logaddexp.reduce(of_draws)) - float(np.log(draws))
         kept["square"] = float((batch.weights * local.abs().square()).sum())
     if errors == "chains" and batch.order is not None:
         for name, value in {"energy": local, **observables}.items():
             kept[f"{name}_series"] = value[batch.order].cpu().numpy()
     if keep_samples and batch.order is not None:
         kept["samples"] = pack(batch.spins)[batch.order].cpu().numpy()
+        if batch.log_weights is not None:
+            kept["sample_log_weights"] = batch.log_weights[batch.order].cpu().numpy()
     return kept
 
 
@@ -116,7 +120,7 @@ def summarise(
     if errors == "chains":
         means, notes, more = _of_chains(records)
     elif errors == "weighted":
-        means, notes, more = _of_weights(records, samples)
+        means, notes, more = _of_weights(records)
     else:
         means, notes, more = _of_draws(records, samples, errors == "exact"), [], []
         if errors != "exact":
@@ -178,19 +182,21 @@ def _of_chains(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], l
     return means, notes, more
 
 
-def _of_weights(records: Sequence[Record], samples: int) -> tuple[dict[str, Mean], list[str], list[Estimate]]:
-    """Ratios Σ_b W_b ⟨O⟩_b / Σ_b W_b of batches b with mean weights W_b, with errors by the jackknife over batches.
+def _of_weights(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], list[Estimate]]:
+    """Ratios Σ_b W_b ⟨O⟩_b / Σ_b W_b of batches b with total weights W_b, with errors by the jackknife over batches.
 
     The normalisation of |ψ|² over the proposal is not known: numerator and denominator are estimated from the same
-    draws, and the bias of their ratio, of order 1/draws, is far below its error.
+    draws, and the bias of their ratio, of order 1/draws, is far below its error. Totals, not means: batches that end
+    when they are worth enough have both in the same proportion on average, their means have not.
 
     Returns:
         Means by name, notes, and the effective sample size.
     """
     names = [name for name in ("energy", *OBSERVABLES) if name in records[0]]
     log_weights = np.array([r["log_weight"] for r in records])
-    # of a common scale, which cancels: the largest is 1
-    weights = np.exp(log_weights - log_weights.max())
+    # of a common scale, which cancels
+    sizes = np.array([r["draws"] for r in records])
+    weights = sizes * np.exp(log_weights - log_weights.max())
     columns = [weights, *(weights * [r[name] for r in records] for name in (*names, "square"))]
     blocks = np.stack(columns, axis=1)
 
@@ -199,8 +205,9 @@ def _of_weights(records: Sequence[Record], samples: int) -> tuple[dict[str, Mean
         found = means[1:] / means[0]
         return np.append(found[:-1], found[-1] - found[0] ** 2)
 
-    batches, draws = len(records), len(records) * samples
-    ess = float(weights.sum() ** 2 / sum(w**2 / r["ess"] for w, r in zip(weights, records, strict=True))) / batches
+    batches, draws = len(records), int(sizes.sum())
+    squares = sum(w**2 / (n * r["ess"]) for w, n, r in zip(weights, sizes, records, strict=True))
+    ess = float(weights.sum() ** 2 / squares) / draws
     doubt = doubt_of_few(batches, "batch", "batches") or doubt_of_weights(ess * draws)
     values, sigmas = jackknife(blocks, ratios) if batches >= FEWEST_SAMPLES else (ratios(blocks.mean(axis=0)), None)
     found = {}

@@ -25,7 +25,7 @@ from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_unprojected, projected
 from pipeline.spin.chunks import Chunks, footprints_of, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.sampler.contract import Batch, Errors, Sampler
+from pipeline.spin.sampler.contract import Batch, Errors, Resampler, Sampler
 from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
@@ -160,7 +160,8 @@ class VariationalMonteCarlo:
         ansatz = self._view(state, 0)
         precise, errors = in_double(ansatz), sampler.errors
         source = precise if errors in ("exact", "weighted") else ansatz
-        batch = sampler.sample(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
+        draw = sampler.weighted if isinstance(sampler, Resampler) else sampler.sample
+        batch = draw(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
         local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
         bad = ~local.isfinite()
         if bad.any():

@@ -227,6 +227,9 @@ class VMCInferConfig(InferConfig):
                 sampler.check_samples(self.samples)
         if self.chains == "training":
             self._check_going_on(run)
+        else:
+            with checks.under("infer.sampler" if self.sampler is not None else "train.sampler"):
+                sampler.check_fresh()
         if self.keep_samples and not sampler.draws:
             raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
 

@@ -1,0 +1,1 @@
+"""Neural importance resampling (Ledinauskas and Anisimovas, Mach. Learn.: Sci. Technol. 7, 015020 (2026))."""

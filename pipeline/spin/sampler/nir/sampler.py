@@ -1,0 +1,296 @@
+"""Neural importance resampling: proposals until they are worth enough, training until they are worth it (Fig. 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.base.errors import UserError
+from pipeline.base.numbers.rng import derive_seed, torch_generator
+from pipeline.base.run.ranks import ALONE, Ranks, shared
+from pipeline.spin.bits import unique_spins
+from pipeline.spin.chunks import Chunks, in_chunks
+from pipeline.spin.descent import Adam
+from pipeline.spin.sampler.contract import Batch, Errors
+from pipeline.spin.sampler.nir.proposal import Proposal
+from pipeline.spin.sampler.nir.resampling import Proposals
+from pipeline.spin.sampler.nir.schema import NIRConfig
+from pipeline.spin.sampler.nir.training import Transformations, backward_slopes, descend, forward_slopes
+from pipeline.spin.space import Space
+from pipeline.spin.symmetry.groups import symmetry_group
+from pipeline.spin.wave_function import WaveFunction
+
+LARGEST_BLOCK = 2**14
+"""Proposals whose random numbers are drawn together."""
+
+HEADROOM = 1.1
+"""What is proposed beyond what the effective sample size of the proposals so far would ask for."""
+
+SHOWN_ROUNDS = 12
+"""Of the history in a complaint."""
+
+
+class PoorProposal(UserError):
+    """The proposal does not find |ψ|²: checkpoints are kept."""
+
+    exit_code = 1
+
+
+class NIRState:
+    """Proposal network with its optimizer.
+
+    Args:
+        proposal: initialised.
+        lr: of its Adam.
+
+    Attributes:
+        settled: whether it was trained for the ψ of an inference, which trains it no more.
+    """
+
+    def __init__(self, proposal: Proposal, lr: float) -> None:
+        self.proposal, self.settled = proposal, False
+        self.optimizer = Adam(proposal.parameters(), lr=lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "proposal": self.proposal.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "settled": self.settled,
+        }
+
+    def load_state_dict(self, tree: dict[str, Any]) -> None:
+        own = {name: tuple(value.shape) for name, value in self.proposal.state_dict().items()}
+        theirs = {name: tuple(value.shape) for name, value in tree["proposal"].items()}
+        if own != theirs:
+            names = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
+            raise UserError(
+                f"the proposal is of another network, or for another number of sites: {names[0]} has the shape "
+                f"{theirs.get(names[0])} instead of {own.get(names[0])}; use infer.chains=fresh"
+            )
+        self.proposal.load_state_dict(tree["proposal"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.settled = tree["settled"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A batch that is asked for: of ψ, from a state, with the random numbers of (seed, purpose, k)."""
+
+    ansatz: WaveFunction
+    state: NIRState
+    samples: int
+    seed: int
+    purpose: str
+    k: int
+
+    def generator(self, what: str, device: str) -> torch.Generator:
+        """Of a part of it."""
+        return torch_generator(self.seed, f"{self.purpose}: {what}", self.k, device)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Proposals of one q.
+
+    Attributes:
+        found: all of them.
+        effective: their effective sample size.
+        broken: those on which ψ is not a finite number, (n,) int64.
+    """
+
+    found: Proposals
+    effective: float
+    broken: Tensor
+
+    @property
+    def efficiency(self) -> float:
+        """Effective samples a proposal."""
+        return self.effective / len(self.found.spins)
+
+
+class NIRSampler:
+    """Draws from |ψ|² by a proposal that learns it (see :class:`pipeline.spin.sampler.contract.Sampler`).
+
+    The proposal is in single precision; log q of what it draws is that of the very numbers it was drawn by, in double.
+
+    Args:
+        config: network, thresholds and amounts.
+        space: gives sites, copies, the extents of the lattice and symmetries.
+        device: torch device name; random numbers are drawn there.
+        chunks: keeps evaluations within memory.
+        ranks: which share the work.
+    """
+
+    errors: Errors = "weighted"
+
+    def __init__(self, config: NIRConfig, space: Space, device: str, chunks: Chunks, ranks: Ranks = ALONE) -> None:
+        self.config, self._space, self._device, self._chunks, self._ranks = config, space, device, chunks, ranks
+        group = []
+        if config.symmetries:
+            assert space.system is not None, "symmetries are those of a system"
+            group = symmetry_group(space.system, config.symmetries)
+        self._transformed = Transformations(space, config.permute, group, device)
+
+    def start(self, seed: int, purpose: str) -> NIRState:
+        """An untrained proposal, which is uniform; its parameters are the same on every device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, f"proposal of {purpose}"))
+            proposal = Proposal(self.config, self._space)
+        return NIRState(proposal.to(self._device), self.config.lr)
+
+    def sample(
+        self, ansatz: WaveFunction, state: NIRState, samples: int | None, seed: int, purpose: str, k: int
+    ) -> Batch:
+        """``samples`` draws, drawn again from weighted proposals; or these, with ``importance=weighting``.
+
+        Trains the proposal every round, until a round is efficient enough. Where ψ of some proposals is not a finite
+        number the batch is these, and the proposal learns nothing from them.
+
+        Raises:
+            PoorProposal: ``max_rounds`` rounds were not enough, or ψ vanishes on all proposals of one.
+        """
+        call = Call(ansatz, state, samples or self.config.samples, seed, purpose, k)
+        last, chosen, metrics = self._adapt(call)
+        if len(last.broken):
+            return last.found.drawn(last.broken)
+        batch = last.found.drawn(chosen) if self.config.importance == "resampling" else last.found.weighted()
+        return replace(batch, metrics=metrics)
+
+    def weighted(
+        self, ansatz: WaveFunction, state: NIRState, samples: int | None, seed: int, purpose: str, k: int
+    ) -> Batch:
+        """Proposals with their weights, worth at least ``samples`` draws from |ψ|² (fewer after ``max_proposals``).
+
+        The proposal is trained first, on draws that are then forgotten: if their efficiency decided whether batches
+        count, estimates would be biased. From there on it stays what it is. When a batch ends depends on its weights,
+        but sums of w and of w O over batches still have means in the ratio ⟨O⟩ (Wald's identity).
+
+        Raises:
+            PoorProposal: as in :meth:`sample`.
+        """
+        call = Call(ansatz, state, samples or self.config.samples, seed, purpose, k)
+        if not state.settled and self.config.proposals is None:
+            last, _, _ = self._adapt(replace(call, purpose=f"{purpose}, settling"))
+            if len(last.broken):
+                return last.found.drawn(last.broken)
+        state.settled = True
+        only = self._round(call, float(call.samples), 0)
+        if len(only.broken):
+            return only.found.drawn(only.broken)
+        return replace(
+            only.found.weighted(), metrics=_metrics(only, call.samples, [(len(only.found.spins), only.effective)])
+        )
+
+    def _adapt(self, call: Call) -> tuple[Round, Tensor, dict[str, float]]:
+        """Rounds until one is worth ``ess * samples`` draws and efficient enough (Fig. 1); one round of fixed size.
+
+        Returns:
+            The last round; which of its proposals are drawn again, (samples,) int64; metrics.
+        """
+        c, wanted, history = self.config, self.config.wanted(call.samples), list[tuple[int, float]]()
+        for number in range(c.max_rounds if c.proposals is None else 1):
+            last = self._round(call, wanted, number)
+            history.append((len(last.found.spins), last.effective))
+            if len(last.broken):
+                return last, last.broken, {}
+            chosen = last.found.resampled(call.samples, call.generator(f"resampling of round {number}", self._device))
+            metrics = _metrics(last, call.samples, history) | {"proposal_loss": last.found.divergence(c.divergence)}
+            self._train(call, last.found, chosen, number)
+            if c.proposals is not None or (last.effective >= wanted and last.efficiency >= c.efficiency):
+                return last, chosen, metrics
+        raise PoorProposal(_complaint(c, wanted, history))
+
+    def _round(self, call: Call, wanted: float, number: int) -> Round:
+        """Proposals until they are worth ``wanted`` draws, or there are ``max_proposals``; or a fixed number of them.
+
+        Raises:
+            PoorProposal: ψ vanishes on all of them.
+        """
+        c, blocks, n = self.config, list[Proposals](), 0
+        limit = c.max_proposals if c.proposals is None else c.proposals
+        needed = limit if c.proposals is not None else math.ceil(wanted)
+        while True:
+            blocks.append(
+                self._block(call, min(needed, limit - n, LARGEST_BLOCK), f"round {number}, block {len(blocks)}")
+            )
+            found = Proposals.joined(blocks)
+            n, effective, broken = len(found.spins), found.effective(), found.broken()
+            if len(broken) or n >= limit or (c.proposals is None and effective >= wanted):
+                break
+            if c.proposals is None:  # no more than there are: the first few say little of how many it will take
+                needed = min(n, math.ceil(HEADROOM * n * wanted / effective) - n) if effective else n
+        if not effective and not len(broken):
+            raise PoorProposal(f"ψ vanishes on all {n} proposals: there is nothing that the proposal could learn from")
+        return Round(found, effective, broken)
+
+    def _block(self, call: Call, size: int, where: str) -> Proposals:
+        """``size`` proposals of the network as it is."""
+        network, m = call.state.proposal, self._space.size
+        # all numbers at once: what a generator returns depends on the size of the request, which memory must not change
+        generator = call.generator(f"proposals of {where}", self._device)
+        uniforms = torch.rand((size, m), generator=generator, dtype=torch.float64, device=self._device)
+
+        def draw(rows: Tensor) -> Tensor:
+            spins, log_q = network.draw(rows)
+            return torch.cat([spins.double(), log_q[:, None]], 1)
+
+        drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, "draws of the proposal", draw, rows), uniforms)
+        spins = drawn[:, :m].to(torch.int8)
+        return Proposals(spins, drawn[:, m], self._log_amplitude(call.ansatz, spins))
+
+    def _log_amplitude(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
+        """log ψ, (n, M) → (n,) float64 or complex128; equal configurations are evaluated once."""
+        distinct, order, _ = unique_spins(spins)
+        present = ansatz.present(distinct)
+        there = distinct if present is None else distinct[present]
+        if not len(there):
+            return torch.full((len(spins),), -math.inf, dtype=torch.float64, device=self._device)
+        found = shared(
+            self._ranks, lambda rows: in_chunks(self._chunks, "proposals", ansatz.log_amplitude, rows), there
+        )
+        found = found.to(torch.complex128 if found.is_complex() else torch.float64)
+        if present is not None:
+            found = found.new_full((len(distinct),), -math.inf).index_put((present,), found)
+        return found[order]
+
+    def _train(self, call: Call, found: Proposals, chosen: Tensor, number: int) -> None:
+        """One round's updates of the proposal."""
+        c, state = self.config, call.state
+        for update in range(c.updates):
+            if c.divergence == "forward":
+                generator = call.generator(f"transformations of round {number}, update {update}", self._device)
+                spins, slopes = forward_slopes(self._transformed(found.spins[chosen], generator))
+            else:
+                spins, slopes = backward_slopes(found, call.samples)
+            descend(state.proposal, state.optimizer, spins, slopes, self._chunks, self._ranks)
+
+
+def _metrics(last: Round, samples: int, history: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """``ess`` of the last round, ``ess_fraction`` in units of the batch; ``proposed`` of all ``rounds``."""
+    return {
+        "ess": last.effective,
+        "ess_fraction": last.effective / samples,
+        "efficiency": last.efficiency,
+        "proposed": float(sum(proposed for proposed, _ in history)),
+        "rounds": float(len(history)),
+    }
+
+
+def _complaint(config: NIRConfig, wanted: float, history: Sequence[tuple[int, float]]) -> str:
+    """What was asked for, what there was, and what may help."""
+    some = history if len(history) <= SHOWN_ROUNDS else [*history[: SHOWN_ROUNDS // 2], *history[-SHOWN_ROUNDS // 2 :]]
+    shown = [f"{effective:.3g} of {proposed}" for proposed, effective in some]
+    if len(some) < len(history):
+        shown.insert(SHOWN_ROUNDS // 2, "...")
+    return (
+        f"the proposal did not come close enough to |ψ|² in {len(history)} rounds: an effective sample size of "
+        f"{wanted:g} was wanted (ess times samples) with an efficiency of {config.efficiency:g}, and there were "
+        f"{', '.join(shown)} proposals. A smaller learning rate of ψ, which then changes less a step, a larger "
+        "proposal (embedding, layers), another lr, more updates, a smaller efficiency, or more max_proposals or "
+        "max_rounds may help"
+    )
