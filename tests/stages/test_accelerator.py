@@ -30,6 +30,7 @@ SQUARE = ("system=square_tfim", "system.length_x=3", "system.length_y=2", "syste
 TORUS = ("system=square_tfim", "system.length_x=3", "system.length_y=3", "system.periodic=true")
 DIRECT = ("sampler=direct", "train.sampler.samples=16")
 METROPOLIS = ("sampler=metropolis", *(f"train.sampler.{x}" for x in ("samples=16", "chains=4", "burn_in=2")))
+NIR = ("sampler=nir", *(f"train.sampler.{x}" for x in ("samples=16", "embedding=4", "layers=1", "p_floor=0.01")))
 EXCHANGE = (*METROPOLIS, "train.sampler.rule=exchange")
 ANSATZE = {
     "rbm": ("ansatz=rbm",),
@@ -63,6 +64,8 @@ VMC: dict[str, tuple[str, ...]] = {
     "pixelcnn": (*SQUARE, *ANSATZE["pixelcnn"], *DIRECT, "optimizer=sr"),
     "vit": (*HEISENBERG, *ANSATZE["vit"], *EXCHANGE, "optimizer=sr", "train.method.sign_rule=marshall"),
     "resnet": (*TORUS, *ANSATZE["resnet"], *METROPOLIS),
+    "nir": (*SQUARE, *ANSATZE["complex_rbm"], *NIR, "optimizer=sr"),
+    "nir_weighted": (*SQUARE, *ANSATZE["rbm"], *NIR, "train.sampler.importance=weighting"),
     "projected": (*RING, *ANSATZE["vit"], *METROPOLIS, "optimizer=sr", *PROJECTED),
     "sector": (
         *("system=square_heisenberg", "system.length_x=2", "system.length_y=2", "system.periodic=false"),

@@ -102,7 +102,7 @@ class Resampler(Protocol):
     """
 
     def weighted(self, ansatz: WaveFunction, state: Any, samples: int | None, seed: int, purpose: str, k: int) -> Batch:
-        """Draws with weights, worth at least ``samples`` of |ψ|², independent of those of other ``k``."""
+        """Draws with weights, worth about ``samples`` of |ψ|², independent of those of other ``k``."""
         ...
 
 

@@ -186,8 +186,8 @@ def _of_weights(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], 
     """Ratios Σ_b W_b ⟨O⟩_b / Σ_b W_b of batches b with total weights W_b, with errors by the jackknife over batches.
 
     The normalisation of |ψ|² over the proposal is not known: numerator and denominator are estimated from the same
-    draws, and the bias of their ratio, of order 1/draws, is far below its error. Totals, not means: batches that end
-    when they are worth enough have both in the same proportion on average, their means have not.
+    draws, and the bias of their ratio, of order 1/draws, is far below its error. Totals, not means: batches may differ
+    in size.
 
     Returns:
         Means by name, notes, and the effective sample size.

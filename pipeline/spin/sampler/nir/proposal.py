@@ -65,8 +65,8 @@ class Proposal(nn.Module):
 
     The features of a spin are those of its value, of its row and column and, where there are several copies, of its
     copy; a learnable token stands in front of them and the last spin is left out, so that place j sees s_<j alone. A
-    final norm, an MLP d → 2d → d and a linear layer make two logits, which begin at zero: q is uniform at first. Each value
-    has the probability p_floor + (1 - 2 p_floor) softmax, so that q sums to 1 exactly.
+    final norm, an MLP d → 2d → d and a linear layer make two logits, which begin at zero: q is uniform at first. Each
+    value has the probability p_floor + (1 - 2 p_floor) softmax, so that q sums to 1 exactly.
 
     Args:
         config: embedding, heads, layers, p_floor.

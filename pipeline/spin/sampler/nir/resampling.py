@@ -36,6 +36,10 @@ class Proposals:
         spins, log_q, log_psi = (torch.cat(list(part)) for part in zip(*parts, strict=True))
         return Proposals(spins, log_q, log_psi)
 
+    def first(self, count: int) -> Proposals:
+        """Those that were drawn first."""
+        return Proposals(self.spins[:count], self.log_q[:count], self.log_psi[:count])
+
     @property
     def log_weights(self) -> Tensor:
         """log |ψ|²/q, (n,) float64, up to the norm of ψ."""

@@ -49,11 +49,12 @@ class NIRState:
         lr: of its Adam.
 
     Attributes:
-        settled: whether it was trained for the ψ of an inference, which trains it no more.
+        settled: proposals a batch of an inference, once the proposal was trained for its ψ; None: not yet.
     """
 
     def __init__(self, proposal: Proposal, lr: float) -> None:
-        self.proposal, self.settled = proposal, False
+        self.proposal = proposal
+        self.settled: int | None = None
         self.optimizer = Adam(proposal.parameters(), lr=lr)
 
     def state_dict(self) -> dict[str, Any]:
@@ -98,19 +99,25 @@ class Round:
     """Proposals of one q.
 
     Attributes:
-        found: all of them.
+        found: all of them; none in what is remembered of a round.
+        proposed: how many there were.
         effective: their effective sample size.
         broken: those on which ψ is not a finite number, (n,) int64.
     """
 
     found: Proposals
+    proposed: int
     effective: float
     broken: Tensor
+
+    def numbers(self) -> Round:
+        """The same without the proposals."""
+        return replace(self, found=self.found.first(0))
 
     @property
     def efficiency(self) -> float:
         """Effective samples a proposal."""
-        return self.effective / len(self.found.spins)
+        return self.effective / self.proposed
 
 
 class NIRSampler:
@@ -164,27 +171,35 @@ class NIRSampler:
     def weighted(
         self, ansatz: WaveFunction, state: NIRState, samples: int | None, seed: int, purpose: str, k: int
     ) -> Batch:
-        """Proposals with their weights, worth at least ``samples`` draws from |ψ|² (fewer after ``max_proposals``).
+        """Proposals with their weights, about as many as are worth ``samples`` draws from |ψ|².
 
-        The proposal is trained first, on draws that are then forgotten: if their efficiency decided whether batches
-        count, estimates would be biased. From there on it stays what it is. When a batch ends depends on its weights,
-        but sums of w and of w O over batches still have means in the ratio ⟨O⟩ (Wald's identity).
+        The proposal is trained first, on draws that are then forgotten and that say how many each batch has. From there
+        on neither changes: batches that ended, or were left out, for what they are worth would be biased.
 
         Raises:
             PoorProposal: as in :meth:`sample`.
         """
         call = Call(ansatz, state, samples or self.config.samples, seed, purpose, k)
-        if not state.settled and self.config.proposals is None:
-            last, _, _ = self._adapt(replace(call, purpose=f"{purpose}, settling"))
-            if len(last.broken):
-                return last.found.drawn(last.broken)
-        state.settled = True
-        only = self._round(call, float(call.samples), 0)
+        if state.settled is None:
+            broken = self._settle(call)
+            if broken is not None:
+                return broken
+        only = self._round(call, 0, math.inf, state.settled)
         if len(only.broken):
             return only.found.drawn(only.broken)
-        return replace(
-            only.found.weighted(), metrics=_metrics(only, call.samples, [(len(only.found.spins), only.effective)])
-        )
+        return replace(only.found.weighted(), metrics=_metrics(only, call.samples, [only]))
+
+    def _settle(self, call: Call) -> Batch | None:
+        """Train the proposal for an inference, and fix the number of proposals a batch; where ψ is no number, where."""
+        c, state = self.config, call.state
+        if c.proposals is not None:
+            state.settled = c.proposals
+            return None
+        last, _, _ = self._adapt(replace(call, purpose=f"{call.purpose}, settling"))
+        if len(last.broken):
+            return last.found.drawn(last.broken)
+        state.settled = min(c.max_proposals, math.ceil(HEADROOM * call.samples / last.efficiency))
+        return None
 
     def _adapt(self, call: Call) -> tuple[Round, Tensor, dict[str, float]]:
         """Rounds until one is worth ``ess * samples`` draws and efficient enough (Fig. 1); one round of fixed size.
@@ -192,41 +207,39 @@ class NIRSampler:
         Returns:
             The last round; which of its proposals are drawn again, (samples,) int64; metrics.
         """
-        c, wanted, history = self.config, self.config.wanted(call.samples), list[tuple[int, float]]()
+        c, wanted, rounds = self.config, self.config.wanted(call.samples), list[Round]()
         for number in range(c.max_rounds if c.proposals is None else 1):
-            last = self._round(call, wanted, number)
-            history.append((len(last.found.spins), last.effective))
+            last = self._round(call, number, wanted, c.proposals)
+            rounds = [*map(Round.numbers, rounds), last]
             if len(last.broken):
                 return last, last.broken, {}
             chosen = last.found.resampled(call.samples, call.generator(f"resampling of round {number}", self._device))
-            metrics = _metrics(last, call.samples, history) | {"proposal_loss": last.found.divergence(c.divergence)}
+            metrics = _metrics(last, call.samples, rounds) | {"proposal_loss": last.found.divergence(c.divergence)}
             self._train(call, last.found, chosen, number)
             if c.proposals is not None or (last.effective >= wanted and last.efficiency >= c.efficiency):
                 return last, chosen, metrics
-        raise PoorProposal(_complaint(c, wanted, history))
+        raise PoorProposal(_complaint(c, wanted, rounds))
 
-    def _round(self, call: Call, wanted: float, number: int) -> Round:
+    def _round(self, call: Call, number: int, wanted: float, fixed: int | None) -> Round:
         """Proposals until they are worth ``wanted`` draws, or there are ``max_proposals``; or a fixed number of them.
 
         Raises:
             PoorProposal: ψ vanishes on all of them.
         """
-        c, blocks, n = self.config, list[Proposals](), 0
-        limit = c.max_proposals if c.proposals is None else c.proposals
-        needed = limit if c.proposals is not None else math.ceil(wanted)
+        blocks, n, limit = list[Proposals](), 0, self.config.max_proposals if fixed is None else fixed
+        needed = math.ceil(wanted) if fixed is None else fixed
         while True:
-            blocks.append(
-                self._block(call, min(needed, limit - n, LARGEST_BLOCK), f"round {number}, block {len(blocks)}")
-            )
+            size = min(needed, limit - n, LARGEST_BLOCK)
+            blocks.append(self._block(call, size, f"round {number}, block {len(blocks)}"))
             found = Proposals.joined(blocks)
             n, effective, broken = len(found.spins), found.effective(), found.broken()
-            if len(broken) or n >= limit or (c.proposals is None and effective >= wanted):
+            if len(broken) or n >= limit or (fixed is None and effective >= wanted):
                 break
-            if c.proposals is None:  # no more than there are: the first few say little of how many it will take
+            if fixed is None:  # no more than there are: the first few say little of how many it will take
                 needed = min(n, math.ceil(HEADROOM * n * wanted / effective) - n) if effective else n
         if not effective and not len(broken):
             raise PoorProposal(f"ψ vanishes on all {n} proposals: there is nothing that the proposal could learn from")
-        return Round(found, effective, broken)
+        return Round(found, n, effective, broken)
 
     def _block(self, call: Call, size: int, where: str) -> Proposals:
         """``size`` proposals of the network as it is."""
@@ -270,25 +283,25 @@ class NIRSampler:
             descend(state.proposal, state.optimizer, spins, slopes, self._chunks, self._ranks)
 
 
-def _metrics(last: Round, samples: int, history: Sequence[tuple[int, float]]) -> dict[str, float]:
+def _metrics(last: Round, samples: int, rounds: Sequence[Round]) -> dict[str, float]:
     """``ess`` of the last round, ``ess_fraction`` in units of the batch; ``proposed`` of all ``rounds``."""
     return {
         "ess": last.effective,
         "ess_fraction": last.effective / samples,
         "efficiency": last.efficiency,
-        "proposed": float(sum(proposed for proposed, _ in history)),
-        "rounds": float(len(history)),
+        "proposed": float(sum(one.proposed for one in rounds)),
+        "rounds": float(len(rounds)),
     }
 
 
-def _complaint(config: NIRConfig, wanted: float, history: Sequence[tuple[int, float]]) -> str:
+def _complaint(config: NIRConfig, wanted: float, rounds: Sequence[Round]) -> str:
     """What was asked for, what there was, and what may help."""
-    some = history if len(history) <= SHOWN_ROUNDS else [*history[: SHOWN_ROUNDS // 2], *history[-SHOWN_ROUNDS // 2 :]]
-    shown = [f"{effective:.3g} of {proposed}" for proposed, effective in some]
-    if len(some) < len(history):
-        shown.insert(SHOWN_ROUNDS // 2, "...")
+    half = SHOWN_ROUNDS // 2
+    shown = [f"{one.effective:.3g} of {one.proposed}" for one in rounds]
+    if len(shown) > SHOWN_ROUNDS:
+        shown[half:-half] = ["..."]
     return (
-        f"the proposal did not come close enough to |ψ|² in {len(history)} rounds: an effective sample size of "
+        f"the proposal did not come close enough to |ψ|² in {len(rounds)} rounds: an effective sample size of "
         f"{wanted:g} was wanted (ess times samples) with an efficiency of {config.efficiency:g}, and there were "
         f"{', '.join(shown)} proposals. A smaller learning rate of ψ, which then changes less a step, a larger "
         "proposal (embedding, layers), another lr, more updates, a smaller efficiency, or more max_proposals or "

@@ -25,7 +25,7 @@ class NIRConfig(SamplerConfig):
     """Proposals of an autoregressive transformer, redrawn by their importance weights |ψ|²/q (NIR paper, Section 3).
 
     Attributes:
-        samples: a batch; of an inference, how many draws of |ψ|² its weighted proposals are worth at least.
+        samples: a batch; of an inference, how many draws of |ψ|² its weighted proposals are about worth.
         embedding, heads, layers: d, attention heads and blocks of the transformer.
         p_floor: least probability of either value of a site.
         lr: learning rate of its Adam.
