@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import lattice, ours, peer, peer_steps, steps
+from benchmarks import lattice, ours, peer, peer_steps, proposals, steps
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
@@ -36,6 +36,9 @@ class _Size:
     extent: int
     draws: int
     batch: int
+    side: int
+    copies: int
+    proposals: int
 
 
 SIZES = {
@@ -60,6 +63,9 @@ SIZES = {
         extent=6,
         draws=1024,
         batch=1024,
+        side=8,
+        copies=3,
+        proposals=256,
     ),
     "tiny": _Size(
         length=3,
@@ -82,6 +88,9 @@ SIZES = {
         extent=4,
         draws=8,
         batch=8,
+        side=2,
+        copies=2,
+        proposals=4,
     ),
 }
 
@@ -228,6 +237,22 @@ def _forces(group: str, shown: str, colors: int, s: _Size) -> Case:
     )
 
 
+def nir_proposals(s: _Size) -> Case:
+    """Draws of the proposal of neural importance resampling."""
+    size = (s.side, s.copies, s.proposals)
+    return Case(
+        f"Proposals of neural importance resampling: {s.side}×{s.side}, {s.copies} states, d = {proposals.WIDTH}, "
+        f"{proposals.LAYERS} layers, {s.proposals} configurations",
+        s.proposals,
+        "configurations",
+        (
+            Contender("keys and values kept", "torch", partial(proposals.draw, *size, True)),
+            Contender("a forward pass a spin", "torch", partial(proposals.draw, *size, False)),
+        ),
+        ("A forward pass sees the spins before alone: on average half of all of them.",),
+    )
+
+
 def steps_resnet(s: _Size) -> Case:
     """Steps of stochastic reconfiguration of the residual CNN of the NIR paper."""
     return _steps("resnet", "residual CNN, 4 blocks of 16 channels", s)
@@ -270,6 +295,7 @@ CASES: dict[str, Callable[[_Size], Case]] = {
     "dirac_su3": dirac_su3,
     "forces_u1": forces_u1,
     "forces_su3": forces_su3,
+    "nir_proposals": nir_proposals,
     "steps_resnet": steps_resnet,
     "steps_vit": steps_vit,
 }

@@ -59,6 +59,8 @@ ABSURD = [
     ([*DRAWN, "ansatz=dense_ar"], "infer", f"infer.samples={BILLION}", "memory"),
     (CHAINS, "train", "train.sampler.burn_in=1000000000000", "a unit"),
     (CHAINS, "train", "train.sampler.thinning=1000000000000", "a unit"),
+    ([*VMC, "sampler=nir"], "train", f"train.sampler.embedding={BILLION}", "memory"),
+    ([*VMC, "sampler=nir", "infer.chains=training"], "train", f"train.sampler.proposals={BILLION}0", "memory"),
     ([*CHAINS, "ansatz=mps"], "train", f"train.ansatz.bond_dimension={BILLION}", "memory"),
     (HMC, "baseline", f"baseline.hmc.chains={BILLION}", "memory"),
     (HMC, "baseline", f"baseline.hmc.integrator_steps={BILLION}", "a unit"),

@@ -23,7 +23,7 @@ HUGE = {int: 10**12, float: 1e300}
 UNBOUNDED = {
     "amounts, refused together where no machine could do them": """
         AnsatzConfig.alpha .bond_dimension .depth .features .kernel .layers .patch .width
-        SamplerConfig.burn_in .samples .thinning
+        SamplerConfig.burn_in .embedding .proposals .samples .thinning   NIRConfig.layers
         PhaseConfig.samples .steps   TrainConfig.steps   ProfileConfig.steps .warmup
         VMCInferConfig.samples .units   SubspaceInferConfig.draws .iterations .units
         SubspaceFlowConfig.chunk .draws .flow_layers .points .regions .subspaces
@@ -34,7 +34,7 @@ UNBOUNDED = {
         RunConfig.checkpoint_seconds .time_limit_seconds   VMCConfig.gradient_clip .local_energy_clip .max_rejected
         VMCConfig.memory_gib   SRConfig.max_distance   SubspaceFlowConfig.gradient_clip .patience
         SubspaceInferConfig.plateau_patience   DMRG.max_sites .max_sweeps   QuSpinED.max_bytes .max_scanned
-        FermionSettings.max_iterations   Reweighting.max_length""",
+        FermionSettings.max_iterations   NIRConfig.max_proposals   Reweighting.max_length""",
     "couplings, refused by what cannot work with them: in their unit of energy they may have any size": """
         SpinSystem.coupling .field .j1 .j2 .jxy .jz""",
     "labels": """

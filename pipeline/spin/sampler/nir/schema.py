@@ -19,6 +19,9 @@ from pipeline.spin.systems import SpinSystem
 MOST_ROUNDS = 10**6
 """Of training in one batch: a run that wants more has stopped to learn."""
 
+MOST_ESS = 1e3
+"""Batches that a round may have to be worth: it is drawn again for one."""
+
 
 @dataclass
 class NIRConfig(SamplerConfig):
@@ -81,6 +84,7 @@ class NIRConfig(SamplerConfig):
                 "updates", self.updates, "must be 1 with divergence=backward: Eq. 12 wants fresh proposals"
             )
         checks.positive("ess", self.ess)
+        checks.within("ess", self.ess, MOST_ESS)
         if not 0.0 <= self.efficiency < 1.0:
             raise ConfigError(
                 "efficiency", self.efficiency, "must lie in [0, 1): no proposal is worth more than one draw"
