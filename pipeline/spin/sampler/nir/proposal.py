@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,9 @@ from torch.nn import functional
 
 from pipeline.spin.sampler.nir.schema import NIRConfig
 from pipeline.spin.space import Space
+
+COMPILED_FROM = 2**12
+"""Spins of a batch from which on a compiled loop, where there is one, draws them: fewer are not worth loading it."""
 
 
 class Block(nn.Module):
@@ -106,6 +110,8 @@ class Proposal(nn.Module):
         Returns:
             Spins ±1, (B, M) int8, and log q of what was drawn, (B,) float64.
         """
+        if uniforms.numel() >= COMPILED_FROM and self._compiles(uniforms.device):
+            return self.draw_compiled(uniforms)
         rows, table = len(uniforms), self._table()
         shape = (len(self.blocks), rows, self.heads, self.size, table.shape[-1] // self.heads)
         keys, values = table.new_empty(shape), table.new_empty(shape)
@@ -118,6 +124,26 @@ class Proposal(nn.Module):
                 x = block.step(x, some_keys, some_values, place)
             x = self._choose(self._last(x), uniforms, down, log_q, place, table)
         return (1 - 2 * down).to(torch.int8), log_q
+
+    def _compiles(self, device: torch.device) -> bool:
+        """Whether there is a compiled loop for parameters of this kind."""
+        plain = device.type == "cpu" and self.token.dtype == torch.float32
+        return plain and importlib.util.find_spec("numba") is not None
+
+    @torch.no_grad()
+    def draw_compiled(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """The same by the loop of :mod:`pipeline.spin.sampler.nir.draw_loop`, on a CPU in single precision."""
+        from pipeline.spin.sampler.nir import draw_loop
+
+        linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
+        weights, biases = (torch.cat([p.flatten() for p in parts]) for parts in _packed(linear))
+        shapes = torch.tensor([[layer.in_features, layer.out_features] for layer in linear])
+        norm, token = torch.stack([self.norm.weight, self.norm.bias]), self.token[0].contiguous()
+        down, fields = torch.zeros(uniforms.shape, dtype=torch.int64), torch.empty_like(uniforms)
+        arrays = [part.numpy() for part in (weights, biases, shapes, norm, token, self._table())]
+        numbers = [part.numpy() for part in (uniforms.contiguous(), down, fields)]
+        draw_loop.draw(*arrays, self.heads, float(self.p_floor), *numbers)
+        return (1 - 2 * down).to(torch.int8), self._log_chosen(fields, down).sum(1)
 
     @torch.no_grad()
     def draw_uncached(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,6 +192,11 @@ class Proposal(nn.Module):
         if self.of_copy is not None:
             place = (self.of_copy[:, None] + place).flatten(0, 1)
         return place[:, None] + self.of_value
+
+
+def _packed(layers: Sequence[nn.Linear]) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights, (inputs, outputs), and biases."""
+    return [layer.weight.T for layer in layers], [layer.bias for layer in layers]
 
 
 def _features(count: int, width: int) -> nn.Parameter:

@@ -1,0 +1,207 @@
+"""Draws of the proposal as one compiled loop over configurations (numba), for CPUs in single precision.
+
+One configuration after the other: its keys and values stay in the caches of a core, where those of a whole batch, read
+once a spin, would come from the memory. Exponentials are polynomials, for a library's are calls that do not vectorise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.base.run.compiled import njit
+
+Array = NDArray[np.float32]
+
+FAST = {"contract", "reassoc", "nsz", "nnan", "arcp"}
+"""Infinities stay what they are."""
+
+ONE, ZERO = np.float32(1.0), np.float32(0.0)
+LOG2_E = np.float32(1.4426950408889634)
+LOWEST_POWER = np.float32(-125.0)
+"""2 to this is the smallest factor of an exponential: smaller ones are no normal numbers."""
+
+EPSILON = np.float32(1e-5)
+"""Of torch's layer norm."""
+
+
+@njit(nogil=True, fastmath=FAST, inline="always")
+def _exponentials(powers: Array, count: int, bits: NDArray[np.int32]) -> None:
+    """2 to each of the first powers, which are at most 0, in place; relative errors of 3e-7.
+
+    Args:
+        powers: at least ``count``.
+        count: how many.
+        bits: scratch of the same length.
+    """
+    scales = bits.view(np.float32)
+    for j in range(count):
+        power = powers[j] if powers[j] > LOWEST_POWER else LOWEST_POWER
+        whole = np.floor(power)
+        part = power - whole
+        bits[j] = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
+        total = np.float32(0.00015403530)
+        total = total * part + np.float32(0.0013333558)
+        total = total * part + np.float32(0.0096181291)
+        total = total * part + np.float32(0.055504109)
+        total = total * part + np.float32(0.24022651)
+        total = total * part + np.float32(0.69314718)
+        powers[j] = total * part + ONE
+    for j in range(count):
+        powers[j] *= scales[j]
+
+
+@njit(nogil=True, fastmath=FAST, inline="always")
+def _linear(x: Array, weight: Array, bias: Array, y: Array) -> None:
+    """y = bias + x weight, with weight (I, O)."""
+    inputs, outputs = weight.shape
+    y[:outputs] = bias
+    i = 0
+    while i + 4 <= inputs:
+        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        for o in range(outputs):
+            y[o] += x0 * w0[o] + x1 * w1[o] + x2 * w2[o] + x3 * w3[o]
+        i += 4
+    while i < inputs:
+        for o in range(outputs):
+            y[o] += x[i] * weight[i, o]
+        i += 1
+
+
+@njit(nogil=True, fastmath=FAST, inline="always")
+def _normed(x: Array, y: Array) -> None:
+    """y = (x - mean) / deviation."""
+    mean, square = ZERO, ZERO
+    for i in range(len(x)):
+        mean += x[i]
+    mean /= np.float32(len(x))
+    for i in range(len(x)):
+        square += (x[i] - mean) * (x[i] - mean)
+    scale = ONE / np.sqrt(square / np.float32(len(x)) + EPSILON)
+    for i in range(len(x)):
+        y[i] = (x[i] - mean) * scale
+
+
+@njit(nogil=True, fastmath=FAST, inline="always")
+def _gelu(x: Array, count: int, powers: Array, bits: NDArray[np.int32]) -> None:
+    """x Φ(x) in place, erf as in Abramowitz and Stegun, 7.1.26; absolute errors of 3e-7 (1 + |x|)."""
+    for i in range(count):
+        powers[i] = np.float32(-0.5) * x[i] * x[i] * LOG2_E
+    _exponentials(powers, count, bits)
+    for i in range(count):
+        z = np.abs(x[i]) * np.float32(0.70710678118)
+        t = ONE / (ONE + np.float32(0.3275911) * z)
+        total = np.float32(1.061405429) * t - np.float32(1.453152027)
+        total = total * t + np.float32(1.421413741)
+        total = total * t - np.float32(0.284496736)
+        total = (total * t + np.float32(0.254829592)) * t
+        tail = np.float32(0.5) * total * powers[i]
+        x[i] *= ONE - tail if x[i] > ZERO else tail
+
+
+@njit(nogil=True, fastmath=FAST, inline="always")
+def _attend(
+    projections: Array, keys: Array, values: Array, place: int, scores: Array, bits: NDArray[np.int32], out: Array
+) -> None:
+    """Attention of one place to itself and those before it, whose keys and values are (heads, d/heads, M).
+
+    Args:
+        projections: query, key and value of the place, (3 d,).
+        keys, values: those of this place are put there.
+        place: which one.
+        scores, bits: scratch, (M,).
+        out: (d,).
+    """
+    heads, width, _ = keys.shape
+    d, count = heads * width, place + 1
+    scale = np.float32(LOG2_E / np.sqrt(np.float32(width)))
+    for h in range(heads):
+        first = h * width
+        scores[:count] = ZERO
+        for i in range(width):
+            key = keys[h, i]
+            key[place] = projections[d + first + i]
+            values[h, i, place] = projections[2 * d + first + i]
+            query = projections[first + i] * scale
+            for j in range(count):
+                scores[j] += query * key[j]
+        largest = scores[0]
+        for j in range(count):
+            largest = scores[j] if scores[j] > largest else largest
+        for j in range(count):
+            scores[j] -= largest
+        _exponentials(scores, count, bits)
+        total = ZERO
+        for j in range(count):
+            total += scores[j]
+        for i in range(width):
+            value, mixed = values[h, i], ZERO
+            for j in range(count):
+                mixed += scores[j] * value[j]
+            out[first + i] = mixed / total
+
+
+@njit(nogil=True, fastmath=FAST)
+def draw(
+    weights: Array,
+    biases: Array,
+    shapes: NDArray[np.int64],
+    norm: Array,
+    token: Array,
+    table: Array,
+    heads: int,
+    floor: float,
+    uniforms: NDArray[np.float64],
+    down: NDArray[np.int64],
+    fields: NDArray[np.float64],
+) -> None:
+    """Spins and their fields, into ``down`` and ``fields``, (B, M).
+
+    Linear layers are numbered: projections, mixing, up and down of each block, then the three of the head.
+
+    Args:
+        weights, biases: of all linear layers, (I, O) and (O,) of each, one after the other.
+        shapes: I and O of each.
+        norm: weight and bias of the last norm, (2, d).
+        token: in front of the spins, (d,).
+        table: features of both values of every spin, (M, 2, d).
+        heads: which share the d features.
+        floor: least probability of a value.
+        uniforms: in [0, 1), (B, M).
+        down: 1 for a spin -1, 0 for +1.
+        fields: difference of the logits.
+    """
+    layers, d, size = len(shapes), len(token), uniforms.shape[1]
+    blocks, widest = (layers - 3) // 4, max(4 * d, size)
+    keys = np.empty((blocks, heads, d // heads, size), np.float32)
+    values = np.empty_like(keys)
+    x, narrow = np.empty(d, np.float32), np.empty(4 * d, np.float32)
+    wide, scratch, bits = np.empty(4 * d, np.float32), np.empty(widest, np.float32), np.empty(widest, np.int32)
+    for row in range(len(uniforms)):
+        x[:] = token
+        for place in range(size):
+            w = b = 0
+            for layer in range(layers):
+                kind, (inputs, outputs) = (layer % 4 if layer < 4 * blocks else 4 + layer - 4 * blocks), shapes[layer]
+                if kind == 0 or kind == 2 or kind == 4:
+                    _normed(x, narrow)
+                if kind == 4:
+                    narrow[:d] = narrow[:d] * norm[0] + norm[1]
+                weight = weights[w : w + inputs * outputs].reshape(inputs, outputs)
+                _linear(narrow, weight, biases[b : b + outputs], wide)
+                w, b = w + inputs * outputs, b + outputs
+                if kind == 0:
+                    _attend(wide, keys[layer // 4], values[layer // 4], place, scratch, bits, narrow)
+                elif kind == 1 or kind == 3:
+                    x += wide[:d]
+                else:
+                    if kind == 2 or kind == 4:
+                        _gelu(wide, outputs, scratch, bits)
+                    narrow[:outputs] = wide[:outputs]
+            field = np.float64(wide[0]) - np.float64(wide[1])
+            fields[row, place] = field
+            up = floor + (1.0 - 2.0 * floor) / (1.0 + np.exp(min(max(-field, -700.0), 700.0)))
+            drawn = 1 if uniforms[row, place] >= up else 0
+            down[row, place] = drawn
+            x[:] = table[place, drawn]
