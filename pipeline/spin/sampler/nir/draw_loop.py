@@ -101,6 +101,19 @@ def _gelu(x: Array, count: int, powers: Array, bits: NDArray[np.int32]) -> None:
 
 
 @njit(nogil=True, fastmath=FAST, inline="always")
+def _largest(x: Array, count: int, bits: NDArray[np.int32]) -> float:
+    """Largest of the first numbers, by halves: a running maximum would not vectorise."""
+    some = bits.view(np.float32)
+    some[:count] = x[:count]
+    while count > 1:
+        half = (count + 1) // 2
+        for j in range(count - half):
+            some[j] = some[half + j] if some[half + j] > some[j] else some[j]
+        count = half
+    return some[0]
+
+
+@njit(nogil=True, fastmath=FAST, inline="always")
 def _attend(
     projections: Array, keys: Array, values: Array, place: int, scores: Array, bits: NDArray[np.int32], out: Array
 ) -> None:
@@ -118,28 +131,42 @@ def _attend(
     scale = np.float32(LOG2_E / np.sqrt(np.float32(width)))
     for h in range(heads):
         first = h * width
-        scores[:count] = ZERO
         for i in range(width):
-            key = keys[h, i]
-            key[place] = projections[d + first + i]
+            keys[h, i, place] = projections[d + first + i]
             values[h, i, place] = projections[2 * d + first + i]
-            query = projections[first + i] * scale
+        scores[:count] = ZERO
+        for i in range(0, width - 3, 4):
+            q0, q1 = projections[first + i] * scale, projections[first + i + 1] * scale
+            q2, q3 = projections[first + i + 2] * scale, projections[first + i + 3] * scale
+            k0, k1, k2, k3 = keys[h, i], keys[h, i + 1], keys[h, i + 2], keys[h, i + 3]
             for j in range(count):
-                scores[j] += query * key[j]
-        largest = scores[0]
-        for j in range(count):
-            largest = scores[j] if scores[j] > largest else largest
+                scores[j] += q0 * k0[j] + q1 * k1[j] + q2 * k2[j] + q3 * k3[j]
+        for i in range(width - width % 4, width):
+            q0, k0 = projections[first + i] * scale, keys[h, i]
+            for j in range(count):
+                scores[j] += q0 * k0[j]
+        largest = _largest(scores, count, bits)
         for j in range(count):
             scores[j] -= largest
         _exponentials(scores, count, bits)
         total = ZERO
         for j in range(count):
             total += scores[j]
-        for i in range(width):
-            value, mixed = values[h, i], ZERO
+        for i in range(0, width - 3, 4):
+            v0, v1, v2, v3 = values[h, i], values[h, i + 1], values[h, i + 2], values[h, i + 3]
+            m0, m1, m2, m3 = ZERO, ZERO, ZERO, ZERO
             for j in range(count):
-                mixed += scores[j] * value[j]
-            out[first + i] = mixed / total
+                m0 += scores[j] * v0[j]
+                m1 += scores[j] * v1[j]
+                m2 += scores[j] * v2[j]
+                m3 += scores[j] * v3[j]
+            out[first + i], out[first + i + 1] = m0 / total, m1 / total
+            out[first + i + 2], out[first + i + 3] = m2 / total, m3 / total
+        for i in range(width - width % 4, width):
+            v0, m0 = values[h, i], ZERO
+            for j in range(count):
+                m0 += scores[j] * v0[j]
+            out[first + i] = m0 / total
 
 
 @njit(nogil=True, fastmath=FAST)
