@@ -150,7 +150,7 @@ def test_a_psi_that_vanishes_on_all_proposals() -> None:
 def test_a_psi_that_is_no_number_is_handed_over(value: float) -> None:
     """Whoever takes local energies of it finds out, as with any sampler; the proposal learns nothing."""
     log_psi = scattered(6, 0.2).log_psi.detach()
-    log_psi[5:9] = complex(value, 0.0)
+    log_psi[5:9] = torch.tensor(complex(value, 0.0))
     sampler = sampler_of(SIX)
     state = sampler.start(1, "test")
     before = copy.deepcopy(state.state_dict())

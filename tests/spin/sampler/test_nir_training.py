@@ -66,11 +66,10 @@ def test_backward_gradient_against_differences() -> None:
     """Eq. 12 with the mean of the others taken off, averaged over all pairs of proposals, q(s) q(t) of each."""
     network = proposal_of(space_of(lattice(2)), embedding=2, heads=1)
     basis, log_q = everything(2), network.log_probability(everything(2)).detach()
-    found = 0.0
+    found = torch.zeros(())
     for s, t in itertools.product(range(4), repeat=2):
         pair = Proposals(basis[[s, t]], log_q[[s, t]], PSI.log_psi.detach()[[s, t]] + 7.0)
         found = found + (log_q[s] + log_q[t]).exp() * moved(network, *backward_slopes(pair, 2))
-    assert isinstance(found, Tensor)
     torch.testing.assert_close(found, by_differences(network, "backward"), rtol=1e-6, atol=1e-9)
 
 

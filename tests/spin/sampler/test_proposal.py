@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.spin.sampler.nir.proposal import Proposal
+from pipeline.spin.sampler.nir.proposal import COMPILED_FROM, Proposal
 from pipeline.spin.space import space_of
 from pipeline.spin.systems import ChainTFIM
 from tests.spin import dense
@@ -72,11 +72,40 @@ def test_draws_with_and_without_a_cache(extents: tuple[int, int], copies: int, d
     slowly, log_q_slowly = network.draw_uncached(uniforms)
     assert (spins.dtype, log_q.dtype) == (torch.int8, torch.float64)
     assert torch.equal(spins, slowly)
-    tolerance = {"rtol": 0.0, "atol": 1e-12 if double else 2e-5}
-    torch.testing.assert_close(log_q, log_q_slowly, **tolerance)
-    torch.testing.assert_close(log_q, network.log_probability(spins).detach(), **tolerance)
+    atol = 1e-12 if double else 2e-5
+    torch.testing.assert_close(log_q, log_q_slowly, rtol=0.0, atol=atol)
+    torch.testing.assert_close(log_q, network.log_probability(spins).detach(), rtol=0.0, atol=atol)
     one, _ = network.draw(uniforms[:1])
     assert torch.equal(one, spins[:1])
+
+
+@pytest.mark.parametrize(("width", "heads", "floor"), [(16, 2, 1e-3), (6, 2, 0.0), (5, 1, 0.2)])
+def test_compiled_draws_are_those_of_forward_passes(width: int, heads: int, floor: float) -> None:
+    """Widths of heads that fours fill, and that they do not; scores far apart; one site too."""
+    for extents, copies in (((3, 3), 2), ((1, 1), 1)):
+        space = space_of(lattice(*extents), copies)
+        network = proposal_of(space, embedding=width, heads=heads, layers=2, p_floor=floor).float()
+        with torch.no_grad():
+            next(network.blocks[0].parameters()).mul_(8.0)
+            network.norm.bias.fill_(0.3)
+        uniforms = torch.rand((40, space.size), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        spins, log_q = network.draw_compiled(uniforms)
+        expected, log_q_expected = network.draw_uncached(uniforms)
+        assert (spins.dtype, log_q.dtype) == (torch.int8, torch.float64)
+        assert torch.equal(spins, expected)
+        torch.testing.assert_close(log_q, log_q_expected, rtol=0.0, atol=1e-4)
+        assert torch.equal(network.draw_compiled(uniforms[:1])[1], log_q[:1])
+
+
+def test_large_batches_are_drawn_by_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, called = proposal_of(space_of(lattice(2)), scale=0.1).float(), []
+    monkeypatch.setattr(Proposal, "draw_compiled", lambda self, uniforms: called.append(len(uniforms)))
+    uniforms = torch.rand((COMPILED_FROM // 2, 2), dtype=torch.float64)
+    network.draw(uniforms[:-1])
+    network.double().draw(uniforms)
+    assert called == []
+    network.float().draw(uniforms)
+    assert called == [len(uniforms)]
 
 
 def test_draws_follow_the_probabilities() -> None:
