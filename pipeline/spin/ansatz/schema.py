@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import comb
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -37,15 +38,19 @@ class AnsatzConfig:
         projection: symmetries on which the state is projected by summing amplitudes over their group: any of
             ``translations``, ``rotations``, ``reflections``, ``point_group`` and ``spin_flip``
             (:func:`pipeline.spin.symmetry.groups.symmetry_group`), with a minus before those under which it is odd.
+        states: K; more than one are the K lowest, each with a network of its own, in one determinant on K copies of the
+            system (:class:`pipeline.spin.ansatz.determinant.Determinant`). Samplers, local energies and references
+            follow this number.
     """
 
     log_domain: ClassVar[bool] = False
     direct: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
-    neutral: ClassVar[dict[str, Any]] = {"projection": []}
+    neutral: ClassVar[dict[str, Any]] = {"projection": [], "states": 1}
 
     name: str = MISSING
     projection: list[str] = field(default_factory=list)
+    states: int = 1
 
     @property
     def positive_unless(self) -> str | None:
@@ -54,7 +59,24 @@ class AnsatzConfig:
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
+        self.check_states(system)
         self.check_projection(system, self.projection)
+
+    def check_states(self, system: SpinSystem, sector: int | None = None) -> None:
+        """Raise ConfigError, about ``states``, for more states than configurations have Σ σz = ``sector`` (None: any)."""
+        checks.at_least("states", self.states, 1)
+        if self.states == 1:
+            return
+        if not self.log_domain:
+            allowed = f"a determinant of states is made of log ψ, which ansatz={self.name} does not give"
+            raise ConfigError("states", self.states, allowed)
+        sector = getattr(self, "magnetisation", None) if sector is None else sector
+        size = system.size
+        basis = 2**size if sector is None else comb(size, (size + sector) // 2)
+        if self.states > basis:
+            where = "" if sector is None else f" with Σ σz = {sector}"
+            allowed = f"{size} sites have only {basis} configurations{where}, and as many independent states"
+            raise ConfigError("states", self.states, allowed)
 
     def check_projection(self, system: SpinSystem, names: Sequence[str]) -> None:
         """Raise ConfigError, about ``projection``, when the ansatz cannot be projected on the symmetries ``names``."""

@@ -30,7 +30,7 @@ from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import PauliTerm, pauli_terms
+from pipeline.spin.terms import PauliTerm, of_copies, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.merged import merged
@@ -81,6 +81,7 @@ class VariationalMonteCarlo:
         self.config: VMCConfig = train.method
         self.train, self.infer, self.device, self.system, self.ranks = train, infer, device, system, ranks
         self.dtype = getattr(torch, train.dtype)
+        self.copies: int = train.ansatz.states
         self.schedule = Schedule(train.optimizer, train.phases)
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
         self._projected: dict[tuple[int, int], SystemParts] = {(i, 0): part for i, part in enumerate(self.parts)}
@@ -181,8 +182,9 @@ class VariationalMonteCarlo:
         return replace(result, notes=(*result.notes, note))
 
     def _parts(self, system: SpinSystem) -> SystemParts:
-        hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
-        chunks, space = self._chunks(system), space_of(system)
+        space, terms = space_of(system, self.copies), _terms(system, self.config)
+        hamiltonian = Hamiltonian(of_copies(terms, system.size, self.copies), space.size, self.device)
+        chunks = self._chunks(system)
         sampler = _sampler(self.train.sampler, space, self.device, chunks, self.ranks)
         return SystemParts(system, hamiltonian, space, sampler, chunks)
 
