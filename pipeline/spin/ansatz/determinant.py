@@ -148,7 +148,7 @@ class Determinant(WaveFunction):
         """log Ψ, (B,), of (B, K N) spins from log ψ_j of their copies, (B K, K)."""
         entries, rows, columns = self._scaled(logs.view(-1, self.states, self.states))
         vanishes = _repeated(spins.reshape(-1, self.states, self.n_sites))
-        vanishes = vanishes | (torch.linalg.slogdet(entries.detach()).sign == 0)
+        vanishes = vanishes | (torch.linalg.slogdet(entries.detach()).logabsdet == -torch.inf)
         # the derivative of a determinant that vanishes is not that of its logarithm
         identity = torch.eye(self.states, dtype=entries.dtype, device=entries.device)
         sign, magnitude = torch.linalg.slogdet(torch.where(vanishes[:, None, None], identity, entries))
