@@ -82,6 +82,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "dense_ar": ansatz.DenseARConfig,
         "conv_ar": ansatz.ConvARConfig,
         "mps": ansatz.MPSConfig,
+        "log_mlp": load("pipeline.spin.ansatz.log_mlp_config:LogMLPConfig"),
         "jastrow": load("pipeline.spin.ansatz.jastrow_config:JastrowConfig"),
         "resnet": load("pipeline.spin.ansatz.resnet_config:ResNetConfig"),
         "vit": load("pipeline.spin.ansatz.vit.config:ViTConfig"),

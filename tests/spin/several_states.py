@@ -75,16 +75,11 @@ def whole(vectors: np.ndarray) -> np.ndarray:
     return total.reshape(-1)
 
 
-def copies(matrix: np.ndarray, states: int) -> np.ndarray:
-    """H of K copies: the sum of H on each of them."""
-    eye, total = np.eye(len(matrix)), 0.0
-    for k in range(states):
-        factors = [matrix if i == k else eye for i in range(states)]
-        product = factors[0]
-        for factor in factors[1:]:
-            product = np.kron(product, factor)
-        total = total + product
-    return np.asarray(total)
+def on_copies(matrix: np.ndarray, psi: np.ndarray) -> np.ndarray:
+    """H of K copies, the sum of H on each of them, times Ψ on all rows, (2^{NK},)."""
+    states = round(np.log(len(psi)) / np.log(len(matrix)))
+    tensor = psi.reshape((len(matrix),) * states)
+    return np.asarray(sum(np.moveaxis(np.tensordot(matrix, tensor, (1, k)), 0, k) for k in range(states))).reshape(-1)
 
 
 def ritz(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:

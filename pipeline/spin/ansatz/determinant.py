@@ -57,6 +57,23 @@ class Determinant(WaveFunction):
         """
         return self._evaluate(rows) if torch.is_grad_enabled() else self._once(rows)
 
+    def single_connected(self, rows: Tensor, masks: Tensor, wanted: Tensor) -> Tensor:
+        """log ψ_j with the sites of masks flipped: (R, N), (M, N) and (R, M) bool → (R, M, K), where it is wanted."""
+        if not self._whole:
+            found = [network.connected_log_amplitudes(rows, masks, wanted) for network in self._states()]
+            return torch.stack(found, -1)
+        row, group = wanted.nonzero(as_tuple=True)
+        values = self.single_log_amplitudes(torch.where(masks[group], -rows[row], rows[row]))
+        return values.new_zeros((*wanted.shape, self.states)).index_put((row, group), values)
+
+    def plain(self, logs: Tensor, magnitudes: Tensor) -> Tensor:
+        """ψ of phase or sign as in ``logs`` and of these log|ψ|: float64 where ψ is real, else complex128."""
+        if not logs.is_complex():
+            return magnitudes.exp()
+        if self.signed:
+            return magnitudes.exp() * torch.where(logs.imag.detach().cos() < 0, -1.0, 1.0)
+        return torch.complex(magnitudes, logs.imag.double()).exp()
+
     def log_amplitude(self, spins: Tensor) -> Tensor:
         """log Ψ, (B, K N) spins ±1 → (B,) complex128; where Ψ is real, 0 or iπ is the imaginary part.
 
@@ -89,7 +106,7 @@ class Determinant(WaveFunction):
         place = copy[group]
         magnitudes = new.real.double() - columns[row]
         largest = _finite(magnitudes.amax(1))
-        sums = (self._plain(new, magnitudes - largest[:, None]) * minors[row, place]).sum(1)
+        sums = (self.plain(new, magnitudes - largest[:, None]) * minors[row, place]).sum(1)
         rest = (rows.sum(1) + columns.sum(1))[row] - rows[row, place] + largest
         values = _log(sums) + rest
         return values.new_zeros(shape).index_put((row, group), values)
@@ -129,20 +146,12 @@ class Determinant(WaveFunction):
     def _states(self) -> list[WaveFunction]:
         return [network for network in self.networks if isinstance(network, WaveFunction)]
 
-    def _plain(self, logs: Tensor, magnitudes: Tensor) -> Tensor:
-        """ψ of phase or sign as in ``logs`` and of these log|ψ|, float64 or complex128."""
-        if not logs.is_complex():
-            return magnitudes.exp()
-        if self.signed:
-            return magnitudes.exp() * torch.where(logs.imag.detach().cos() < 0, -1.0, 1.0)
-        return torch.complex(magnitudes, logs.imag.double()).exp()
-
     def _scaled(self, logs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ψ_j(s^k) e^{-r_k - c_j} from (B, K, K) logarithms, and r, c, both (B, K): no entry is larger than 1."""
         magnitudes = logs.real.double()
         rows = _finite(magnitudes.detach().amax(2))
         columns = _finite((magnitudes.detach() - rows[:, :, None]).amax(1))
-        return self._plain(logs, magnitudes - rows[:, :, None] - columns[:, None, :]), rows, columns
+        return self.plain(logs, magnitudes - rows[:, :, None] - columns[:, None, :]), rows, columns
 
     def _log_determinant(self, spins: Tensor, logs: Tensor) -> Tensor:
         """log Ψ, (B,), of (B, K N) spins from log ψ_j of their copies, (B K, K)."""
@@ -170,8 +179,7 @@ class Determinant(WaveFunction):
                 continue
             some = torch.zeros((len(spins), len(masks)), dtype=torch.bool, device=spins.device)
             some[row[ours], group[ours]] = True
-            asked = (copies[:, k], within[mine], some[:, mine])
-            logs = torch.stack([n.connected_log_amplitudes(*asked) for n in self._states()], -1)
+            logs = self.single_connected(copies[:, k], within[mine], some[:, mine])
             if found is None:
                 found = logs.new_zeros((len(row), self.states))
             found[ours] = logs[row[ours], torch.searchsorted(mine, group[ours])]

@@ -14,6 +14,7 @@ from pipeline.base.config.phases import Schedule, SRConfig
 from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.base.store.provenance import processes
+from pipeline.spin.ansatz.schema import AnsatzConfig
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import DirectConfig, SamplerConfig, reach
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
@@ -62,6 +63,12 @@ class VMCConfig:
         checks.at_least("max_rejected", self.max_rejected, 1)
         if self.memory_gib is not None:
             checks.positive("memory_gib", self.memory_gib)
+
+    def shown_with(self, ansatz: AnsatzConfig) -> Shown:
+        """What is drawn of a training: of several states the trace of their energies."""
+        if ansatz.states == 1:
+            return self.shown
+        return Shown("trace", "sum of the energies (total, Pauli)", "total", ("trace",), ("trace", "variance"))
 
     def check(self, system: object) -> None:
         """Raise ConfigError for anything but a spin system, or where no sign rule is known."""
