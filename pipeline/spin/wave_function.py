@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +15,12 @@ class WaveFunction(nn.Module):
 
     Attributes:
         walks: whether it has a ``walk``, which must then be cheaper than evaluating every proposal.
+        log_rounding: log of the |ψ|/‖ψ‖ below which amplitudes are what is left by rounding, of sums that cancel.
         signed: ψ is real: the imaginary part of log ψ, where there is one, is a multiple of π without derivatives.
     """
 
     walks = False
+    log_rounding = -math.inf
     signed = False
 
     def forward(self, spins: Tensor) -> Tensor:

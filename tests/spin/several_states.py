@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ def of_tables(vectors: np.ndarray) -> Determinant:
 
 
 @torch.no_grad()
-def columns(determinant: Determinant) -> np.ndarray:
+def columns(determinant: Any) -> np.ndarray:
     """ψ_j on the rows of dense matrices, (2^N, K), network by network."""
     spins = torch.from_numpy(dense.basis(determinant.n_sites)).to(torch.int8)
     logs = [network.log_amplitude(spins).to(torch.complex128) for network in determinant.networks]

@@ -40,6 +40,8 @@ class Determinant(WaveFunction):
         signed: the ψ_j are real, and so is Ψ.
     """
 
+    log_rounding = math.log(1e-12)
+
     def __init__(self, networks: Sequence[WaveFunction], n_sites: int) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)

@@ -63,7 +63,7 @@ class AnsatzConfig:
         self.check_projection(system, self.projection)
 
     def check_states(self, system: SpinSystem, sector: int | None = None) -> None:
-        """Raise ConfigError, about ``states``, for more states than configurations have Σ σz = ``sector`` (None: any)."""
+        """Raise ConfigError, about ``states``, for more than there are configurations with Σ σz = ``sector``."""
         checks.at_least("states", self.states, 1)
         if self.states == 1:
             return

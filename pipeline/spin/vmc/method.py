@@ -33,8 +33,9 @@ from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, of_copies, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
-from pipeline.spin.vmc.levels import matrices, of_several_states, record_matrices
+from pipeline.spin.vmc.levels import of_several_states
 from pipeline.spin.vmc.local_energy import local_energy
+from pipeline.spin.vmc.matrices import matrices, record_matrices
 from pipeline.spin.vmc.merged import merged
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
