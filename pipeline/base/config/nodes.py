@@ -59,7 +59,6 @@ class TrainConfig:
                 allowed = f"the phases end after {schedule.steps} steps with a learning rate of 0: more change nothing"
                 raise ConfigError("steps", self.steps, allowed)
 
-
     @property
     def shown(self) -> Shown:
         """What the method shows of its training with this ansatz."""

@@ -144,6 +144,8 @@ def _overlaps(amplitudes: Tensor, weights: Tensor) -> Tensor:
     (Tyler, Ann. Statist. 15, 234 (1987)): found by iteration.
     """
     size = amplitudes.shape[1]
+    if not bool(amplitudes.isfinite().all()):
+        return torch.full((size, size), torch.nan, dtype=torch.float64, device=amplitudes.device)
     overlaps = torch.eye(size, dtype=amplitudes.dtype, device=amplitudes.device)
     for _ in range(ITERATIONS):
         inverse = torch.linalg.pinv(overlaps, hermitian=True)

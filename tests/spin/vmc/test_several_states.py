@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.base.config.phases import AdamConfig, SRConfig
-from pipeline.base.errors import ConfigError
+from pipeline.base.errors import ConfigError, NonFiniteError
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.determinant import Determinant
 from pipeline.spin.ansatz.log_mlp_config import LogMLPConfig
@@ -197,6 +197,16 @@ def test_training_finds_the_lowest_levels(optimizer: str, dtype: str) -> None:
     exact = np.linalg.eigvalsh(H[4])[:2]
     for n, name in enumerate(("energy", "energy_1")):
         assert -1e-9 < result.estimate(name).value - exact[n] < 2e-2
+
+
+def test_networks_that_are_not_a_number_end_the_run() -> None:
+    method = build(PLAQUETTE, ansatz=TableConfig(states=2), sampler=ALL, method_max_rejected=2)
+    state = method.init(1)
+    with torch.no_grad():
+        next(state.ansatz.parameters())[0, 3] = torch.nan
+    assert method.step(state, 0) == {"rejected_steps": 1}
+    with pytest.raises(NonFiniteError, match="not finite"):
+        method.measure(state, 0)
 
 
 def test_one_state_is_ordinary_vmc() -> None:
