@@ -6,7 +6,7 @@ A new component adds its dataclass in its own room and one line here.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -50,6 +50,11 @@ class BaselineConfig:
 
     def __post_init__(self) -> None:
         checks.one_of("use", self.use, ("auto", "none", *BASELINES))
+
+    def following(self, states: int) -> BaselineConfig:
+        """The same, for as many states as a training has where a baseline leaves their number open."""
+        open_ones = {name: b for name, b in self.candidates().items() if getattr(b, "states", states) is None}
+        return replace(self, **{name: replace(b, states=states) for name, b in open_ones.items()})  # type: ignore[type-var]
 
     def candidates(self) -> dict[str, Baseline]:
         """Every baseline by name."""
