@@ -89,9 +89,7 @@ def number_of_levels(size: int, terms: Sequence[PauliTerm], every_state: bool = 
     return visited(size, size // 2 if conserves_total_spin(terms) and not every_state else None)
 
 
-def spins_up(
-    size: int, terms: Sequence[PauliTerm], levels: int, every_state: bool = False
-) -> dict[int | None, int]:
+def spins_up(size: int, terms: Sequence[PauliTerm], levels: int, every_state: bool = False) -> dict[int | None, int]:
     """Numbers of spins up, each with its multiplicity, among which the ``levels`` lowest energies are proven to be.
 
     - H commutes with all rotations: ⌊N/2⌋, where each multiplet has exactly one member; unless ``every_state`` counts.

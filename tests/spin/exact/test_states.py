@@ -59,7 +59,14 @@ def test_all_states_there_are() -> None:
 
 
 def test_references_follow_the_ansatz() -> None:
-    words = ["method=vmc", "system=chain_tfim", "system.n_sites=6", "system.range=1", "ansatz=rbm", "sampler=metropolis"]
+    words = [
+        "method=vmc",
+        "system=chain_tfim",
+        "system.n_sites=6",
+        "system.range=1",
+        "ansatz=rbm",
+        "sampler=metropolis",
+    ]
     assert compose_run(words).baseline.quspin.states is None
     run = compose_run([*words, "train.ansatz.states=3"])
     assert run.baseline.quspin.states == 3
