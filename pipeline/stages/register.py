@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -53,8 +54,12 @@ class BaselineConfig:
 
     def following(self, states: int) -> BaselineConfig:
         """The same, for as many states as a training has where a baseline leaves their number open."""
-        open_ones = {name: b for name, b in self.candidates().items() if getattr(b, "states", states) is None}
-        return replace(self, **{name: replace(b, states=states) for name, b in open_ones.items()})  # type: ignore[type-var]
+        changes: dict[str, Any] = {}
+        for name in BASELINES:
+            baseline = getattr(self, name)
+            if getattr(baseline, "states", states) is None:
+                changes[name] = replace(baseline, states=states)
+        return replace(self, **changes)
 
     def candidates(self) -> dict[str, Baseline]:
         """Every baseline by name."""

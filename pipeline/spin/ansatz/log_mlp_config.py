@@ -36,6 +36,7 @@ class LogMLPConfig(AnsatzConfig):
     amplitudes: str = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.at_least("depth", self.depth, 1)
         checks.at_least("width", self.width, 1)
         checks.one_of("activation", self.activation, ACTIVATIONS)

@@ -25,6 +25,9 @@ from pipeline.spin.symmetry.groups import (
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import pauli_terms
 
+MOST_STATES = 100
+"""Of one determinant."""
+
 
 @dataclass
 class AnsatzConfig:
@@ -52,6 +55,9 @@ class AnsatzConfig:
     projection: list[str] = field(default_factory=list)
     states: int = 1
 
+    def __post_init__(self) -> None:
+        checks.between("states", self.states, 1, MOST_STATES)
+
     @property
     def positive_unless(self) -> str | None:
         """Of an ansatz with positive amplitudes only: what gives it phases, as ``phase=true``; None of any other."""
@@ -64,7 +70,6 @@ class AnsatzConfig:
 
     def check_states(self, system: SpinSystem, sector: int | None = None) -> None:
         """Raise ConfigError, about ``states``, for more than there are configurations with Σ σz = ``sector``."""
-        checks.at_least("states", self.states, 1)
         if self.states == 1:
             return
         if not self.log_domain:
@@ -125,6 +130,7 @@ class MLPConfig(AnsatzConfig):
     initialisation: str = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _widths("hidden", self.hidden)
         checks.one_of("initialisation", self.initialisation, ("torch", "orthogonal"))
 
@@ -166,6 +172,7 @@ class RBMConfig(AnsatzConfig):
     parameters: str = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.at_least("alpha", self.alpha, 1)
         checks.initial("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
@@ -200,6 +207,7 @@ class AutoregressiveConfig(AnsatzConfig):
     symmetries: list[str] = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.initial("output_scale", self.output_scale)
         check_names(self.symmetries)
 
@@ -338,6 +346,7 @@ class MPSConfig(AnsatzConfig):
     deviation: float = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.at_least("bond_dimension", self.bond_dimension, 1)
         checks.initial("deviation", self.deviation)
 

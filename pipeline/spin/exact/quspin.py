@@ -47,8 +47,8 @@ class QuSpinED:
             :mod:`pipeline.spin.symmetry.sectors`; ``symmetric``: only states that are even under every lattice symmetry
             and the spin flip, whose levels are upper bounds.
         levels: K, number of lowest levels; a multiplet of the total spin counts once.
-        states: instead, the K lowest states, each of a multiplet by itself; null: as many as the ansatz has, where it has
-            several (``train.ansatz.states``).
+        states: instead, the K lowest states, each of a multiplet by itself; null: as many as the ansatz has, where it
+            has several (``train.ansatz.states``).
         max_scanned: most basis states that may be visited in search of representatives, all sectors together.
         max_bytes: largest memory to expect.
     """
@@ -61,7 +61,7 @@ class QuSpinED:
     levels: int = MISSING
     max_scanned: float = MISSING
     max_bytes: float = MISSING
-    states: int | None = None
+    states: int | None = MISSING
 
     def __post_init__(self) -> None:
         checks.one_of("sector", self.sector, ["proven", "symmetric"])
@@ -133,7 +133,8 @@ class QuSpinED:
         """Energies (total, Pauli convention) and observables of the ground state.
 
         ``energy``, ``energy_1``, ... ``energy_{K-1}``: the K lowest levels with multiplicity, except that a multiplet
-        of the total spin counts once unless ``states`` are asked for, of which ``trace`` is the sum; sigma is the residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue.
+        of the total spin counts once unless ``states`` are asked for, of which ``trace`` is the sum; sigma is the
+        residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue.
         Observables of a state beyond the first, ``absolute_magnetisation_1``, ..., where it is alone in its level.
         ``energy_variance`` ⟨H²⟩ - ⟨H⟩² = ‖Hψ - Eψ‖² of the lowest state in total², zero but for rounding. Of all
         states of the lowest level, where they agree: ``absolute_magnetisation`` ⟨|Σ σz|⟩/N; and

@@ -278,7 +278,7 @@ def test_ground_states_by_projection() -> None:
 SPIN = ("method=vmc", "system=square_tfim", "system.length_x=2", "system.length_y=2", "stages=[train]")
 REFUSED = {
     "basis": (("ansatz=rbm", "train.ansatz.states=17", "sampler=metropolis"), "only 16 configurations"),
-    "none": (("ansatz=rbm", "train.ansatz.states=0"), "at least 1"),
+    "none": (("ansatz=rbm", "train.ansatz.states=0"), "between 1 and 100"),
     "exhaustive": (("ansatz=rbm", "train.ansatz.states=5"), "2^20 states of 5 copies"),
     "direct": (("ansatz=dense_ar", "sampler=direct", "train.ansatz.states=2"), "cannot be drawn from directly"),
     "inference": (
