@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import lattice, ours, peer, peer_steps, steps
+from benchmarks import lattice, ours, peer, peer_steps, states, steps
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
@@ -36,6 +36,9 @@ class _Size:
     extent: int
     draws: int
     batch: int
+    states: int
+    hidden: int
+    copies: int
 
 
 SIZES = {
@@ -60,6 +63,9 @@ SIZES = {
         extent=6,
         draws=1024,
         batch=1024,
+        states=3,
+        hidden=128,
+        copies=128,
     ),
     "tiny": _Size(
         length=3,
@@ -82,6 +88,9 @@ SIZES = {
         extent=4,
         draws=8,
         batch=8,
+        states=2,
+        hidden=4,
+        copies=4,
     ),
 }
 
@@ -261,6 +270,25 @@ def _steps(network: str, shown: str, s: _Size) -> Case:
     )
 
 
+def local_energies_states(s: _Size) -> Case:
+    """Local energies of a determinant of several states."""
+    mine = partial(states.local_energies, s.extent, s.states, 4, s.hidden, s.copies, s.field)
+    return Case(
+        f"Local energies of {s.states} states at once: Ising model in a field, {s.extent}×{s.extent}, determinant of "
+        f"MLPs with 4 layers of {s.hidden}, {s.copies} configurations of {s.states} copies",
+        s.copies * s.states * s.extent**2,
+        "flips",
+        (
+            Contender("ours, row updates", "torch", partial(mine, True)),
+            Contender("ours, whole determinants", "torch", partial(mine, False)),
+        ),
+        (
+            "A flip changes one row of the determinant: row updates evaluate one configuration of one copy and take "
+            "products with cofactors. Whole determinants evaluate all rows of each flipped configuration.",
+        ),
+    )
+
+
 CASES: dict[str, Callable[[_Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
@@ -270,6 +298,7 @@ CASES: dict[str, Callable[[_Size], Case]] = {
     "dirac_su3": dirac_su3,
     "forces_u1": forces_u1,
     "forces_su3": forces_su3,
+    "local_energies_states": local_energies_states,
     "steps_resnet": steps_resnet,
     "steps_vit": steps_vit,
 }
