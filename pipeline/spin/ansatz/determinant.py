@@ -41,6 +41,7 @@ class Determinant(WaveFunction):
     """
 
     log_rounding = math.log(1e-12)
+    walks = True
 
     def __init__(self, networks: Sequence[WaveFunction], n_sites: int) -> None:
         super().__init__()
@@ -112,6 +113,30 @@ class Determinant(WaveFunction):
         rest = (rows.sum(1) + columns.sum(1))[row] - rows[row, place] + largest
         values = _log(sums) + rest
         return values.new_zeros(shape).index_put((row, group), values)
+
+    @torch.no_grad()
+    def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """Metropolis proposals of single flips (see :class:`pipeline.spin.wave_function.WaveFunction`).
+
+        Each evaluates the networks on the one copy that it changes.
+        """
+        chains = torch.arange(len(spins), device=spins.device)
+        logs = self.single_log_amplitudes(spins.reshape(-1, self.n_sites)).view(-1, self.states, self.states)
+        here = self._log_determinant(spins, logs).real
+        moves = []
+        for site, threshold in zip(sites, thresholds, strict=True):
+            copy = site // self.n_sites
+            proposed = spins.scatter(1, site[:, None], -spins.gather(1, site[:, None]))
+            row = self._evaluate(proposed.view(-1, self.states, self.n_sites)[chains, copy])
+            moved = logs.index_put((chains, copy), row)
+            there = self._log_determinant(proposed, moved).real
+            # a chain that starts where Ψ vanishes leaves by its first move
+            accept = ((there - here > threshold) | (here == -torch.inf)) & (threshold < torch.inf) & ~there.isnan()
+            spins = torch.where(accept[:, None], proposed, spins)
+            logs = torch.where(accept[:, None, None], moved, logs)
+            here = torch.where(accept, there, here)
+            moves.append(accept)
+        return spins, torch.stack(moves)
 
     def present(self, spins: Tensor) -> Tensor:
         """Where all copies differ, and the networks are defined on each; (B, K N) → (B,) bool."""

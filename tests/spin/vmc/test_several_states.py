@@ -18,6 +18,7 @@ from pipeline.spin.ansatz.schema import RBMConfig
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
+from pipeline.spin.sampler.metropolis import MetropolisSampler
 from pipeline.spin.sampler.schema import ExhaustiveConfig
 from pipeline.spin.space import space_of
 from pipeline.spin.sr.dense import DenseLogDerivatives
@@ -180,6 +181,21 @@ def test_levels_from_draws(sampler: Any) -> None:
         assert abs(estimate.value - exact) < 4 * estimate.sigma
         assert estimate.bound == "stochastic"
     assert method.summarise([method.measure(method.init(4), 0)]).estimate("energy_1").name == "energy_1"
+
+
+@pytest.mark.parametrize("global_flip", [0.0, 0.1])
+def test_chains_follow_the_probabilities(global_flip: float) -> None:
+    """Single flips walk copy by copy; with global flips proposals are whole determinants."""
+    pair = SquareTFIM(length_x=2, length_y=1, periodic=False, coupling=1.0, field=1.0)
+    ansatz = ansatz_of(pair, TableConfig(states=2, complex=True))
+    config = replace(METROPOLIS, chains=200, samples=20_000, start="up", global_flip=global_flip)
+    sampler = MetropolisSampler(config, space_of(pair, 2), "cpu", Chunks(None))
+    batch = sampler.sample(ansatz, sampler.start(1, "test"), None, 1, "test", 0)
+    psi = whole(columns(ansatz))
+    expected = (abs(psi) ** 2 / (abs(psi) ** 2).sum())[dense.row(batch.spins.numpy())]
+    assert expected.sum() == pytest.approx(1)
+    assert batch.weights.numpy() == pytest.approx(expected, abs=0.015)
+    assert (batch.log_amplitudes is None) == (global_flip == 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
