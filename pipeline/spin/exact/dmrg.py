@@ -64,7 +64,7 @@ class DMRG:
         svd_min: Schmidt values below it are dropped.
         max_sites: largest N that is tried.
         states: K lowest states, each orthogonal to those before it; null: as many as the ansatz has, where it has
-            several (``train.ansatz.states``). Of several the parity alone is conserved, both of its sectors are searched.
+            several (``train.ansatz.states``). Of several the parity alone is conserved; both its sectors are searched.
     """
 
     version: ClassVar[int] = 1
@@ -136,8 +136,7 @@ class DMRG:
             scaled = [[replace(point, energy=unit * point.energy) for point in points] for points in found]
             return report(scaled, extrapolate, self.energy_tolerance)
         with _quiet():
-            model = build_model(terms, system.size)
-            series = [self._series(model, _product(model, state))[0] for state in initial_states(terms, system.size)]
+            series = [self._series(terms, system.size, state) for state in initial_states(terms, system.size)]
         points = min(series, key=lambda candidate: candidate[-1].energy)
         return _report([replace(point, energy=unit * point.energy) for point in points], self.energy_tolerance)
 
@@ -152,7 +151,7 @@ class DMRG:
 
         def next_of(sector: list[str], before: list[Any]) -> tuple[list[Point], Any]:
             start = _generic(model, sector, self.bond_dimensions[0], len(before))
-            points, psi = self._series(model, start, before)
+            points, psi = self._grown(model, start, before)
             if any(abs(psi.overlap(other)) > MOST_OVERLAP for other in before):
                 few = f"state {len(before)} of a sector is not orthogonal to those below it"
                 raise UserError(f"DMRG: {few}; raise baseline.dmrg.bond_dimensions, or ask for fewer states")
@@ -160,7 +159,15 @@ class DMRG:
 
         return lowest_states(sectors, self.states or 1, next_of)
 
-    def _series(self, model: Any, psi: Any, before: Sequence[Any] = ()) -> tuple[list[Point], Any]:
+    def _series(self, terms: Sequence[PauliTerm], size: int, state: Sequence[str]) -> list[Point]:
+        """Grow the bond dimension from the product state ``state`` until the energy settles."""
+        from tenpy.networks.mps import MPS
+
+        model = build_model(terms, size)
+        psi = MPS.from_product_state(model.lat.mps_sites(), list(state), bc="finite", unit_cell_width=size)
+        return self._grown(model, psi)[0]
+
+    def _grown(self, model: Any, psi: Any, before: Sequence[Any] = ()) -> tuple[list[Point], Any]:
         """Grow the bond dimension from the state ``psi`` until the energy settles, orthogonal to those ``before``."""
         from tenpy.algorithms.dmrg import TwoSiteDMRGEngine
 
@@ -187,12 +194,6 @@ class DMRG:
             if len(points) > 1 and abs(energy - points[-2].energy) < self.energy_tolerance * abs(energy):
                 break
         return points, psi
-
-
-def _product(model: Any, state: Sequence[str]) -> Any:
-    from tenpy.networks.mps import MPS
-
-    return MPS.from_product_state(model.lat.mps_sites(), list(state), bc="finite", unit_cell_width=model.lat.N_sites)
 
 
 def _generic(model: Any, sector: Sequence[str], bond_dimension: int, number: int) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.base.later import np
-from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 
 FEWEST_POINTS = 4
 """Bond dimensions that a power law with an offset takes: as many as it has parameters."""
@@ -36,8 +36,8 @@ def lowest_states(
 ) -> list[list[Point]]:
     """The ``count`` lowest states of all sectors together, ascending.
 
-    A sector is asked for another state only once its last one is among the lowest: ``count`` + the number of sectors - 1
-    states are computed.
+    A sector is asked for another state only once its last one is among the lowest: ``count`` + the number of sectors
+    - 1 states are computed.
 
     Args:
         next_of: the lowest state of a sector that is orthogonal to those given.
@@ -91,8 +91,8 @@ def report(
 ) -> Result:
     """Estimates and curves of the states in ascending order: ``energy``, ``energy_1``, ... and their sum ``trace``.
 
-    ``variational_energy``, ``truncation_error`` and, with four bond dimensions, ``power_law_energy`` of each as well; the
-    error of the last is how far it is below the energy at the largest bond dimension.
+    ``variational_energy``, ``truncation_error`` and, with four bond dimensions, ``power_law_energy`` of each as well;
+    the error of the last is how far it is below the energy at the largest bond dimension.
     """
     estimates: list[Estimate] = []
     curves, notes, total, error = [], [], 0.0, 0.0
@@ -102,7 +102,7 @@ def report(
         total, error = total + energy, error + sigma
         estimates.append(Estimate(f"energy{after}", energy, sigma, "truncation", unit="total", bound="extrapolated"))
         # an upper bound of this level only as far as the lower states are exact
-        bound = "none" if n else "variational"
+        bound: Bound = "none" if n else "variational"
         estimates.append(Estimate(f"variational_energy{after}", last.energy, 0.0, unit="total", bound=bound))
         if (limit := power_law(points)) is not None:
             name, distance = f"power_law_energy{after}", abs(last.energy - limit)
