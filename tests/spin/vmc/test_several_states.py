@@ -205,7 +205,7 @@ def test_training_finds_the_lowest_levels(optimizer: str, dtype: str) -> None:
     config = LogMLPConfig(depth=1, width=12, activation="gelu", amplitudes="signed", states=2)
     method = build(PLAQUETTE, ansatz=config, sampler=ALL, optimizer=chosen, method_memory_gib=0.5, dtype=dtype)
     state = method.init(1)
-    steps = 120 if optimizer == "adam" else 40
+    steps = 120 if optimizer == "adam" else 25
     metrics = [method.step(state, k) for k in range(steps)]
     assert "energy" not in metrics[0]
     assert metrics[-1]["trace"] < metrics[0]["trace"]
