@@ -98,9 +98,8 @@ def estimates(
             mean = Mean(value, sigma, None, len(blocks), doubt=why or mixed)
             called = f"{name}_{n}" if n else name
             found.append(mean.estimate(called, UNITS.get(name, "1"), bound if level else "none"))
-    notes = (
-        [] if exact else [f"Levels: the matrix of energies averaged over {len(blocks)} {unit[1]}, then diagonalised."]
-    )
+    over = f"{len(blocks)} {unit[len(blocks) > 1]}"
+    notes = [] if exact else [f"Levels: the matrix of energies averaged over {over}, then diagonalised."]
     return found + _overlap_estimates(records, exact), notes
 
 

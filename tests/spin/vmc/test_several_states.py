@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -213,6 +214,18 @@ def test_training_finds_the_lowest_levels(optimizer: str, dtype: str) -> None:
     exact = np.linalg.eigvalsh(H[4])[:2]
     for n, name in enumerate(("energy", "energy_1")):
         assert -1e-9 < result.estimate(name).value - exact[n] < 2e-2
+
+
+def test_a_training_goes_on_where_it_was() -> None:
+    config = replace(MLP, states=3)
+    method = build(PLAQUETTE, ansatz=config, sampler=METROPOLIS, optimizer=SR, dtype="float32")
+    whole_run, stopped, later = (method.init(seed) for seed in (1, 1, 2))
+    expected = [method.step(whole_run, k) for k in range(4)]
+    for k in range(2):
+        method.step(stopped, k)
+    later.load_state_dict(copy.deepcopy(stopped.state_dict()))
+    later.seed = 1
+    assert [method.step(later, k) for k in range(2, 4)] == expected[2:]
 
 
 def test_networks_that_are_not_a_number_end_the_run() -> None:
