@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import lattice, ours, peer, peer_steps, proposals, steps
+from benchmarks import lattice, ours, peer, peer_steps, proposals, states, steps
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
@@ -39,6 +39,9 @@ class _Size:
     side: int
     copies: int
     proposals: int
+    states: int
+    hidden: int
+    tuples: int
 
 
 SIZES = {
@@ -66,6 +69,9 @@ SIZES = {
         side=8,
         copies=3,
         proposals=256,
+        states=3,
+        hidden=128,
+        tuples=128,
     ),
     "tiny": _Size(
         length=3,
@@ -91,6 +97,9 @@ SIZES = {
         side=2,
         copies=2,
         proposals=4,
+        states=2,
+        hidden=4,
+        tuples=4,
     ),
 }
 
@@ -286,6 +295,25 @@ def _steps(network: str, shown: str, s: _Size) -> Case:
     )
 
 
+def local_energies_states(s: _Size) -> Case:
+    """Local energies of a determinant of several states."""
+    mine = partial(states.local_energies, s.extent, s.states, 4, s.hidden, s.tuples, s.field)
+    return Case(
+        f"Local energies of {s.states} states at once: Ising model in a field, {s.extent}×{s.extent}, determinant of "
+        f"MLPs with 4 layers of {s.hidden}, {s.tuples} configurations of {s.states} copies",
+        s.tuples * s.states * s.extent**2,
+        "flips",
+        (
+            Contender("ours, row updates", "torch", partial(mine, True)),
+            Contender("ours, whole determinants", "torch", partial(mine, False)),
+        ),
+        (
+            "A flip changes one row of the determinant: row updates evaluate one configuration of one copy and take "
+            "products with cofactors. Whole determinants evaluate all rows of each flipped configuration.",
+        ),
+    )
+
+
 CASES: dict[str, Callable[[_Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
@@ -296,6 +324,7 @@ CASES: dict[str, Callable[[_Size], Case]] = {
     "forces_u1": forces_u1,
     "forces_su3": forces_su3,
     "nir_proposals": nir_proposals,
+    "local_energies_states": local_energies_states,
     "steps_resnet": steps_resnet,
     "steps_vit": steps_vit,
 }

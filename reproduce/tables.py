@@ -223,7 +223,7 @@ class Table:
             found += [(done, curve) for curve in (done.result.curves if done.result else ())]
             if done.found.trained is None:
                 continue
-            shown = done.task.run.train.method.shown
+            shown = done.task.run.train.shown
             found += [(done, curve) for curve in snapshot_curves(done.found, shown)]
             if done.found.trained.name not in listed:
                 found += [(done, curve) for curve in training_curves(done.found, shown)]

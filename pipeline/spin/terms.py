@@ -66,6 +66,11 @@ def on_sites(size: int, pauli: str, coefficient: float) -> list[PauliTerm]:
     return [PauliTerm(coefficient, pauli, (site,)) for site in range(size)]
 
 
+def of_copies(terms: Sequence[PauliTerm], size: int, copies: int) -> list[PauliTerm]:
+    """The sum of ``terms``, of ``size`` sites, over ``copies`` of these, one copy after the other."""
+    return [replace(t, sites=tuple(site + k * size for site in t.sites)) for k in range(copies) for t in terms]
+
+
 def flipped(term: PauliTerm) -> frozenset[int]:
     """Sites that ``term`` flips."""
     return frozenset(site for pauli, site in zip(term.paulis, term.sites, strict=True) if pauli != "z")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,9 +15,13 @@ class WaveFunction(nn.Module):
 
     Attributes:
         walks: whether it has a ``walk``, which must then be cheaper than evaluating every proposal.
+        log_rounding: log of the |ψ|/‖ψ‖ below which amplitudes are what is left by rounding, of sums that cancel.
+        signed: ψ is real: the imaginary part of log ψ, where there is one, is a multiple of π without derivatives.
     """
 
     walks = False
+    log_rounding = -math.inf
+    signed = False
 
     def forward(self, spins: Tensor) -> Tensor:
         """Amplitudes ψ(x), unnormalised, for methods that want them as such; (B, N) → (B,)."""
@@ -24,6 +30,13 @@ class WaveFunction(nn.Module):
     def log_amplitude(self, spins: Tensor) -> Tensor:
         """log ψ(x), (B, N) spins ±1 → (B,); complex where the ansatz has phases."""
         raise NotImplementedError
+
+    def batch_log_amplitude(self, spins: Tensor) -> Tensor:
+        """log ψ(x) where derivatives of single configurations are not asked for, (B, N) → (B,).
+
+        An ansatz of which configurations share parts overrides this, to evaluate these once.
+        """
+        return self.log_amplitude(spins)
 
     def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
         """log ψ of every configuration with the sites of every mask flipped: (B, N), (K, N) bool → (B, K).

@@ -11,13 +11,24 @@ from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.store.keys import digest
 
 
-def choose(candidates: Mapping[str, Baseline], system: Any) -> str:
+def states_of(run: RunConfig) -> int:
+    """Number of states that the training is for."""
+    return int(getattr(run.train.ansatz, "states", 1))
+
+
+def choose(candidates: Mapping[str, Baseline], system: Any, states: int = 1) -> str:
     """Name of the cheapest of the most exact baselines that support ``system``; ties go to the first listed.
+
+    Of several ``states`` only those that have a number of states can.
 
     Raises:
         UserError: none supports the system; the message has every baseline's reason on a line of its own.
     """
-    reasons = {name: baseline.supports(system) for name, baseline in candidates.items()}
+    only = f"gives the lowest state alone, train.ansatz.states={states} asks for more"
+    reasons = {
+        name: only if states > 1 and not hasattr(baseline, "states") else baseline.supports(system)
+        for name, baseline in candidates.items()
+    }
     usable = [name for name, reason in reasons.items() if reason is None]
     if not usable:
         lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
@@ -44,9 +55,10 @@ def baseline_name(run: RunConfig) -> str | None:
     if config.use == "none":
         return None
     if config.use == "auto":
-        asked = digest({"kind": type(run.system).__name__, "system": run.system, "baseline": config})
+        states = states_of(run)
+        asked = digest({"kind": type(run.system).__name__, "system": run.system, "baseline": config, "states": states})
         if asked not in _chosen:
-            _chosen[asked] = choose(config.candidates(), run.system)
+            _chosen[asked] = choose(config.candidates(), run.system, states)
         return _chosen[asked]
     reason = config.candidates()[config.use].supports(run.system)
     if reason is not None:

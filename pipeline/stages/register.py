@@ -6,7 +6,8 @@ A new component adds its dataclass in its own room and one line here.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -51,6 +52,15 @@ class BaselineConfig:
     def __post_init__(self) -> None:
         checks.one_of("use", self.use, ("auto", "none", *BASELINES))
 
+    def following(self, states: int) -> BaselineConfig:
+        """The same, for as many states as a training has where a baseline leaves their number open."""
+        changes: dict[str, Any] = {}
+        for name in BASELINES:
+            baseline = getattr(self, name)
+            if getattr(baseline, "states", states) is None:
+                changes[name] = replace(baseline, states=states)
+        return replace(self, **changes)
+
     def candidates(self) -> dict[str, Baseline]:
         """Every baseline by name."""
         return {name: getattr(self, name) for name in BASELINES}
@@ -82,6 +92,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "dense_ar": ansatz.DenseARConfig,
         "conv_ar": ansatz.ConvARConfig,
         "mps": ansatz.MPSConfig,
+        "log_mlp": load("pipeline.spin.ansatz.log_mlp_config:LogMLPConfig"),
         "jastrow": load("pipeline.spin.ansatz.jastrow_config:JastrowConfig"),
         "resnet": load("pipeline.spin.ansatz.resnet_config:ResNetConfig"),
         "vit": load("pipeline.spin.ansatz.vit.config:ViTConfig"),

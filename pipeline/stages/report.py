@@ -120,7 +120,7 @@ def _data(output: RunOutput) -> dict[str, Any]:
 def _figure(output: RunOutput, folder: Path) -> Path | None:
     """What the method shows of its steps against their number, with the reference as a line."""
     assert output.trained is not None
-    shown: Shown = output.run.train.method.shown
+    shown: Shown = output.run.train.shown
     series = {name: s for name, s in output.trained.entry.series().items() if name in shown.metrics}
     if not series:
         return None

@@ -68,7 +68,7 @@ class RunOutput:
         """What the method shows, from fresh samples against the training step, where snapshots were asked for."""
         if self.trained is None or self.inferred is None or not self.snapshots:
             return None
-        names = (self.run.train.method.shown.quantity,)
+        names = (self.run.train.shown.quantity,)
         return curves_along_training(self.trained.entry, [*self.snapshots, self.inferred], names)[0]
 
     def last(self, stage: str) -> Entry | None:

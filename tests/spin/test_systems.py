@@ -95,7 +95,7 @@ def test_quspin_ground_state_in_its_sector(system: SpinSystem, matrix: np.ndarra
 
 @each_case
 def test_dmrg(system: SpinSystem, matrix: np.ndarray) -> None:
-    solver = DMRG([8, 16], energy_tolerance=1e-10, max_sweeps=8, svd_min=1e-14, max_sites=16)
+    solver = DMRG([8, 16], energy_tolerance=1e-10, max_sweeps=8, svd_min=1e-14, max_sites=16, states=None)
     if system.size < 3:
         assert "at least 3 sites" in (solver.supports(system) or "")
         return

@@ -128,7 +128,7 @@ def test_some_states_are_proven() -> None:
     ids=str,
 )
 def test_dmrg(system: SpinSystem, matrix: np.ndarray) -> None:
-    solver = DMRG([8, 16], energy_tolerance=1e-10, max_sweeps=8, svd_min=1e-13, max_sites=16)
+    solver = DMRG([8, 16], energy_tolerance=1e-10, max_sweeps=8, svd_min=1e-13, max_sites=16, states=None)
     energy = solver.run(system).estimate("variational_energy").value
     assert energy == pytest.approx(dense.lowest(matrix), abs=1e-9)
 

@@ -36,6 +36,7 @@ ANSATZE = {
     "rbm": ("ansatz=rbm",),
     "complex_rbm": ("ansatz=rbm", "train.ansatz.parameters=complex"),
     "jastrow": ("ansatz=jastrow",),
+    "log_mlp": ("ansatz=log_mlp", "train.ansatz.depth=1", "train.ansatz.width=4", "train.ansatz.states=2"),
     "mps": ("ansatz=mps", "train.ansatz.bond_dimension=3"),
     "dense_ar": ("ansatz=dense_ar", "train.ansatz.layers=2", "train.ansatz.phase=true"),
     "conv_ar": ("ansatz=conv_ar", "train.ansatz.layers=2", "train.ansatz.features=4"),
@@ -57,6 +58,8 @@ VMC: dict[str, tuple[str, ...]] = {
     "exchange": (*HEISENBERG, *ANSATZE["rbm"], *EXCHANGE, "train.method.sign_rule=stoquastic"),
     "exchange_any": (*HEISENBERG, *ANSATZE["rbm"], *EXCHANGE, "train.sampler.pairs=any", "optimizer=sr"),
     "jastrow": (*RING, *ANSATZE["jastrow"], *METROPOLIS),
+    "states": (*RING, *ANSATZE["log_mlp"], *METROPOLIS, "optimizer=sr"),
+    "all states": (*RING, *ANSATZE["log_mlp"], "sampler=exhaustive", "train.sampler.max_sites=12"),
     "mps": (*RING, *ANSATZE["mps"], *METROPOLIS, "optimizer=sr"),
     "dense_ar": (*RING, *ANSATZE["dense_ar"], *DIRECT, "infer.keep_samples=true"),
     "conv_ar": (*RING, *ANSATZE["conv_ar"], *DIRECT, "optimizer=sr"),
@@ -143,7 +146,7 @@ def numbers(run: RunConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in range(2):
         found |= {f"{key}_{k}": value for key, value in method.step(state, k).items()}
-    size = run.system.size
+    size = method.hamiltonian.n_sites
     spins = unpack(torch.arange(2**size, device=method.device)[:, None], size)
     with torch.no_grad():
         found["log_amplitude"] = state.ansatz.log_amplitude(spins).exp().cpu().numpy()

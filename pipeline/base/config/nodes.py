@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.config.phases import PhaseConfig, Schedule
+from pipeline.base.contracts import Shown
 from pipeline.base.errors import ConfigError
 
 MOST_THREADS = 1024
@@ -57,6 +58,13 @@ class TrainConfig:
             if self.steps > schedule.steps and schedule.final_lr == 0:
                 allowed = f"the phases end after {schedule.steps} steps with a learning rate of 0: more change nothing"
                 raise ConfigError("steps", self.steps, allowed)
+
+    @property
+    def shown(self) -> Shown:
+        """What the method shows of its training with this ansatz."""
+        depends = getattr(self.method, "shown_with", None)
+        found: Shown = depends(self.ansatz) if depends else self.method.shown
+        return found
 
 
 @dataclass

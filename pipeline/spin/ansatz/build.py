@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.base.config.components import implementation
+from pipeline.spin.ansatz.determinant import Determinant
 from pipeline.spin.ansatz.projected import Projected, ProjectedByImages
 from pipeline.spin.ansatz.symmetrised import Symmetrised
 from pipeline.spin.symmetry.groups import character_group, symmetry_group
@@ -19,7 +20,8 @@ from pipeline.spin.wave_function import DirectWaveFunction, WaveFunction
 def build_ansatz(config: Any, system: SpinSystem, seed: int) -> nn.Module:
     """The ansatz that ``config`` names, initialised on the CPU from ``seed`` alone.
 
-    Where ``config.symmetries`` names any, it is averaged over them; where ``config.projection`` does, projected.
+    Where ``config.symmetries`` names any, it is averaged over them; where ``config.projection`` does, projected; of
+    several ``config.states`` it is the determinant.
     """
     network = build_unprojected(config, system, seed)
     if not getattr(config, "projection", None):
@@ -32,7 +34,15 @@ def build_unprojected(config: Any, system: SpinSystem, seed: int) -> nn.Module:
     """The same without the projection: what has the parameters, whatever it is projected on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network: nn.Module = implementation(config)(config, system)
+        networks = [_single(config, system) for _ in range(getattr(config, "states", 1))]
+    if len(networks) == 1:
+        return networks[0]
+    return Determinant([network for network in networks if isinstance(network, WaveFunction)], system.size)
+
+
+def _single(config: Any, system: SpinSystem) -> nn.Module:
+    """A network of one state, averaged over ``config.symmetries``."""
+    network: nn.Module = implementation(config)(config, system)
     if getattr(config, "symmetries", None):
         assert isinstance(network, DirectWaveFunction)
         return Symmetrised(network, symmetry_group(system, config.symmetries))
@@ -40,9 +50,15 @@ def build_unprojected(config: Any, system: SpinSystem, seed: int) -> nn.Module:
 
 
 def projected(network: WaveFunction, config: Any, system: SpinSystem, names: Sequence[str]) -> WaveFunction:
-    """``network``, of ``config`` on ``system``, projected on the symmetries of ``names``, if there are any."""
+    """``network``, of ``config`` on ``system``, projected on the symmetries of ``names``, if there are any.
+
+    Of a determinant each state.
+    """
     if not names:
         return network
+    if isinstance(network, Determinant):
+        states = [n for n in network.networks if isinstance(n, WaveFunction)]
+        return Determinant([projected(n, config, system, names) for n in states], network.n_sites)
     plain = type(network).connected_log_amplitudes is WaveFunction.connected_log_amplitudes
     kind = Projected if plain else ProjectedByImages
     return kind(network, character_group(system, names), config.invariances(system))

@@ -29,6 +29,7 @@ class JastrowConfig(AnsatzConfig):
     parameters: str = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.initial("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
 

@@ -47,6 +47,7 @@ class ResNetConfig(AnsatzConfig):
     magnetisation: int | None = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.at_least("depth", self.depth, 0)
         checks.at_least("width", self.width, 1)
         checks.at_least("kernel", self.kernel, 1)

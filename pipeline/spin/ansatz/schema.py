@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import comb
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -24,6 +25,9 @@ from pipeline.spin.symmetry.groups import (
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import pauli_terms
 
+MOST_STATES = 100
+"""Of one determinant."""
+
 
 @dataclass
 class AnsatzConfig:
@@ -37,15 +41,22 @@ class AnsatzConfig:
         projection: symmetries on which the state is projected by summing amplitudes over their group: any of
             ``translations``, ``rotations``, ``reflections``, ``point_group`` and ``spin_flip``
             (:func:`pipeline.spin.symmetry.groups.symmetry_group`), with a minus before those under which it is odd.
+        states: K; more than one are the K lowest, each with a network of its own, in one determinant on K copies of the
+            system (:class:`pipeline.spin.ansatz.determinant.Determinant`). Samplers, local energies and references
+            follow this number.
     """
 
     log_domain: ClassVar[bool] = False
     direct: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
-    neutral: ClassVar[dict[str, Any]] = {"projection": []}
+    neutral: ClassVar[dict[str, Any]] = {"projection": [], "states": 1}
 
     name: str = MISSING
     projection: list[str] = field(default_factory=list)
+    states: int = 1
+
+    def __post_init__(self) -> None:
+        checks.between("states", self.states, 1, MOST_STATES)
 
     @property
     def positive_unless(self) -> str | None:
@@ -54,7 +65,23 @@ class AnsatzConfig:
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
+        self.check_states(system)
         self.check_projection(system, self.projection)
+
+    def check_states(self, system: SpinSystem, sector: int | None = None) -> None:
+        """Raise ConfigError, about ``states``, for more than there are configurations with Σ σz = ``sector``."""
+        if self.states == 1:
+            return
+        if not self.log_domain:
+            allowed = f"a determinant of states is made of log ψ, which ansatz={self.name} does not give"
+            raise ConfigError("states", self.states, allowed)
+        sector = getattr(self, "magnetisation", None) if sector is None else sector
+        size = system.size
+        basis = 2**size if sector is None else comb(size, (size + sector) // 2)
+        if self.states > basis:
+            where = "" if sector is None else f" with Σ σz = {sector}"
+            allowed = f"{size} sites have only {basis} configurations{where}, and as many independent states"
+            raise ConfigError("states", self.states, allowed)
 
     def check_projection(self, system: SpinSystem, names: Sequence[str]) -> None:
         """Raise ConfigError, about ``projection``, when the ansatz cannot be projected on the symmetries ``names``."""
@@ -103,6 +130,7 @@ class MLPConfig(AnsatzConfig):
     initialisation: str = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _widths("hidden", self.hidden)
         checks.one_of("initialisation", self.initialisation, ("torch", "orthogonal"))
 
@@ -144,6 +172,7 @@ class RBMConfig(AnsatzConfig):
     parameters: str = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.at_least("alpha", self.alpha, 1)
         checks.initial("deviation", self.deviation)
         checks.one_of("parameters", self.parameters, ("real", "complex"))
@@ -178,6 +207,7 @@ class AutoregressiveConfig(AnsatzConfig):
     symmetries: list[str] = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.initial("output_scale", self.output_scale)
         check_names(self.symmetries)
 
@@ -316,6 +346,7 @@ class MPSConfig(AnsatzConfig):
     deviation: float = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.at_least("bond_dimension", self.bond_dimension, 1)
         checks.initial("deviation", self.deviation)
 

@@ -15,9 +15,10 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
-from pipeline.base.errors import ConfigError
+from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.later import np
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.spin.exact.dmrg_states import Point, lowest_states, report
 from pipeline.spin.lattice import sublattices
 from pipeline.spin.symmetry.charges import (
     conserves_magnetisation,
@@ -32,17 +33,17 @@ from pipeline.spin.terms import PauliTerm, in_own_unit, pauli_terms
 ROTATED = {"x": ("Sigmaz", 1.0), "y": ("Sigmay", -1.0), "z": ("Sigmax", 1.0)}
 """σx, σy, σz after the Hadamard rotation that makes the spin flip Π σx diagonal, so that TeNPy can conserve it."""
 
+MOST_STATES = 100
+"""That are looked for one after the other."""
+
+FEWEST_SITES = 6
+"""Of which several states are sought: two sites at a time must leave room for what is orthogonal to the others."""
+
+MOST_OVERLAP = 1e-4
+"""Of states that count as orthogonal."""
+
 ROUNDING = 1e-13
 """Relative rounding error of a sum of ~N·L terms contracted through the network."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """Converged state at one bond dimension: ``energy`` is ⟨ψ|H|ψ⟩ of the normalised state, an upper bound."""
-
-    bond_dimension: int
-    energy: float
-    truncation_error: float
 
 
 @dataclass
@@ -62,17 +63,21 @@ class DMRG:
         max_sweeps: sweeps at each bond dimension.
         svd_min: Schmidt values below it are dropped.
         max_sites: largest N that is tried.
+        states: K lowest states, each orthogonal to those before it; null: as many as the ansatz has, where it has
+            several (``train.ansatz.states``). Of several the parity alone is conserved; both its sectors are searched.
     """
 
     version: ClassVar[int] = 1
     kind: ClassVar[str] = "DMRG"
     exactness: ClassVar[Exactness] = "variational"
+    neutral: ClassVar[dict[str, Any]] = {"states": None}
 
     bond_dimensions: list[int] = MISSING
     energy_tolerance: float = MISSING
     max_sweeps: int = MISSING
     svd_min: float = MISSING
     max_sites: int = MISSING
+    states: int | None = MISSING
 
     def __post_init__(self) -> None:
         series = list(self.bond_dimensions)
@@ -83,6 +88,8 @@ class DMRG:
         checks.at_least("max_sweeps", self.max_sweeps, 2)
         checks.between("svd_min", self.svd_min, 0.0, 1e-4)
         checks.at_least("max_sites", self.max_sites, 3)
+        if self.states is not None:
+            checks.between("states", self.states, 1, MOST_STATES)
 
     def supports(self, system: Any) -> str | None:
         """None for 3 to ``max_sites`` spins with known Pauli strings; else the reason."""
@@ -94,6 +101,9 @@ class DMRG:
             return f"DMRG: {error}"
         if system.size < 3:
             return f"DMRG needs at least 3 sites (have {system.size}); use baseline=quspin"
+        if self._several and system.size < FEWEST_SITES:
+            least = f"several states need at least {FEWEST_SITES} sites (have {system.size})"
+            return f"DMRG: {least}; use baseline=quspin"
         if system.size > self.max_sites:
             return (
                 f"DMRG with {system.size} sites is beyond max_sites={self.max_sites} "
@@ -106,6 +116,8 @@ class DMRG:
         terms = pauli_terms(system)
         width = _operator_width(terms, system.size)
         updates = 16.0 * system.size * (1 if is_stoquastic(terms) else 2)
+        if self._several:  # of one more, to know which ones are the lowest
+            updates = 16.0 * system.size * ((self.states or 1) + 1)
         seconds = sum(updates * (5e-3 + 1e-9 * width * chi**3) for chi in self.bond_dimensions)
         return Cost(seconds=1.0 + seconds, bytes=1.5e8 + 8.0 * width * system.size * max(self.bond_dimensions) ** 2)
 
@@ -114,21 +126,52 @@ class DMRG:
 
         ``energy`` is extrapolated to χ → ∞, its sigma covers the extrapolation and the last change;
         ``variational_energy`` is the energy at the largest χ, an upper bound; ``truncation_error`` the largest
-        discarded weight of the last sweep. Curves: ``energy`` and ``truncation_error`` against ``bond_dimension``.
+        discarded weight of the last sweep. Curves: ``energy`` and ``truncation_error`` against ``bond_dimension``. Of
+        several states: see :func:`pipeline.spin.exact.dmrg_states.report`.
         """
         terms, unit = in_own_unit(pauli_terms(system))
+        if self._several:
+            with _quiet():
+                found = self._lowest(terms, system.size)
+            scaled = [[replace(point, energy=unit * point.energy) for point in points] for points in found]
+            return report(scaled, extrapolate, self.energy_tolerance)
         with _quiet():
             series = [self._series(terms, system.size, state) for state in initial_states(terms, system.size)]
         points = min(series, key=lambda candidate: candidate[-1].energy)
         return _report([replace(point, energy=unit * point.energy) for point in points], self.energy_tolerance)
 
+    @property
+    def _several(self) -> bool:
+        return self.states is not None and self.states > 1
+
+    def _lowest(self, terms: Sequence[PauliTerm], size: int) -> list[list[Point]]:
+        """The series of all states, the lowest first."""
+        model = build_model(terms, size, keep_magnetisation=False)
+        sectors = parities(terms, size)
+
+        def next_of(sector: list[str], before: list[Any]) -> tuple[list[Point], Any]:
+            start = _generic(model, sector, self.bond_dimensions[0], len(before))
+            points, psi = self._grown(model, start, before)
+            if any(abs(psi.overlap(other)) > MOST_OVERLAP for other in before):
+                few = f"state {len(before)} of a sector is not orthogonal to those below it"
+                raise UserError(f"DMRG: {few}; raise baseline.dmrg.bond_dimensions, or ask for fewer states")
+            return points, psi
+
+        return lowest_states(sectors, self.states or 1, next_of)
+
     def _series(self, terms: Sequence[PauliTerm], size: int, state: Sequence[str]) -> list[Point]:
         """Grow the bond dimension from the product state ``state`` until the energy settles."""
-        from tenpy.algorithms.dmrg import TwoSiteDMRGEngine
         from tenpy.networks.mps import MPS
 
         model = build_model(terms, size)
         psi = MPS.from_product_state(model.lat.mps_sites(), list(state), bc="finite", unit_cell_width=size)
+        return self._grown(model, psi)[0]
+
+    def _grown(self, model: Any, psi: Any, before: Sequence[Any] = ()) -> tuple[list[Point], Any]:
+        """Grow the bond dimension from the state ``psi`` until the energy settles, orthogonal to those ``before``."""
+        from tenpy.algorithms.dmrg import TwoSiteDMRGEngine
+
+        size = model.lat.N_sites
         points: list[Point] = []
         for chi in self.bond_dimensions:
             # TeNPy's criterion max_E_err is absolute for negative energies.
@@ -143,17 +186,35 @@ class DMRG:
                 # Large discarded weights at the first bond dimensions are expected; TeNPy would stop at 1e-4.
                 "max_trunc_err": None,
             }
-            engine = TwoSiteDMRGEngine(psi, model, options)
+            engine = TwoSiteDMRGEngine(psi, model, options, **({"orthogonal_to": list(before)} if before else {}))
             psi = engine.run()[1]
             psi.canonical_form()
             energy = float(np.real(model.H_MPO.expectation_value(psi)))
             points.append(Point(chi, energy, float(engine.sweep_stats["max_trunc_err"][-1])))
             if len(points) > 1 and abs(energy - points[-2].energy) < self.energy_tolerance * abs(energy):
                 break
-        return points
+        return points, psi
 
 
-def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
+def _generic(model: Any, sector: Sequence[str], bond_dimension: int, number: int) -> Any:
+    """A random state in the sector of a product state, orthogonal to nothing; the same for the same ``number``."""
+    from tenpy.networks.mps import MPS
+
+    kept = np.random.get_state()
+    np.random.seed(number)
+    try:
+        return MPS.from_random_unitary_evolution(model.lat.mps_sites(), bond_dimension, list(sector), bc="finite")
+    finally:
+        np.random.set_state(kept)
+
+
+def parities(terms: Sequence[PauliTerm], size: int) -> list[list[str]]:
+    """Product states in the rotated basis, one for each sector of Π σx; any one where that is not conserved."""
+    even = ["up"] * size
+    return [even, ["down", *even[1:]]] if conserves_spin_flip(terms) else [even]
+
+
+def build_model(terms: Sequence[PauliTerm], size: int, keep_magnetisation: bool = True) -> Any:
     """TeNPy ``MPOModel`` of ``terms``, sites as numbered, with Σ σz or the parity conserved, see :class:`DMRG`.
 
     The basis is the rotated one unless Σ σz is conserved. A folded order (0, N-1, 1, ...) was measured to bring
@@ -165,7 +226,7 @@ def build_model(terms: Sequence[PauliTerm], size: int) -> Any:
     from tenpy.networks.site import SpinHalfSite
     from tenpy.networks.terms import TermList
 
-    if _start_of_known_magnetisation(terms, size):
+    if keep_magnetisation and _start_of_known_magnetisation(terms, size):
         (operators, strengths), site = _ladder_operators(terms), SpinHalfSite(conserve="Sz")
     else:
         operators, strengths = _rotated(terms)

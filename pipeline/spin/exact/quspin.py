@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from pipeline.base.later import NDArray, np
 from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.numbers.result import Bound, Estimate, Result
 from pipeline.spin.exact.ground_space import (
+    SAME,
     GroundSpace,
     Solved,
     States,
@@ -45,24 +46,35 @@ class QuSpinED:
         sector: ``proven``: all sectors that are needed to be sure of the lowest levels, see
             :mod:`pipeline.spin.symmetry.sectors`; ``symmetric``: only states that are even under every lattice symmetry
             and the spin flip, whose levels are upper bounds.
-        levels: K, number of lowest levels.
+        levels: K, number of lowest levels; a multiplet of the total spin counts once.
+        states: instead, the K lowest states, each of a multiplet by itself; null: as many as the ansatz has, where it
+            has several (``train.ansatz.states``).
         max_scanned: most basis states that may be visited in search of representatives, all sectors together.
         max_bytes: largest memory to expect.
     """
 
     version: ClassVar[int] = 2
     kind: ClassVar[str] = "QuSpin ED"
+    neutral: ClassVar[dict[str, Any]] = {"states": None}
 
     sector: str = MISSING
     levels: int = MISSING
     max_scanned: float = MISSING
     max_bytes: float = MISSING
+    states: int | None = MISSING
 
     def __post_init__(self) -> None:
         checks.one_of("sector", self.sector, ["proven", "symmetric"])
         checks.between("levels", self.levels, 1, 100)
+        if self.states is not None:
+            checks.between("states", self.states, 1, 100)
         checks.at_least("max_scanned", self.max_scanned, 1)
         checks.at_least("max_bytes", self.max_bytes, 1)
+
+    @property
+    def count(self) -> int:
+        """Number of energies."""
+        return self.levels if self.states is None else self.states
 
     @property
     def exactness(self) -> Exactness:
@@ -77,9 +89,10 @@ class QuSpinED:
             terms = pauli_terms(system)
         except TypeError as error:
             return f"QuSpin ED: {error}"
-        size, states = system.size, number_of_levels(system.size, terms)
-        if self.levels > states:
-            return f"QuSpin ED: {size} sites have {states} levels, baseline.quspin.levels={self.levels} asks for more"
+        size, states = system.size, number_of_levels(system.size, terms, self.states is not None)
+        if self.count > states:
+            key = "levels" if self.states is None else "states"
+            return f"QuSpin ED: {size} sites have {states} levels, baseline.quspin.{key}={self.count} asks for more"
         instead = "use baseline=dmrg (chains, narrow lattices)"
         if size > MOST_SITES:
             return f"QuSpin would visit 2^{math.log2(states):.0f} basis states of {size} spins; {instead}"
@@ -103,7 +116,7 @@ class QuSpinED:
         search = self._search(system, terms)
         sectors = list(search.sectors)
         # All but a few sectors are done with when their lowest level is known.
-        solves = 1 + (self.levels - 1) / len(sectors)
+        solves = 1 + (self.count - 1) / len(sectors)
         if search.proven and (more := witnesses(system, terms, search)) is not None:
             sectors += more.sectors
         for sector in sectors:
@@ -113,14 +126,16 @@ class QuSpinED:
             width = 8 if real and sector.real else 16
             seconds += 1e-7 * sector.scanned(system.size) + 1.6e-8 * sector.group_order * elements
             seconds += (1e-6 if width == 16 else 3e-7) * elements * solves
-            largest = max(largest, 2.5 * (width + 4) * elements + (30 + self.levels) * width * states)
+            largest = max(largest, 2.5 * (width + 4) * elements + (30 + self.count) * width * states)
         return Cost(seconds=seconds, bytes=2e8 + largest)
 
     def run(self, system: SpinSystem) -> Result:
         """Energies (total, Pauli convention) and observables of the ground state.
 
         ``energy``, ``energy_1``, ... ``energy_{K-1}``: the K lowest levels with multiplicity, except that a multiplet
-        of the total spin counts once; sigma is the residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue.
+        of the total spin counts once unless ``states`` are asked for, of which ``trace`` is the sum; sigma is the
+        residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue.
+        Observables of a state beyond the first, ``absolute_magnetisation_1``, ..., where it is alone in its level.
         ``energy_variance`` ⟨H²⟩ - ⟨H⟩² = ‖Hψ - Eψ‖² of the lowest state in total², zero but for rounding. Of all
         states of the lowest level, where they agree: ``absolute_magnetisation`` ⟨|Σ σz|⟩/N; and
         ``nearest_correlation`` ⟨σz_i σz_j⟩, the mean over all nearest-neighbour pairs (not for a single site).
@@ -132,34 +147,45 @@ class QuSpinED:
         """
         terms, unit = in_own_unit(pauli_terms(system))
         search = self._search(system, terms)
-        found, solved, dimension = self._levels(system.size, search)
-        if len(found) < self.levels:
-            raise UserError(f"baseline.quspin.levels={self.levels}: the symmetric sector has {dimension} states only")
+        # one more state tells whether the last one that is asked for is the only one of its level
+        found, solved, dimension = self._levels(system.size, search, self.count + (1 if self._several else 0))
+        found, beyond = found[: self.count], found[self.count :]
+        if len(found) < self.count:
+            key = "levels" if self.states is None else "states"
+            raise UserError(f"baseline.quspin.{key}={self.count}: the symmetric sector has {dimension} states only")
         bound: Bound = "exact" if search.proven else "variational"
         estimates = [_estimate(k, level, bound).scaled(unit, "total") for k, level in enumerate(found)]
+        if self.states is not None:
+            estimates.append(_trace(estimates, bound))
         residual = unit * found[0].residual
         estimates.append(Estimate("energy_variance", residual * residual, unit="total^2"))
         space = self._ground_space(system, terms, search, solved) if search.proven else GroundSpace(1, ((found[0],),))
         named = {name: space.shared(of) if space else None for name, of in observables(system).items()}
         estimates += [Estimate(name, value, 0.0, bound=bound) for name, value in named.items() if value is not None]
+        if self._several:
+            estimates += _of_excited(observables(system), [*found, *beyond], self.count)
         notes = self._notes(terms, search, space, [name for name, value in named.items() if value is None])
         extra = {"basis_states": dimension, "sectors": len(search.sectors), "symmetries": search.sectors[0].names}
         return Result(estimates=tuple(estimates), notes=notes, extra=extra)
 
-    def _levels(self, size: int, search: Search) -> tuple[list[Level], list[Solved], int]:
-        """The lowest levels, those of each sector, and the number of all basis states."""
+    @property
+    def _several(self) -> bool:
+        return self.states is not None and self.states > 1
+
+    def _levels(self, size: int, search: Search, count: int) -> tuple[list[Level], list[Solved], int]:
+        """The ``count`` lowest levels, those of each sector, and the number of all basis states."""
         found: list[Level] = []
         solved: list[Solved] = []
         dimension = 0
         for sector in search.sectors:
             matrix = build(size, search.terms, sector)
             dimension += int(matrix.Ns)
-            bound = found[-1].energy if len(found) == self.levels else np.inf
-            levels = solve(matrix, math.ceil(self.levels / sector.multiplicity), bound)
+            bound = found[-1].energy if len(found) == count else np.inf
+            levels = solve(matrix, math.ceil(count / sector.multiplicity), bound)
             del matrix  # before the next one is built
             solved.append((sector, levels))
             repeated = [level for level in levels for _ in range(sector.multiplicity)]
-            found = sorted(found + repeated, key=lambda level: level.energy)[: self.levels]
+            found = sorted(found + repeated, key=lambda level: level.energy)[:count]
         return found, solved, dimension
 
     def _ground_space(
@@ -170,11 +196,11 @@ class QuSpinED:
         if more is not None:
             if sum(sector.scanned(system.size) for sector in more.sectors) > self.max_scanned:
                 return None
-            search, solved = more, self._levels(system.size, more)[1]
+            search, solved = more, self._levels(system.size, more, self.count)[1]
         return ground_space(system, terms, search, solved)
 
     def _search(self, system: SpinSystem, terms: Sequence[PauliTerm]) -> Search:
-        return plan(system, terms, self.levels, self.sector == "symmetric")
+        return plan(system, terms, self.count, self.sector == "symmetric", self.states is not None)
 
     def _notes(
         self, terms: Sequence[PauliTerm], search: Search, space: GroundSpace | None, left_out: Sequence[str]
@@ -186,7 +212,7 @@ class QuSpinED:
                 "QuSpin: only the fully symmetric sector was searched; its levels are upper bounds, and that the "
                 "ground state lies there is not proven."
             )
-        if self.levels > 1 and conserves_total_spin(terms):
+        if self.states is None and self.levels > 1 and conserves_total_spin(terms):
             notes.append("QuSpin: each multiplet of the total spin counts as one level.")
         if left_out:
             names = ", ".join(left_out)
@@ -204,6 +230,28 @@ def _estimate(k: int, level: Level, bound: Bound) -> Estimate:
     name = f"energy_{k}" if k else "energy"
     sigma = max(level.residual, EPSILON * abs(level.energy))
     return Estimate(name, level.energy, sigma=sigma, sigma_kind="numerical", unit="total", bound=bound)
+
+
+def _trace(levels: Sequence[Estimate], bound: Bound) -> Estimate:
+    """The sum of all levels, whose errors add up."""
+    value, sigma = sum(level.value for level in levels), sum(level.sigma or 0.0 for level in levels)
+    return Estimate("trace", value, sigma, "numerical", unit="total", bound=bound)
+
+
+def _of_excited(
+    named: Mapping[str, Callable[[States], NDArray[np.float64]]], levels: Sequence[Level], count: int
+) -> list[Estimate]:
+    """Observables of the states 1, ..., ``count`` - 1 that are alone in their level, as far as ``levels`` tell."""
+    found = []
+    for n in range(1, count):
+        near = [levels[m] for m in (n - 1, n + 1) if m < len(levels)]
+        level = levels[n]
+        if any(abs(other.energy - level.energy) <= SAME * abs(level.energy) for other in near):
+            continue
+        for name, diagonal in named.items():
+            value = float(np.abs(level.vector) ** 2 @ diagonal(level.states))
+            found.append(Estimate(f"{name}_{n}", value, 0.0))
+    return found
 
 
 def observables(system: SpinSystem) -> dict[str, Callable[[States], NDArray[np.float64]]]:

@@ -50,7 +50,7 @@ class ExhaustiveSampler:
     ) -> Batch:
         """All configurations of the ansatz and their weights |ψ|² / Σ|ψ|²; enumeration needs no randomness.
 
-        No weight vanishes: amplitudes below e^-150 ‖ψ‖ count as that.
+        No weight vanishes: amplitudes below e^-150 ‖ψ‖, or below the rounding of the ansatz, count as that.
         """
         del state, samples, seed, purpose, k
         present = ansatz.present(self.spins)
@@ -59,7 +59,7 @@ class ExhaustiveSampler:
             self._ranks, lambda rows: in_chunks(self._chunks, "amplitudes", ansatz.log_amplitude, rows), spins
         )
         logs = log_psi.real.double()
-        floor = 0.5 * torch.logsumexp(2.0 * logs, dim=0) + LOG_SMALLEST
+        floor = 0.5 * torch.logsumexp(2.0 * logs, dim=0) + max(LOG_SMALLEST, ansatz.log_rounding)
         weights = torch.softmax(2.0 * logs.maximum(floor), dim=0)
         known = log_psi.to(torch.complex128 if log_psi.is_complex() else torch.float64)
         return Batch(spins, weights, log_floor=floor, log_amplitudes=known)

@@ -37,6 +37,9 @@ class SamplerConfig:
     def check_ansatz(self, ansatz: AnsatzConfig) -> None:
         """Raise ConfigError when the ansatz cannot be sampled like this."""
 
+    def check_copies(self, system: SpinSystem, copies: int) -> None:
+        """Raise ConfigError when several copies of ``system`` cannot be sampled like this."""
+
     def check_samples(self, samples: int) -> None:
         """Raise ConfigError when a batch cannot have this many samples."""
 
@@ -79,6 +82,15 @@ class ExhaustiveConfig(SamplerConfig):
         if system.size > self.max_sites:
             raise ConfigError("", "exhaustive", f"would enumerate 2^{system.size} states (max_sites={self.max_sites})")
 
+    def check_copies(self, system: SpinSystem, copies: int) -> None:
+        size = copies * system.size
+        if copies > 1 and size > self.max_sites:
+            allowed = (
+                f"would enumerate 2^{size} states of {copies} copies of {system.size} sites "
+                f"(train.ansatz.states={copies}, max_sites={self.max_sites}); use sampler=metropolis"
+            )
+            raise ConfigError("", "exhaustive", allowed)
+
     def check_samples(self, samples: int) -> None:
         raise ConfigError(
             "samples", samples, "sampler=exhaustive takes every configuration: there is no number of samples"
@@ -101,6 +113,12 @@ class DirectConfig(SamplerConfig):
     def check_ansatz(self, ansatz: AnsatzConfig) -> None:
         if not ansatz.direct:
             allowed = f"ansatz={ansatz.name} cannot be drawn from directly; use sampler=metropolis"
+            raise ConfigError("", "direct", allowed)
+        if ansatz.states > 1:
+            allowed = (
+                f"a determinant of train.ansatz.states={ansatz.states} networks cannot be drawn from directly, "
+                "even where each of them can; use sampler=metropolis"
+            )
             raise ConfigError("", "direct", allowed)
 
 

@@ -13,14 +13,15 @@ from pipeline.spin.wave_function import WaveFunction
 
 
 class LogAmplitude(nn.Module):
-    """log ψ as the forward pass of a module, which is what ``functional_call`` calls."""
+    """log ψ as the forward pass of a module, which is what ``functional_call`` calls; log|ψ| of a real ψ with signs."""
 
     def __init__(self, ansatz: WaveFunction) -> None:
         super().__init__()
         self.ansatz = ansatz
 
     def forward(self, spins: Tensor) -> Tensor:
-        return self.ansatz.log_amplitude(spins)
+        found = self.ansatz.log_amplitude(spins)
+        return found.real if self.ansatz.signed else found
 
 
 def log_derivatives(ansatz: WaveFunction, spins: Tensor, chunks: Chunks, only: Collection[str] | None = None) -> Tensor:
@@ -33,7 +34,7 @@ def log_derivatives(ansatz: WaveFunction, spins: Tensor, chunks: Chunks, only: C
         only: names of the parameters asked for; None: all that are trained.
 
     Returns:
-        (B, P), of the parameters' dtype, or complex where log ψ is.
+        (B, P), of the parameters' dtype, or complex where log ψ is and ψ is not real.
     """
     module = LogAmplitude(ansatz)
     parameters = {
@@ -42,7 +43,7 @@ def log_derivatives(ansatz: WaveFunction, spins: Tensor, chunks: Chunks, only: C
         if (p.requires_grad if only is None else name in only)
     }
     with torch.no_grad():
-        is_complex = ansatz.log_amplitude(spins[:1]).is_complex()
+        is_complex = module(spins[:1]).is_complex()
 
     def log_psi(values: dict[str, Tensor], one: Tensor) -> Tensor:
         found = functional_call(module, values, (one[None],))[0]

@@ -107,7 +107,9 @@ class SubspaceFlowConfig:
         return Cost(seconds=SECONDS_A_CALL * self.subspaces + operations / OPERATIONS_A_SECOND, bytes=held)
 
     def check_parts(self, run: RunConfig) -> None:
-        """Raise ConfigError for a sampler (the flow is the sampler) and for phases."""
+        """Raise ConfigError for a sampler (the flow is the sampler), for phases and for several states."""
+        if run.train.ansatz.states > 1:
+            raise ConfigError("train.ansatz.states", run.train.ansatz.states, "method=subspace_flow has one state")
         sampler = run.train.sampler
         if sampler is not None:
             raise ConfigError("sampler", sampler.name, "method=subspace_flow samples by its flow; use sampler=none")

@@ -80,21 +80,25 @@ def visited(size: int, up: int | None) -> int:
     return 2**size if up is None else comb(size, up)
 
 
-def number_of_levels(size: int, terms: Sequence[PauliTerm]) -> int:
-    """Number of levels of H: 2^N, or the number of its multiplets where H commutes with all rotations."""
-    return visited(size, size // 2 if conserves_total_spin(terms) else None)
+def number_of_levels(size: int, terms: Sequence[PauliTerm], every_state: bool = False) -> int:
+    """Number of levels of H: 2^N, or the number of its multiplets where H commutes with all rotations.
+
+    Args:
+        every_state: count each state of a multiplet.
+    """
+    return visited(size, size // 2 if conserves_total_spin(terms) and not every_state else None)
 
 
-def spins_up(size: int, terms: Sequence[PauliTerm], levels: int) -> dict[int | None, int]:
+def spins_up(size: int, terms: Sequence[PauliTerm], levels: int, every_state: bool = False) -> dict[int | None, int]:
     """Numbers of spins up, each with its multiplicity, among which the ``levels`` lowest energies are proven to be.
 
-    - H commutes with all rotations: ⌊N/2⌋, where each multiplet has exactly one member.
+    - H commutes with all rotations: ⌊N/2⌋, where each multiplet has exactly one member; unless ``every_state`` counts.
     - H commutes with Σ σz: for a ground state that of a basis state it overlaps, where one is known
       (:func:`pipeline.spin.symmetry.stoquastic.overlapping_state`); otherwise all numbers. Where H commutes with the
       spin flip too, n spins up have the levels of N - n, which are not searched again.
     - Otherwise any number of spins up together: None.
     """
-    if conserves_total_spin(terms):
+    if conserves_total_spin(terms) and not every_state:
         return {size // 2: 1}
     if not conserves_magnetisation(terms):
         return {None: 1}
@@ -106,7 +110,13 @@ def spins_up(size: int, terms: Sequence[PauliTerm], levels: int) -> dict[int | N
     return {up: 1 if 2 * up == size else 2 for up in halved}
 
 
-def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int, symmetric: bool = False) -> Search:
+def plan(
+    system: SpinSystem,
+    terms: Sequence[PauliTerm],
+    levels: int,
+    symmetric: bool = False,
+    every_state: bool = False,
+) -> Search:
     """The smallest sectors that are proven to hold the ``levels`` lowest energies of ``terms``.
 
     - Numbers of spins up: those of :func:`spins_up`.
@@ -116,10 +126,11 @@ def plan(system: SpinSystem, terms: Sequence[PauliTerm], levels: int, symmetric:
       (:mod:`pipeline.spin.symmetry.characters`), and both parities of the flip.
 
     ``symmetric`` asks for the even sectors alone, whether they are proven to hold the levels or not. By the min-max
-    principle the k-th level of any sector is at least the k-th of H.
+    principle the k-th level of any sector is at least the k-th of H. ``every_state`` of a multiplet of the total spin
+    counts as a level of its own.
     """
     size = system.size
-    numbers = spins_up(size, terms, levels)
+    numbers = spins_up(size, terms, levels, every_state)
     stoquastic = stoquastic_form(terms)
     proven = levels == 1 and stoquastic is not None
     if stoquastic is not None and (proven or symmetric):

@@ -23,6 +23,7 @@ from pipeline.base.numbers.statistics import split_r_hat
 from pipeline.base.run.laps import part
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.ansatz.build import build_unprojected, projected
+from pipeline.spin.ansatz.determinant import Determinant
 from pipeline.spin.chunks import Chunks, footprints_of, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.sampler.contract import Batch, Errors, Resampler, Sampler
@@ -30,9 +31,11 @@ from pipeline.spin.sampler.schema import reach
 from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.terms import PauliTerm, pauli_terms
+from pipeline.spin.terms import PauliTerm, of_copies, pauli_terms
 from pipeline.spin.vmc.inference import Observables, record, summarise
+from pipeline.spin.vmc.levels import of_several_states
 from pipeline.spin.vmc.local_energy import local_energy
+from pipeline.spin.vmc.matrices import matrices, record_matrices
 from pipeline.spin.vmc.merged import merged
 from pipeline.spin.vmc.rounding import in_double, is_negligible, probed_rows
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
@@ -81,6 +84,7 @@ class VariationalMonteCarlo:
         self.config: VMCConfig = train.method
         self.train, self.infer, self.device, self.system, self.ranks = train, infer, device, system, ranks
         self.dtype = getattr(torch, train.dtype)
+        self.copies: int = train.ansatz.states
         self.schedule = Schedule(train.optimizer, train.phases)
         self.parts = [self._parts(replace(system, **changes)) for changes in self.schedule.systems]
         self._projected: dict[tuple[int, int], SystemParts] = {(i, 0): part for i, part in enumerate(self.parts)}
@@ -91,6 +95,7 @@ class VariationalMonteCarlo:
         self._measuring: dict[int, tuple[SystemParts, Sampler]] = {}
         self.double, self.inference_sampler = self._parts_of_inference(0)
         self.observables = Observables(system, device)
+        self.one_copy = Hamiltonian(_terms(system, self.config), system.size, device)
 
     def init(self, seed: int) -> VMCState:
         """Random parameters; the same on every device."""
@@ -135,7 +140,8 @@ class VariationalMonteCarlo:
         state.rejected_in_a_row = 0
         # energies of another system get names of their own, or curves along training would jump
         prefix = "small_" if settings.system else ""
-        metrics = {f"{prefix}energy": float(energy.real), f"{prefix}variance": float(variance)}
+        quantity = self.config.shown_with(self.train.ansatz).quantity
+        metrics = {f"{prefix}{quantity}": float(energy.real), f"{prefix}variance": float(variance)}
         metrics |= change | {"lr": settings.lr, "rejected_steps": state.rejected}
         if seen is not local:
             metrics["clipped"] = float(batch.weights[seen != local].sum())
@@ -162,19 +168,19 @@ class VariationalMonteCarlo:
         source = precise if errors in ("exact", "weighted") else ansatz
         draw = sampler.weighted if isinstance(sampler, Resampler) else sampler.sample
         batch = draw(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
+        if isinstance(precise, Determinant):
+            return self._levels(double, precise, batch, errors, k)
         local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
-        bad = ~local.isfinite()
-        if bad.any():
-            logs = in_chunks(double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
-            raise NonFiniteError(
-                f"inference: {len(logs)} of {len(local)} local energies of batch {k} are not finite; {_why(logs.real)}"
-            )
+        _must_be_finite(local, double, precise, batch, k)
         return record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
         config: Any = self.infer.sampler or self.train.sampler
-        result = summarise(records, self.inference_sampler.errors, self.system.size, self._samples(), self.sector)
+        errors = self.inference_sampler.errors
+        result = summarise(records, errors, self.system.size, self._samples(), self.sector)
+        if self.copies > 1:
+            result = of_several_states(result, records, errors, self.copies, self.sector)
         result = replace(result, estimates=(*result.estimates, Estimate("parameters", self._parameters(), 0.0)))
         if self.sector == reach(config, self.train.ansatz, self.system):
             return result
@@ -182,8 +188,9 @@ class VariationalMonteCarlo:
         return replace(result, notes=(*result.notes, note))
 
     def _parts(self, system: SpinSystem) -> SystemParts:
-        hamiltonian = Hamiltonian(_terms(system, self.config), system.size, self.device)
-        chunks, space = self._chunks(system), space_of(system)
+        space, terms = space_of(system, self.copies), _terms(system, self.config)
+        hamiltonian = Hamiltonian(of_copies(terms, system.size, self.copies), space.size, self.device)
+        chunks = self._chunks(system)
         sampler = _sampler(self.train.sampler, space, self.device, chunks, self.ranks)
         return SystemParts(system, hamiltonian, space, sampler, chunks)
 
@@ -248,6 +255,19 @@ class VariationalMonteCarlo:
 
         return shared(self.ranks, of_rows, torch.arange(len(batch.spins), device=batch.spins.device))
 
+    def _levels(
+        self, double: SystemParts, precise: Determinant, batch: Batch, errors: Errors, k: int
+    ) -> dict[str, Any]:
+        """What is kept of a batch of K copies: of the trace what is kept of any energy, and the matrices."""
+        batch = merged(batch, precise) if errors == "exact" else batch
+        copies = self.observables(batch.spins.reshape(-1, precise.n_sites))
+        diagonals = {name: values.view(-1, precise.states) for name, values in copies.items()}
+        found = matrices(self.one_copy, precise, batch, diagonals, double.chunks)
+        _must_be_finite(found.local_energy, double, precise, batch, k)
+        means = {name: values.mean(1) for name, values in diagonals.items()}
+        kept = record(batch, found.local_energy, means, errors, self.infer.keep_samples)
+        return kept | record_matrices(batch, found, errors)
+
     def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
         """What an update sees of drawn local energies; all of them where weights are exact."""
         if self.config.local_energy_clip is None or batch.order is None:
@@ -288,6 +308,16 @@ class VariationalMonteCarlo:
             )
         log.warning("step %d rejected: %s not finite", k, what)
         return {"rejected_steps": state.rejected}
+
+
+def _must_be_finite(local: Tensor, double: SystemParts, precise: WaveFunction, batch: Batch, k: int) -> None:
+    """Raise NonFiniteError, with the reason, for local energies of an inference that are not finite."""
+    bad = ~local.isfinite()
+    if bad.any():
+        logs = in_chunks(double.chunks, "amplitudes", precise.log_amplitude, batch.spins[bad])
+        raise NonFiniteError(
+            f"inference: {len(logs)} of {len(local)} local energies of batch {k} are not finite; {_why(logs.real)}"
+        )
 
 
 def _why(logs: Tensor) -> str:

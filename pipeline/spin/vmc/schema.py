@@ -14,6 +14,7 @@ from pipeline.base.config.phases import Schedule, SRConfig
 from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.base.store.provenance import processes
+from pipeline.spin.ansatz.schema import AnsatzConfig
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import DirectConfig, SamplerConfig, reach
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
@@ -63,6 +64,12 @@ class VMCConfig:
         if self.memory_gib is not None:
             checks.positive("memory_gib", self.memory_gib)
 
+    def shown_with(self, ansatz: AnsatzConfig) -> Shown:
+        """What is drawn of a training: of several states the trace of their energies."""
+        if ansatz.states == 1:
+            return self.shown
+        return Shown("trace", "sum of the energies (total, Pauli)", "total", ("trace",), ("trace", "variance"))
+
     def check(self, system: object) -> None:
         """Raise ConfigError for anything but a spin system, or where no sign rule is known."""
         spins = must_be_spins("vmc", system)
@@ -77,12 +84,13 @@ class VMCConfig:
 
         Of one of the processes that share the run: rows of log-derivatives and time are shared out.
         """
-        train, size, ranks = run.train, run.system.size, processes()
-        width, weights = WIDTHS[train.dtype], train.ansatz.weights(size)
+        train, copies, ranks = run.train, run.train.ansatz.states, processes()
+        size = copies * run.system.size
+        width, weights = WIDTHS[train.dtype], copies * train.ansatz.weights(run.system.size)
         samples = [None, *(phase.samples for phase in train.phases if phase.samples is not None)]
         batches = [train.sampler.cost(size, number) for number in samples]
         rows = min(max(train.sampler.rows(size, number) for number in samples), states(size))
-        held = 3.0 * width * weights + width * train.ansatz.activations(size)
+        held = 3.0 * width * weights + width * copies * train.ansatz.activations(run.system.size)
         brought = [train.optimizer, *(phase.sr for phase in train.phases if phase.sr)]
         if any(isinstance(optimizer, SRConfig) for optimizer in brought):
             held += 8.0 * min(rows, weights) ** 2
@@ -103,6 +111,9 @@ class VMCConfig:
             raise ConfigError("ansatz", ansatz.name, "does not give log ψ, which method=vmc needs; use ansatz=rbm")
         with checks.under("train.sampler"):
             sampler.check_ansatz(ansatz)
+            sampler.check_copies(run.system, ansatz.states)
+        with checks.under("train.ansatz"):
+            ansatz.check_states(run.system, reach(sampler, ansatz, run.system))
         self._check_batches(run)
         for number, phase in enumerate(run.train.phases):
             if phase.samples is not None:
@@ -171,6 +182,8 @@ class VMCConfig:
             for path, part in parts.items():
                 with checks.under(path):
                     part.check(system)
+            with checks.under("train.sampler"):
+                run.train.sampler.check_copies(system, run.train.ansatz.states)
         except ConfigError as error:
             raise ConfigError(key, changes, f"cannot be trained on: {error}") from error
         if system.size != run.system.size and not run.train.ansatz.any_size:
@@ -206,9 +219,11 @@ class VMCInferConfig(InferConfig):
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of a batch, with the network and what is kept of all batches."""
-        size, sampler = run.system.size, self.sampler or run.train.sampler
+        copies, sampler = run.train.ansatz.states, self.sampler or run.train.sampler
+        size = copies * run.system.size
         batch: Cost = sampler.cost(size, self.samples)
-        held = WIDTHS[run.train.dtype] * (run.train.ansatz.weights(size) + run.train.ansatz.activations(size))
+        numbers = run.train.ansatz.weights(run.system.size) + run.train.ansatz.activations(run.system.size)
+        held = WIDTHS[run.train.dtype] * copies * numbers
         kept = self.units * RECORD_BYTES
         if self.keep_samples:
             kept += self.units * sampler.rows(size, self.samples) * size / 8.0
@@ -221,6 +236,7 @@ class VMCInferConfig(InferConfig):
             with checks.under("infer.sampler"):
                 sampler.check(run.system)
                 sampler.check_ansatz(run.train.ansatz)
+                sampler.check_copies(run.system, run.train.ansatz.states)
             self._check_reach(run)
         if self.samples is not None:
             with checks.under("infer"):

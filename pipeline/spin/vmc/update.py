@@ -107,7 +107,7 @@ def _set_gradients(
 
     def body(begin: int, size: int) -> int:
         end = min(begin + size, len(spins))
-        log_psi = ansatz.log_amplitude(spins[begin:end])
+        log_psi = ansatz.batch_log_amplitude(spins[begin:end])
         part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
         # added up only when the whole chunk is there: memory may run out half-way through a backward pass
         gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
@@ -117,7 +117,7 @@ def _set_gradients(
         return end
 
     def probe() -> Tensor:
-        return ansatz.log_amplitude(spins[:1].expand(2, -1))
+        return ansatz.batch_log_amplitude(spins[:1].expand(2, -1))
 
     chunks.run("gradients", len(spins), body, probe, 2, gradients=True)
     for parameter, gradient in zip(parameters, total, strict=True):

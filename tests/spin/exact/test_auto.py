@@ -14,7 +14,7 @@ from pipeline.stages.choose import choose
 from tests.spin.exact.solvers import quspin
 
 CANDIDATES: dict[str, Baseline] = {
-    "dmrg": DMRG([16, 32], 1e-8, 10, 1e-10, 64),
+    "dmrg": DMRG([16, 32], 1e-8, 10, 1e-10, 64, states=None),
     "quspin": quspin(),
     "collective_spin": CollectiveSpin(),
     "free_fermions": FreeFermions(),

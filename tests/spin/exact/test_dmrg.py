@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.base.errors import ConfigError
 from pipeline.spin.exact.collective_spin import CollectiveSpin
-from pipeline.spin.exact.dmrg import DMRG, Point, build_model, extrapolate, initial_states
+from pipeline.spin.exact.dmrg import DMRG, build_model, extrapolate, initial_states
+from pipeline.spin.exact.dmrg_states import Point
 from pipeline.spin.exact.free_fermions import FreeFermions
 from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm
@@ -15,7 +16,7 @@ from tests.spin.dense import heisenberg, ising, lowest, ring, square, square_hei
 
 
 def dmrg(*bond_dimensions: int, tolerance: float = 1e-9, max_sweeps: int = 10) -> DMRG:
-    return DMRG(list(bond_dimensions) or [8, 16], tolerance, max_sweeps, svd_min=1e-11, max_sites=64)
+    return DMRG(list(bond_dimensions) or [8, 16], tolerance, max_sweeps, svd_min=1e-11, max_sites=64, states=None)
 
 
 def chain(n_sites: int, interaction_range: int = 1, coupling: float = 1.0, field: float = 1.0) -> ChainTFIM:
@@ -170,14 +171,14 @@ def test_unconverged_series_says_so() -> None:
 
 
 def test_refuses() -> None:
-    baseline = DMRG([8, 16], 1e-8, 10, 1e-10, max_sites=16)
+    baseline = DMRG([8, 16], 1e-8, 10, 1e-10, max_sites=16, states=None)
     assert "max_sites=16" in (baseline.supports(chain(40, 3)) or "")
     assert "at least 3 sites" in (baseline.supports(chain(2)) or "")
     assert baseline.supports(chain(16, 3)) is None
     with pytest.raises(ConfigError, match=r"^bond_dimensions"):
-        DMRG([16, 8], 1e-8, 10, 1e-10, 16)
+        DMRG([16, 8], 1e-8, 10, 1e-10, 16, states=None)
     with pytest.raises(ConfigError, match=r"^energy_tolerance"):
-        DMRG([8, 16], 0.0, 10, 1e-10, 16)
+        DMRG([8, 16], 0.0, 10, 1e-10, 16, states=None)
 
 
 def test_cost_grows() -> None:

@@ -117,3 +117,21 @@ def test_every_combination_runs_or_is_refused(ansatz: str) -> None:
     config: Any = ANSATZE[ansatz]
     assert set(ran) == set(SAMPLERS) - (set() if config.direct else {"direct"})
     assert min(ran.values()) >= 2
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE)
+def test_every_ansatz_makes_several_states(ansatz: str) -> None:
+    ran = set()
+    torus, shape = ansatz in NEEDS, "square" if ansatz in ("pixelcnn", "resnet") else "chain"
+    for sampler, system, own in (
+        ("metropolis", f"{shape}_tfim", {}),
+        ("exhaustive", f"{shape}_heisenberg", {"max_sites": 8}),
+        ("metropolis", f"{shape}_heisenberg", VARIANTS["sector"]),
+        ("direct", f"{shape}_tfim", {}),
+    ):
+        message = refusal(ansatz, sampler, system, {"states": 2, **own})
+        if message is None:
+            ran.add(sampler)
+        else:
+            assert "=" in message, (ansatz, sampler, system, message)
+    assert ran == (set() if ansatz == "mlp" else {"metropolis"} if torus else {"metropolis", "exhaustive"})

@@ -44,6 +44,7 @@ class ViTConfig(AnsatzConfig):
     magnetisation: int | None = MISSING
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for key in ("patch", "depth", "width", "heads"):
             checks.at_least(key, getattr(self, key), 1)
         checks.one_of("activation", self.activation, ACTIVATIONS)

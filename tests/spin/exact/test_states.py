@@ -1,0 +1,79 @@
+"""The K lowest states of references, with multiplicity, against dense spectra."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.base.errors import UserError
+from pipeline.spin.exact.free_fermions import FreeFermions
+from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareTFIM
+from pipeline.stages.choose import choose
+from pipeline.stages.compose import compose_run
+from tests.spin import dense
+from tests.spin.exact.solvers import quspin
+
+LADDER = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, field=1.0)
+TORUS = SquareTFIM(length_x=3, length_y=3, periodic=True, coupling=1.0, field=2.0)
+CHAIN = ChainHeisenberg(n_sites=5, periodic=False, j1=1.0, j2=0.4)
+FERROMAGNET = ChainHeisenberg(n_sites=4, periodic=True, j1=-1.0, j2=0.0)
+SYSTEMS: dict[str, tuple[SpinSystem, np.ndarray]] = {
+    "ladder": (LADDER, dense.square(3, 2, False, 1.0, 1.0)),
+    "two aligned states": (replace(LADDER, field=0.0), dense.square(3, 2, False, 1.0, 0.0)),
+    "momenta": (TORUS, dense.square(3, 3, True, 1.0, 2.0)),
+    "multiplets, odd": (CHAIN, dense.chain_heisenberg(5, False, 1.0, 0.4)),
+    "multiplets, even": (replace(CHAIN, n_sites=6, periodic=True), dense.chain_heisenberg(6, True, 1.0, 0.4)),
+    "ferromagnet": (FERROMAGNET, dense.chain_heisenberg(4, True, -1.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize(("system", "matrix"), SYSTEMS.values(), ids=SYSTEMS)
+@pytest.mark.parametrize("states", [2, 3, 7])
+def test_quspin(system: SpinSystem, matrix: np.ndarray, states: int) -> None:
+    result = quspin(states=states).run(system)
+    energies, vectors = np.linalg.eigh(matrix)
+    found = [result.estimate("energy").value, *(result.estimate(f"energy_{n}").value for n in range(1, states))]
+    assert found == pytest.approx(list(energies[:states]), abs=1e-10)
+    assert result.estimate("trace").value == pytest.approx(energies[:states].sum(), abs=1e-9)
+    assert result.estimate("trace").bound == "exact"
+    named = {e.name: e.value for e in result.estimates}
+    size = np.abs(dense.basis(system.size).sum(1)) / system.size
+    for n in range(1, states):
+        alone = min(abs(energies[n] - energies[m]) for m in (n - 1, n + 1)) > 1e-8
+        assert (f"absolute_magnetisation_{n}" in named) == alone
+        if alone:
+            expected = vectors[:, n] ** 2 @ size
+            assert named[f"absolute_magnetisation_{n}"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_all_states_there_are() -> None:
+    one = SquareTFIM(length_x=1, length_y=1, periodic=False, coupling=1.0, field=0.5)
+    result = quspin(states=2).run(one)
+    assert [result.estimate(n).value for n in ("energy", "energy_1")] == pytest.approx([-0.5, 0.5])
+    assert "baseline.quspin.states=3" in str(quspin(states=3).supports(one))
+    # more than multiplets, but not more than states
+    assert quspin(states=16).supports(FERROMAGNET) is None
+    assert "levels=16" in str(quspin(levels=16).supports(FERROMAGNET))
+
+
+def test_references_follow_the_ansatz() -> None:
+    words = [
+        "method=vmc",
+        "system=chain_tfim",
+        "system.n_sites=6",
+        "system.range=1",
+        "ansatz=rbm",
+        "sampler=metropolis",
+    ]
+    assert compose_run(words).baseline.quspin.states is None
+    run = compose_run([*words, "train.ansatz.states=3"])
+    assert run.baseline.quspin.states == 3
+    assert compose_run([*words, "train.ansatz.states=3", "baseline.quspin.states=5"]).baseline.quspin.states == 5
+    ring = ChainTFIM(n_sites=6, range=1, coupling=1.0, field=1.0)
+    candidates = {"free_fermions": FreeFermions(), "quspin": quspin(states=3)}
+    assert choose(candidates, ring) == "free_fermions"
+    assert choose(candidates, ring, states=3) == "quspin"
+    with pytest.raises(UserError, match="lowest state alone"):
+        choose({"free_fermions": FreeFermions()}, ring, states=2)
