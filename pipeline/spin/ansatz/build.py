@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.base.config.components import implementation
-from pipeline.spin.ansatz.projected import Projected, ProjectedByImages
+from pipeline.spin.ansatz.projected import Projected, ProjectedByImages, ProjectedDirect
 from pipeline.spin.ansatz.symmetrised import Symmetrised
 from pipeline.spin.symmetry.groups import character_group, symmetry_group
 from pipeline.spin.systems import SpinSystem
@@ -43,9 +43,11 @@ def projected(network: WaveFunction, config: Any, system: SpinSystem, names: Seq
     """``network``, of ``config`` on ``system``, projected on the symmetries of ``names``, if there are any."""
     if not names:
         return network
+    group, invariances = character_group(system, names), config.invariances(system)
+    if isinstance(network, DirectWaveFunction):
+        return ProjectedDirect(network, group, invariances)
     plain = type(network).connected_log_amplitudes is WaveFunction.connected_log_amplitudes
-    kind = Projected if plain else ProjectedByImages
-    return kind(network, character_group(system, names), config.invariances(system))
+    return (Projected if plain else ProjectedByImages)(network, group, invariances)
 
 
 def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction:
