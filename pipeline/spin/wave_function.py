@@ -96,6 +96,31 @@ class DirectWaveFunction(WaveFunction):
         raise NotImplementedError
 
 
+class EnvelopedWaveFunction(WaveFunction):
+    """An ansatz with |ψ|² <= q for a normalised distribution q that can be drawn from: its envelope.
+
+    Draws of q that are kept with the probability |ψ|²/q follow |ψ|² exactly, which need not be normalised (rejection
+    sampling).
+
+    Attributes:
+        n_uniforms: random numbers that one draw of the envelope takes.
+    """
+
+    n_uniforms: int
+
+    def draw_envelope(self, uniforms: Tensor) -> Tensor:
+        """Independent draws of q, (B, N) int8 ±1, from uniforms in [0, 1), (B, n_uniforms) float64."""
+        raise NotImplementedError
+
+    def terms(self, spins: Tensor) -> Tensor:
+        """What both ψ and q are made of, (B, N) spins ±1 → (B, T), real or complex."""
+        raise NotImplementedError
+
+    def judge(self, terms: Tensor) -> tuple[Tensor, Tensor]:
+        """log ψ and log |ψ|²/q <= 0 of the configurations that ``terms`` (B, T) belong to, each (B,)."""
+        raise NotImplementedError
+
+
 class AutoregressiveWaveFunction(DirectWaveFunction):
     """ψ(s) = Π_i ψ_i(s_i | s_<i) with Σ_s |ψ_i(s | ·)|² = 1 (NAQS paper, Eqs. 2 and 3).
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from pipeline.base.config.components import implementation
 from pipeline.spin.ansatz.determinant import Determinant
-from pipeline.spin.ansatz.projected import Projected, ProjectedByImages
+from pipeline.spin.ansatz.projected import Projected, ProjectedByImages, ProjectedDirect
 from pipeline.spin.ansatz.symmetrised import Symmetrised
 from pipeline.spin.symmetry.groups import character_group, symmetry_group
 from pipeline.spin.systems import SpinSystem
@@ -59,9 +59,11 @@ def projected(network: WaveFunction, config: Any, system: SpinSystem, names: Seq
     if isinstance(network, Determinant):
         states = [n for n in network.networks if isinstance(n, WaveFunction)]
         return Determinant([projected(n, config, system, names) for n in states], network.n_sites)
+    group, invariances = character_group(system, names), config.invariances(system)
+    if isinstance(network, DirectWaveFunction):
+        return ProjectedDirect(network, group, invariances)
     plain = type(network).connected_log_amplitudes is WaveFunction.connected_log_amplitudes
-    kind = Projected if plain else ProjectedByImages
-    return kind(network, character_group(system, names), config.invariances(system))
+    return (Projected if plain else ProjectedByImages)(network, group, invariances)
 
 
 def share_parameters(network: WaveFunction, owner: WaveFunction) -> WaveFunction:

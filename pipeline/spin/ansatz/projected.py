@@ -12,7 +12,7 @@ from pipeline.spin.bits import distinct, pack, unpack
 from pipeline.spin.representatives import Invariance, Representatives
 from pipeline.spin.symmetry.characters import Permutation
 from pipeline.spin.symmetry.groups import Transformation, representatives
-from pipeline.spin.wave_function import WaveFunction
+from pipeline.spin.wave_function import DirectWaveFunction, EnvelopedWaveFunction, WaveFunction
 
 FEW = 8
 """Configurations among which no images of each other are looked for."""
@@ -83,8 +83,12 @@ class Projected(WaveFunction):
         return self.base.present(spins)
 
     def _evaluate(self, spins: Tensor) -> Tensor:
+        return self._mean(self._of_images(spins))
+
+    def _of_images(self, spins: Tensor) -> Tensor:
+        """log ψ of the images that are summed over, (B, N) → (B, images)."""
         images = spins[:, self._permutations] * self._signs[:, None].to(spins.dtype)
-        return self._mean(self.base.log_amplitude(images.flatten(0, 1)).view(len(spins), self.images))
+        return self.base.log_amplitude(images.flatten(0, 1)).view(len(spins), self.images)
 
     def _mean(self, logs: Tensor) -> Tensor:
         """log of the mean of χ exp(logs) over the last index; -∞ where all vanish or they cancel."""
@@ -109,3 +113,39 @@ class ProjectedByImages(Projected):
             images = spins[:, permutation] * sign.to(spins.dtype)
             found.append(self.base.connected_log_amplitudes(images, masks[:, permutation], wanted))
         return self._mean(torch.stack(found, -1))
+
+
+class ProjectedDirect(ProjectedByImages, EnvelopedWaveFunction):
+    """The same of a normalised base that can be drawn from.
+
+    |ψ̃|² = |1/|G| Σ_g χ(g) ψ(gσ)|² is at most q = 1/|G| Σ_g |ψ(gσ)|², which is normalised: a draw of the base, moved by
+    a random element of the group. Nothing is rejected where the base has the symmetry already.
+
+    Args:
+        base: the state ψ.
+        group: see :class:`Projected`.
+        invariances: empty; every element of the group counts.
+    """
+
+    def __init__(
+        self, base: DirectWaveFunction, group: Mapping[Transformation, int], invariances: Iterable[Permutation] = ()
+    ) -> None:
+        super().__init__(base, group, invariances)
+        assert self.images == len(group), "moves by cosets do not make the envelope"
+        self.n_uniforms = base.n_uniforms + 1
+
+    def draw_envelope(self, uniforms: Tensor) -> Tensor:
+        """Draws of q, (B, N) int8 ±1; the last of the uniforms (B, n_uniforms) chooses the element of the group."""
+        assert isinstance(self.base, DirectWaveFunction)
+        spins = self.base.draw(uniforms[:, :-1])
+        chosen = (uniforms[:, -1] * self.images).long()
+        return spins.gather(1, self._permutations[chosen]) * self._signs[chosen][:, None]
+
+    def terms(self, spins: Tensor) -> Tensor:
+        """log ψ of all images, (B, N) → (B, |G|)."""
+        return self._of_images(spins)
+
+    def judge(self, terms: Tensor) -> tuple[Tensor, Tensor]:
+        """log ψ̃ and log |ψ̃|²/q from ``terms`` (B, |G|), each (B,); the second is real."""
+        logs = self._mean(terms)
+        return logs, 2 * logs.real - (torch.logsumexp(2 * terms.real, -1) - math.log(self.images))

@@ -62,11 +62,11 @@ def estimates(
     """K levels and observables of their states, with errors by the jackknife over chains or batches, and notes.
 
     ``energy``, ``energy_1``, ... in ascending order, and every observable in the same way; ``overlap_0_1``, ... of the
-    single states. Averages are over all records, weighted by their ``log_weight`` where draws have weights; only then
+    single states. Averages are over all records, weighted by the sum of their weights where draws have any; only then
     is the matrix diagonalised.
 
     Args:
-        records: of :func:`pipeline.spin.vmc.matrices.record_matrices`, with the ``log_weight`` of weighted draws.
+        records: of :func:`pipeline.spin.vmc.matrices.record_matrices`, with ``log_weight`` and ``draws`` of weighted draws.
         errors: of the sampler.
         names: of the operators, ``energy`` first.
         left_out: names that are not reported.
@@ -115,7 +115,9 @@ def _blocks(records: Sequence[Record], errors: Errors) -> tuple[NDArray[Any], ND
         return chains, np.ones(len(chains)), ("chain", "chains")
     batches = np.stack([one.mean(axis=0) for one in rebased])
     logs = np.array([float(one.get("log_weight", 0.0)) for one in records])
-    return batches, np.exp(logs - logs.max()), ("batch", "batches")
+    # totals, not means: batches of weighted draws may differ in size
+    sizes = np.array([float(one.get("draws", 1)) for one in records])
+    return batches, sizes * np.exp(logs - logs.max()), ("batch", "batches")
 
 
 def _levels(mean: NDArray[np.complex128]) -> NDArray[np.float64]:

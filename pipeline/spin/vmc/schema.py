@@ -16,7 +16,7 @@ from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.base.store.provenance import processes
 from pipeline.spin.ansatz.schema import AnsatzConfig
 from pipeline.spin.hints import sign_hint
-from pipeline.spin.sampler.schema import DirectConfig, SamplerConfig, reach
+from pipeline.spin.sampler.schema import SamplerConfig, reach
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import must_be_spins
 from pipeline.spin.terms import pauli_terms
@@ -136,22 +136,14 @@ class VMCConfig:
         return [hint] if hint else []
 
     def _check_projections(self, run: RunConfig) -> None:
-        """Raise ConfigError where a phase cannot be projected as it asks, or what is projected cannot be drawn."""
+        """Raise ConfigError where a phase cannot be projected as it asks."""
         ansatz, names = run.train.ansatz, run.train.ansatz.projection
-        key, asked = "train.ansatz", names
         for number, phase in enumerate(run.train.phases):
             names = names if phase.projection is None else phase.projection
-            if phase.projection:
-                key, asked = f"train.phases[{number}]", names
             # on the system of the phase, and on that of the inference
             for changes in ({}, phase.system):
                 with checks.under(f"train.phases[{number}]"):
                     ansatz.check_projection(replace(run.system, **changes), names)
-        samplers = {"train.sampler": run.train.sampler, "infer.sampler": run.infer.sampler}
-        direct = [path for path, sampler in samplers.items() if isinstance(sampler, DirectConfig)]
-        if asked and direct:
-            allowed = f"{direct[0]}=direct cannot draw from a sum of amplitudes; use sampler=metropolis"
-            raise ConfigError(f"{key}.projection", asked, allowed)
 
     def _check_batches(self, run: RunConfig) -> None:
         """Raise ConfigError where stochastic reconfiguration would have a single draw."""
