@@ -66,7 +66,7 @@ def estimates(
     is the matrix diagonalised.
 
     Args:
-        records: of :func:`pipeline.spin.vmc.matrices.record_matrices`, with ``log_weight`` and ``draws`` of weighted draws.
+        records: of :func:`pipeline.spin.vmc.matrices.record_matrices`; with ``log_weight`` and ``draws`` if weighted.
         errors: of the sampler.
         names: of the operators, ``energy`` first.
         left_out: names that are not reported.
