@@ -35,7 +35,7 @@ def local_energies(length: int, states: int, depth: int, width: int, samples: in
         def single_log_amplitudes(self, rows: Tensor) -> Tensor:
             return self._evaluate(rows)
 
-    ansatz = network if update else Whole(list(network.networks), system.size)
+    ansatz = network if update else Whole([n for n in network.networks if isinstance(n, WaveFunction)], system.size)
     hamiltonian = Hamiltonian(of_copies(pauli_terms(system), system.size, states), states * system.size)
     generator, chunks = torch.Generator().manual_seed(1), Chunks(None)
     spins = (2 * torch.randint(0, 2, (samples, states * system.size), generator=generator) - 1).to(torch.int8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_references_follow_the_ansatz() -> None:
     assert run.baseline.quspin.states == 3
     assert compose_run([*words, "train.ansatz.states=3", "baseline.quspin.states=5"]).baseline.quspin.states == 5
     ring = ChainTFIM(n_sites=6, range=1, coupling=1.0, field=1.0)
-    candidates = {"free_fermions": FreeFermions(), "quspin": quspin(states=3)}
+    candidates: dict[str, Any] = {"free_fermions": FreeFermions(), "quspin": quspin(states=3)}
     assert choose(candidates, ring) == "free_fermions"
     assert choose(candidates, ring, states=3) == "quspin"
     with pytest.raises(UserError, match="lowest state alone"):
