@@ -15,18 +15,27 @@ from reproduce.naqs.repeats import OURS
 from reproduce.tables import CellRow, Table
 
 ONE = "one training"
+PROJECTED = "naqs-projected"
 Series = tuple[str, bool, str]
 """A method, whether its printed numbers are meant, and a label."""
 
 
 def naqs_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
     """The autoregressive state on a system, energies per site."""
-    columns = (
-        Column("naqs", "energy", "energy", "per site", convention),
-        Column("naqs", "absolute_magnetisation", "absolute_magnetisation"),
-        Column("naqs", "v_score", "v_score"),
+    return Cell(row, "naqs", physics, _naqs_columns("naqs", convention))
+
+
+def projected_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
+    """Ours: the same network in one sector, projected on the symmetries at the end of its training."""
+    return Cell(row, PROJECTED, physics, _naqs_columns(PROJECTED, convention), settings="naqs/projected")
+
+
+def _naqs_columns(method: str, convention: str) -> tuple[Column, ...]:
+    return (
+        Column(method, "energy", "energy", "per site", convention),
+        Column(method, "absolute_magnetisation", "absolute_magnetisation"),
+        Column(method, "v_score", "v_score"),
     )
-    return Cell(row, "naqs", physics, columns)
 
 
 def qmc_cell(row: str, physics: tuple[str, ...], convention: str = "pauli", settings: str | None = None) -> Cell:

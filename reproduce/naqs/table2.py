@@ -23,13 +23,13 @@ ROW = "10x10"
 PERIODIC = "10x10-periodic"
 """Where the text quotes the accuracy of others with Markov chains; not computed here."""
 PHYSICS = ("system=square_heisenberg", "system.length_x=10", "system.length_y=10", "system.j1=1.0", "system.j2=0.0")
-METHODS = {"peps": "PEPS", "naqs": "NAQS", "qmc": "QMC"}
+METHODS = {"peps": "PEPS", "naqs": "NAQS", shared.PROJECTED: "NAQS, projected", "qmc": "QMC"}
 ERROR = "relative_error"
 
 
 def cells() -> list[Cell]:
-    """NAQS and two runs of quantum Monte Carlo; the PEPS energy is from the literature."""
-    made = (shared.naqs_cell, shared.qmc_cell, shared.check_cell)
+    """NAQS, also as ours, and two runs of quantum Monte Carlo; the PEPS energy is from the literature."""
+    made = (shared.naqs_cell, shared.projected_cell, shared.qmc_cell, shared.check_cell)
     return [cell(ROW, PHYSICS, "spin-1/2") for cell in made]
 
 
@@ -56,6 +56,7 @@ def render(table: Table) -> Rendering:
     ]
     rows = [(ROW, "10 × 10")]
     series = [("peps", True, "PEPS, paper"), ("naqs", True, "NAQS, paper"), ("naqs", False, "NAQS, ours")]
+    series.append((shared.PROJECTED, False, "NAQS, projected, ours"))
     series.append(("qmc", True, "QMC, paper"))
     return Rendering(
         ["", *METHODS.values()],
@@ -83,8 +84,22 @@ def verdict(table: Table) -> list[str]:
         f"NAQS ({shared.trainings([naqs])}): our relative error to quantum Monte Carlo is "
         f"{shared.error(naqs)}{shown}; the paper prints {text['naqs']}, and {text['peps']} for PEPS. Its accuracy is "
         f"{words}.",
+        *_of_projected(table),
         f"The printed energies against our quantum Monte Carlo: NAQS {shared.error(naqs, of_printed=True)}, PEPS "
         f"{shared.error(peps, of_printed=True)}.",
+    ]
+
+
+def _of_projected(table: Table) -> list[str]:
+    """What reconfiguration, a sector and projection make of the same network."""
+    row, score = table.row(ROW, shared.PROJECTED), table.row(ROW, shared.PROJECTED, "v_score")
+    if row is None or row.ours is None:
+        return []
+    shown = f" (V-score {magnitude(score.ours, score.ours_sigma)})" if score and score.ours is not None else ""
+    return [
+        f"NAQS, projected ({shared.trainings([row])}; ours, not the paper's): confined to Σσz = 0, longer and shorter "
+        f"steps of stochastic reconfiguration, amplitudes summed over the symmetries in the last phase: "
+        f"{shared.error(row)}{shown}."
     ]
 
 
@@ -168,7 +183,7 @@ ARTEFACT = Artefact(
     cells,
     render,
     literature=("peps", "nqs-mcmc"),
-    own={"naqs": "NAQS"},
+    own={"naqs": "NAQS", shared.PROJECTED: "NAQS, projected"},
     checks=("qmc-check",),
     derived=derived,
 )
