@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-KERNEL = 3
-"""Sites along the side of a kernel."""
+from pipeline.gauge.flow.periodic import KERNEL, convolution, convolution_at
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky_relu": functional.leaky_relu,
@@ -45,38 +43,32 @@ class ConvConditioner(nn.Module):
         gain: float,
     ) -> None:
         super().__init__()
-        widths = [features, *hidden, outputs]
-        self.layers = nn.ModuleList(
-            nn.Conv2d(into, out, KERNEL, dilation=dilation)
-            for (into, out), dilation in zip(pairwise(widths), dilations, strict=True)
-        )
+        widths = pairwise([features, *hidden, outputs])
+        self.layers = nn.ModuleList(nn.Conv2d(into, out, KERNEL) for into, out in widths)
         self.dilations, self.activation = tuple(dilations), ACTIVATIONS[activation]
-        for layer in self.layers:
-            assert isinstance(layer, nn.Conv2d)
+        for layer in self._convolutions():
             nn.init.xavier_normal_(layer.weight, gain=gain)
 
     def forward(self, features: Tensor, sites: Tensor) -> Tensor:
         """Outputs at some sites, in the dtype of the weights.
 
         Args:
-            features: (batch, channels, L, L), of any real dtype.
+            features: (batch, L, L, channels), of any real dtype.
             sites: positions x_0 L + x_1, (n,) int64.
 
         Returns:
-            (batch, n, outputs).
+            (outputs, batch, n).
         """
-        *inner, last = self.layers
-        assert isinstance(last, nn.Conv2d)
-        found = features.to(last.weight.dtype)
+        *inner, last = self._convolutions()
+        field = features.to(last.weight.dtype)
         for layer, dilation in zip(inner, self.dilations, strict=False):
-            found = self.activation(layer(functional.pad(found, (dilation,) * 4, mode="circular")))
-        windows = found.flatten(2)[:, :, _windows(sites, found.shape[-1], self.dilations[-1])]
-        return windows.permute(0, 2, 1, 3).flatten(2) @ last.weight.flatten(1).T + last.bias
+            field = self.activation(convolution(field, layer.weight, _bias(layer), dilation))
+        return convolution_at(field, last.weight, _bias(last), self.dilations[-1], sites)
+
+    def _convolutions(self) -> list[nn.Conv2d]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
 
 
-def _windows(sites: Tensor, length: int, dilation: int) -> Tensor:
-    """Positions of the sites that a kernel around each of ``sites`` looks at, row by row; (n, 9)."""
-    steps = dilation * torch.arange(-1, 2, device=sites.device)
-    x_0 = (sites[:, None] // length + steps) % length
-    x_1 = (sites[:, None] % length + steps) % length
-    return (x_0[:, :, None] * length + x_1[:, None, :]).flatten(1)
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias

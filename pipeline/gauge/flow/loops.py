@@ -24,7 +24,7 @@ class Loops(Protocol):
         Returns:
             The plaquettes at the active sites, walked from x along the active link first, so that they are
             proportional to it, (batch, V/4, ...); and Re Tr, Im Tr over N of frozen plaquettes and of frozen loops of
-            1 × 2, zero elsewhere, (batch, 4, L, L). The features are gauge invariant and no function of active links.
+            1 × 2, zero elsewhere, (batch, L, L, 4). The features are gauge invariant and no function of active links.
         """
         ...
 
@@ -34,9 +34,9 @@ class Loops(Protocol):
 
 
 def _masked(plaquettes: tuple[Tensor, Tensor], loops: tuple[Tensor, Tensor], mask: Mask) -> Tensor:
-    """Features (batch, 4, L, L) of real and imaginary parts, (batch, L, L) each."""
-    frozen = torch.stack([mask.frozen_plaquettes] * 2 + [mask.frozen_loops] * 2)
-    return torch.stack([*plaquettes, *loops], dim=1) * frozen
+    """Features (batch, L, L, 4) of real and imaginary parts, (batch, L, L) each."""
+    frozen = torch.stack([mask.frozen_plaquettes] * 2 + [mask.frozen_loops] * 2, dim=-1)
+    return torch.stack([*plaquettes, *loops], dim=-1) * frozen
 
 
 def _extents(mask: Mask) -> tuple[int, int]:

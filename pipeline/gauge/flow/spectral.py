@@ -158,7 +158,7 @@ class SpectralSpline:
     def forward(self, loops: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """L' L† and log J."""
         phase, w, r = self._coordinates(loops)
-        of_w, a, b = parameters.split(self._each, dim=-1)
+        of_w, a, b = parameters.split(self._each)
         new_w, slope_w = Spline.interval(of_w).forward(w)
         new_r, slope_r = self._of_r(a, b, w).forward(r)
         return self._change(loops, phase, w, new_w, new_r, slope_w + slope_r)
@@ -166,14 +166,14 @@ class SpectralSpline:
     def inverse(self, loops: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """L L'† and -log J."""
         phase, w, r = self._coordinates(loops)
-        of_w, a, b = parameters.split(self._each, dim=-1)
+        of_w, a, b = parameters.split(self._each)
         new_w, slope_w = Spline.interval(of_w).inverse(w)
         new_r, slope_r = self._of_r(a, b, new_w).inverse(r)
         return self._change(loops, phase, w, new_w, new_r, slope_w + slope_r)
 
     @staticmethod
     def _of_r(a: Tensor, b: Tensor, w: Tensor) -> Spline:
-        return Spline.interval(a + (2.0 * w - 1.0).unsqueeze(-1) * b)
+        return Spline.interval(a + (2.0 * w - 1.0) * b)
 
     @staticmethod
     def _coordinates(loops: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,14 +22,14 @@ UNIT_SLOPE = math.log(math.expm1(1.0 - FLOOR))
 
 @dataclass(frozen=True)
 class Spline:
-    """Increasing maps of [0, 1] onto itself, one for each element of the leading shape.
+    """Increasing maps of [0, 1] onto itself, one for each element of the trailing shape.
 
     Between knots k and k+1, at the fraction ξ of the bin and with s = h/w its mean slope, the map is
     y_k + h [s ξ² + d_k ξ(1-ξ)] / [s + (d_k + d_{k+1} - 2s) ξ(1-ξ)].
 
     Attributes:
-        x, y: knots, (..., bins + 1), from 0 to 1.
-        slopes: at the knots, positive, (..., bins + 1).
+        x, y: knots, (bins + 1, ...), from 0 to 1.
+        slopes: at the knots, positive, (bins + 1, ...).
     """
 
     x: Tensor
@@ -38,18 +38,18 @@ class Spline:
 
     @staticmethod
     def interval(parameters: Tensor) -> Spline:
-        """From unconstrained numbers (..., 3 bins + 1): widths and heights (softmax), slopes (softplus)."""
-        return Spline._of(parameters, (parameters.shape[-1] - 1) // 3)
+        """From unconstrained numbers (3 bins + 1, ...): widths and heights (softmax), slopes (softplus)."""
+        return Spline._of(parameters, (len(parameters) - 1) // 3)
 
     @staticmethod
     def circle(parameters: Tensor) -> Spline:
-        """From unconstrained numbers (..., 3 bins), the last slope being the first: smooth where 1 meets 0."""
-        bins = parameters.shape[-1] // 3
-        return Spline._of(torch.cat([parameters, parameters[..., 2 * bins : 2 * bins + 1]], dim=-1), bins)
+        """From unconstrained numbers (3 bins, ...), the last slope being the first: smooth where 1 meets 0."""
+        bins = len(parameters) // 3
+        return Spline._of(torch.cat([parameters, parameters[2 * bins : 2 * bins + 1]]), bins)
 
     @staticmethod
     def _of(parameters: Tensor, bins: int) -> Spline:
-        widths, heights, slopes = parameters.split([bins, bins, bins + 1], dim=-1)
+        widths, heights, slopes = parameters.split([bins, bins, bins + 1])
         return Spline(_knots(widths), _knots(heights), FLOOR + functional.softplus(slopes + UNIT_SLOPE))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,10 +74,10 @@ class Spline:
 
     def _bin(self, knots: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Left end, width, low end, height and both slopes of the bin of ``value`` among ``knots`` (x or y)."""
-        position = (value.detach().unsqueeze(-1) >= knots.detach()[..., 1:-1]).sum(dim=-1, keepdim=True)
+        position = (value.detach() >= knots.detach()[1:-1]).sum(dim=0, keepdim=True)
 
         def at(values: Tensor, where: Tensor) -> Tensor:
-            return values.gather(-1, where).squeeze(-1)
+            return values.gather(0, where).squeeze(0)
 
         after = position + 1
         left, low = at(self.x, position), at(self.y, position)
@@ -97,10 +97,11 @@ def check_domain(values: Tensor) -> None:
 
 
 def _knots(logits: Tensor) -> Tensor:
-    """0, cumulative sums of softmax with a floor, and exactly 1: (..., bins) -> (..., bins + 1)."""
-    bins = logits.shape[-1]
-    parts = FLOOR + (1.0 - FLOOR * bins) * logits.softmax(dim=-1)
-    return functional.pad(functional.pad(parts[..., :-1].cumsum(dim=-1), (1, 0)), (0, 1), value=1.0)
+    """0, cumulative sums of softmax with a floor, and exactly 1: (bins, ...) -> (bins + 1, ...)."""
+    bins = len(logits)
+    parts = FLOOR + (1.0 - FLOOR * bins) * logits.softmax(dim=0)
+    ends = torch.zeros_like(logits[:1])
+    return torch.cat([ends, parts[:-1].cumsum(dim=0), ends + 1.0])
 
 
 def _value(xi: Tensor, slope: Tensor, low: Tensor, height: Tensor, d_0: Tensor, d_1: Tensor) -> Tensor:

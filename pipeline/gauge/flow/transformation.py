@@ -27,7 +27,7 @@ class Transformation(Protocol):
 
         Args:
             loops: one element of the group each, (..., *element).
-            parameters: (..., :attr:`parameters`), of the real dtype of ``loops``.
+            parameters: (:attr:`parameters`, ...), of the real dtype of ``loops``.
 
         Returns:
             (..., *element) and (...).
@@ -65,7 +65,7 @@ class CircularSpline:
         return _to_angle(moved) - angle - shift, log_slope
 
     def _parts(self, parameters: Tensor) -> tuple[Spline, Tensor]:
-        return Spline.circle(parameters[..., :-1]), parameters[..., -1]
+        return Spline.circle(parameters[:-1]), parameters[-1]
 
 
 def _to_unit(angle: Tensor) -> Tensor:
