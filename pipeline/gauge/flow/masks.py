@@ -56,7 +56,9 @@ def check_length(length: int) -> None:
     if length < PERIOD or length % PERIOD:
         below = max(PERIOD, length - length % PERIOD)
         near = f"{below} or {below + PERIOD}" if length > PERIOD else f"{PERIOD}"
-        raise ValueError(f"the masks of a flow tile lattices whose length is a multiple of {PERIOD}, not {length}: {near}")
+        raise ValueError(
+            f"the masks of a flow tile lattices whose length is a multiple of {PERIOD}, not {length}: {near}"
+        )
 
 
 @functools.cache

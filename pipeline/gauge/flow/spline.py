@@ -53,17 +53,30 @@ class Spline:
         return Spline(_knots(widths), _knots(heights), FLOOR + functional.softplus(slopes + UNIT_SLOPE))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y and log dy/dx; ``x`` (...) in [0, 1], which is not checked (see :func:`check_domain`)."""
+        """y and log dy/dx.
+
+        Args:
+            x: (...), in [0, 1].
+
+        Raises:
+            ValueError: see :func:`check_domain`.
+        """
+        check_domain(x)
         left, width, low, height, d_0, d_1 = self._bin(self.x, x)
         slope = height / width
         xi = (x - left) / width
         return _value(xi, slope, low, height, d_0, d_1), _log_derivative(xi, slope, d_0, d_1)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x and log dx/dy; ``y`` (...) in [0, 1], which is not checked.
+        """x and log dx/dy: the root of a quadratic equation in ξ, in the form that does not cancel.
 
-        The root of a quadratic equation in ξ, in the form that does not cancel.
+        Args:
+            y: (...), in [0, 1].
+
+        Raises:
+            ValueError: see :func:`check_domain`.
         """
+        check_domain(y)
         left, width, low, height, d_0, d_1 = self._bin(self.y, y)
         slope = height / width
         rise = (y - low) / height
