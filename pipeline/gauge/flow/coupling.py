@@ -13,9 +13,10 @@ from pipeline.gauge.flow.transformation import Transformation
 class Coupling(nn.Module):
     """U' = C U for the active links, with the change C = L' L† of the loops L that begin with them.
 
-    Kanwar et al., Phys. Rev. Lett. 125, 121601 (2020), and Boyda et al., Phys. Rev. D 103, 074504 (2021). L -> L' depends
-    on frozen, gauge-invariant loops and commutes with conjugation: the layer commutes with gauge transformations. As
-    L = U S with frozen S, the Haar measure of U changes as that of L does, each active link by itself.
+    Kanwar et al., Phys. Rev. Lett. 125, 121601 (2020), and Boyda et al., Phys. Rev. D 103, 074504 (2021). L -> L'
+    depends on frozen, gauge-invariant loops and commutes with conjugation: the layer commutes with gauge
+    transformations. As L = U S with frozen S, the Haar measure of U changes as that of L does, each active link by
+    itself.
 
     Args:
         mask: of the layer; it goes to the device of the fields.

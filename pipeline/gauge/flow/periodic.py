@@ -1,7 +1,7 @@
 """Convolutions on a periodic lattice whose backward pass is as simple as the forward one.
 
-torch's circular padding is differentiated slice by slice, at several times the cost of the convolution. The adjoint of a
-periodic convolution is one too, with the kernel turned around, and that of reading sites is reading again.
+torch's circular padding is differentiated slice by slice, at several times the cost of the convolution. The adjoint of
+a periodic convolution is one too, with the kernel turned around, and that of reading sites is reading again.
 """
 
 from __future__ import annotations

@@ -143,8 +143,8 @@ def _divided_difference(phase: Tensor, angle: Tensor, k: int, l: int) -> Tensor:
 class SpectralSpline:
     """Splines on the box coordinates of the eigenphases of SU(3) loops, a :class:`Transformation`.
 
-    w is mapped first. The parameters of the spline of r are a + (2w - 1) b, with w as it was before: what comes of r may
-    depend on w, and the Jacobian is triangular.
+    w is mapped first. The parameters of the spline of r are a + (2w - 1) b, with w as it was before: what comes of r
+    may depend on w, and the Jacobian is triangular.
 
     Args:
         bins: of both splines.

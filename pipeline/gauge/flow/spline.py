@@ -68,7 +68,7 @@ class Spline:
         return _value(xi, slope, low, height, d_0, d_1), _log_derivative(xi, slope, d_0, d_1)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x and log dx/dy: the root of a quadratic equation in ξ, in the form that does not cancel.
+        """x and log dx/dy: the root of a quadratic equation in ξ, in that of its two forms which does not cancel.
 
         Args:
             y: (...), in [0, 1].
@@ -82,7 +82,9 @@ class Spline:
         rise = (y - low) / height
         bend = rise * (d_0 + d_1 - 2.0 * slope)
         a, b, c = slope - d_0 + bend, d_0 - bend, -slope * rise
-        xi = 2.0 * c / (-b - (b.square() - 4.0 * a * c).clamp(min=0.0).sqrt())
+        root = (b.square() - 4.0 * a * c).clamp(min=0.0).sqrt()
+        falls = b < 0.0
+        xi = torch.where(falls, root - b, -2.0 * c) / torch.where(falls, 2.0 * a, b + root)
         return left + width * xi, -_log_derivative(xi, slope, d_0, d_1)
 
     def _bin(self, knots: Tensor, value: Tensor) -> tuple[Tensor, ...]:
