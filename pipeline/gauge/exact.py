@@ -43,6 +43,15 @@ def u1_plaquette(length: int, beta: float) -> float:
     return float((ratio ** (volume - 1) * derivative).sum() / (ratio**volume).sum())
 
 
+def u1_log_partition(length: int, beta: float) -> float:
+    """log Z = log Σ_n I_n^V with V = length²: of e^{β Σ cos θ_P} over the normalised Haar measure of all links."""
+    from scipy import special
+
+    volume = length**2
+    _, ratio = _characters(beta)
+    return volume * (beta + math.log(special.ive(0, beta))) + math.log((ratio**volume).sum())
+
+
 def topological_susceptibility(length: int, beta: float) -> float:
     """⟨Q²⟩/V = -(1/V) Z''(0)/Z(0) with V = length² >= 4, Q the regularised charge; per plaquette, lattice units.
 
@@ -68,7 +77,13 @@ def topological_susceptibility(length: int, beta: float) -> float:
 
 
 def su3_coefficients(beta: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """c_r/c_0 and (∂c_r/∂β)/c_0 of the irreducible representations (p, q) of SU(3), the trivial one first.
+    """c_r/c_0 and (∂c_r/∂β)/c_0 of the irreducible representations (p, q) of SU(3), the trivial one first."""
+    coefficients, derivatives = _su3_fourier(beta)
+    return coefficients / coefficients[0], derivatives / coefficients[0]
+
+
+def _su3_fourier(beta: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """c_r and ∂c_r/∂β, both times e^{-β}, the trivial representation first.
 
     Coefficients of analytic periodic functions: the trapezoidal rule, here a fast Fourier transform, is exact but for
     rounding once the grid resolves them. Half of its frequencies, of 1/sqrt(β) width each, are far beyond what matters.
@@ -83,9 +98,9 @@ def su3_coefficients(beta: float) -> tuple[NDArray[np.float64], NDArray[np.float
     p, q = (index.ravel() for index in np.indices((points // 4, points // 4)))
     dimension = (p + 1) * (q + 1) * (p + q + 2) / 2.0
     coefficients, derivatives = (
-        np.fft.fft2(function).real[p + q + 2, q + 1] / dimension for function in (weight, weight * trace)
+        np.fft.fft2(function).real[p + q + 2, q + 1] / (points**2 * dimension) for function in (weight, weight * trace)
     )
-    return coefficients / coefficients[0], derivatives / coefficients[0]
+    return coefficients, derivatives
 
 
 def su3_plaquette(length: int, beta: float) -> float:
@@ -93,6 +108,14 @@ def su3_plaquette(length: int, beta: float) -> float:
     ratio, derivative = su3_coefficients(beta)
     volume = length**2
     return float((ratio ** (volume - 1) * derivative).sum() / (ratio**volume).sum())
+
+
+def su3_log_partition(length: int, beta: float) -> float:
+    """log Z = log Σ_r c_r^V with V = length²: of e^{β Σ Re tr P / 3} over the normalised Haar measure of all links."""
+    coefficients, _ = _su3_fourier(beta)
+    volume = length**2
+    ratio = coefficients / coefficients[0]
+    return volume * (beta + math.log(coefficients[0])) + math.log((ratio**volume).sum())
 
 
 @dataclass

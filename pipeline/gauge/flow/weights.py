@@ -1,0 +1,100 @@
+"""What samples of a flow are worth: importance weights, the loss they make, and the Markov chain of their proposals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pipeline.base.later import ArrayLike, NDArray, np
+from pipeline.base.numbers.result import Estimate
+from pipeline.base.numbers.statistics import FEWEST_SAMPLES, doubt_of_few, effective_sample_size
+
+
+def reverse_kl(log_target: Tensor, log_prob: Tensor) -> Tensor:
+    """Mean of log q - log p̃ over samples of q (Eq. B1): D_KL(q‖p) - log Z, a scalar with gradients.
+
+    Args:
+        log_target: log p̃ = -S, unnormalised, (batch,) float64.
+        log_prob: log q, (batch,) float64.
+    """
+    return (log_prob - log_target).mean()
+
+
+def log_partition(log_weights: ArrayLike) -> Estimate:
+    """log Z = log of the mean of w = p̃/q over independent samples of q, and its error by the δ method.
+
+    The mean is unbiased, its logarithm too low by σ²/2.
+
+    Args:
+        log_weights: log w, (n,).
+
+    Raises:
+        ValueError: no samples.
+    """
+    log_w = np.asarray(log_weights, dtype=float).ravel()
+    n = log_w.size
+    if n == 0:
+        raise ValueError("partition function of no samples")
+    largest = log_w.max()
+    value = float(largest + np.log(np.exp(log_w - largest).mean()))
+    if n < FEWEST_SAMPLES:
+        return Estimate("log_partition", value, n=n, doubt=doubt_of_few(n))
+    variance = max(0.0, 1.0 / effective_sample_size(log_w) - 1.0) / (n - 1)
+    sigma = float(np.sqrt(variance)) or None
+    return Estimate("log_partition", value, sigma, "standard-error" if sigma else "none", n=n, doubt=doubt_of_few(n))
+
+
+def kl_divergence(log_weights: ArrayLike) -> float:
+    """D_KL(q‖p) >= 0, with log Z from the same samples of q: log of the mean of w minus the mean of log w; (n,)."""
+    log_w = np.asarray(log_weights, dtype=float).ravel()
+    return log_partition(log_w).value - float(log_w.mean())
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A Markov chain of independence Metropolis.
+
+    Attributes:
+        positions: of the proposals that the chain consists of, (n,) int64, not falling; entry 0 is the start.
+        accepted: whether proposal i was, (n,) bool; the first one, the start, always is.
+    """
+
+    positions: NDArray[np.int64]
+    accepted: NDArray[np.bool_]
+
+    @property
+    def acceptance(self) -> float:
+        """Fraction of proposals accepted, the start not being one; 1 of none."""
+        return float(self.accepted[1:].mean()) if len(self.accepted) > 1 else 1.0
+
+
+def independence_metropolis(log_weights: ArrayLike, generator: np.random.Generator) -> Chain:
+    """Chain with the density p from independent proposals of q, accepted with min(1, w'/w) (Eq. 16).
+
+    An unbiased estimate of w in place of w leaves p the marginal of the chain (pseudomarginal Monte Carlo), as long
+    as the estimate of a state stays what it was when proposed, as it does here.
+
+    Args:
+        log_weights: log w of the proposals in the order of the chain, (n,), at least one; -infinity is never accepted.
+        generator: draws one number a proposal.
+
+    Raises:
+        ValueError: no proposals, or a weight that is NaN or +infinity, or a start of weight zero.
+    """
+    log_w = np.asarray(log_weights, dtype=float).ravel()
+    if log_w.size == 0:
+        raise ValueError("a chain needs at least one proposal")
+    if np.isnan(log_w).any() or np.isposinf(log_w).any() or np.isneginf(log_w[0]):
+        raise ValueError("weights of a chain must be finite numbers, or zero where it does not start")
+    # u < w'/w, with one threshold a proposal: the state's own log w is all that a step must know.
+    thresholds = (log_w - np.log1p(-generator.random(log_w.size))).tolist()
+    values = log_w.tolist()
+    accepted = np.zeros(log_w.size, dtype=bool)
+    accepted[0] = True
+    current = values[0]
+    for i in range(1, log_w.size):
+        if thresholds[i] > current:
+            accepted[i], current = True, values[i]
+    positions = np.maximum.accumulate(np.where(accepted, np.arange(log_w.size), 0))
+    return Chain(positions, accepted)

@@ -1,0 +1,93 @@
+"""Importance weights and independence Metropolis, on distributions whose answers are known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.gauge.flow.weights import independence_metropolis, kl_divergence, log_partition, reverse_kl
+
+
+def lognormal(count: int, sigma: float) -> np.ndarray:
+    """log w of mean 0.7 and deviation ``sigma``: Z = e^{0.7 + σ²/2}, KL = σ²/2."""
+    return 0.7 + sigma * np.random.default_rng(0).normal(size=count)
+
+
+def test_partition_function_and_divergence() -> None:
+    found = log_partition(lognormal(100_000, 0.5))
+    assert found.sigma is not None
+    assert abs(found.value - (0.7 + 0.125)) < 3.0 * found.sigma
+    # Var(w)/⟨w⟩² = e^{σ²} - 1
+    assert found.sigma == pytest.approx(math.sqrt(math.expm1(0.25) / 100_000), rel=0.03)
+    assert kl_divergence(lognormal(100_000, 0.5)) == pytest.approx(0.125, abs=0.01)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4, -1e4])
+def test_constant_weights_have_no_error_and_no_divergence(shift: float) -> None:
+    found = log_partition(np.full(10, shift))
+    assert found.value == pytest.approx(shift)
+    assert found.sigma is None
+    assert abs(kl_divergence(np.full(10, shift))) < 1e-9
+    assert independence_metropolis(np.full(10, shift), np.random.default_rng(0)).acceptance == 1.0
+
+
+def test_few_samples() -> None:
+    assert log_partition([2.0]).value == pytest.approx(2.0)
+    assert log_partition([2.0]).sigma is None
+    assert log_partition([2.0, 1.0]).doubt
+    with pytest.raises(ValueError, match="no samples"):
+        log_partition([])
+
+
+def test_loss_is_the_mean_of_minus_log_w() -> None:
+    log_target = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    log_prob = torch.tensor([0.5, 4.5], dtype=torch.float64, requires_grad=True)
+    loss = reverse_kl(log_target, log_prob)
+    assert float(loss) == 1.0
+    loss.backward()
+    assert torch.equal(log_prob.grad, torch.full((2,), 0.5, dtype=torch.float64))  # type: ignore[arg-type]
+
+
+def test_the_chain_has_the_target_distribution() -> None:
+    """Four states, one of them without weight; q uniform."""
+    weight = np.array([1.0, 2.0, 5.0, 0.0])
+    states = np.random.default_rng(1).integers(4, size=200_000)
+    states[0] = 0
+    with np.errstate(divide="ignore"):
+        chain = independence_metropolis(np.log(weight)[states], np.random.default_rng(2))
+    found = np.bincount(states[chain.positions], minlength=4) / len(states)
+    np.testing.assert_allclose(found, weight / weight.sum(), atol=0.006)
+    # Σ_{ij} p_i q_j min(1, w_j/w_i)
+    expected = sum(weight[i] / 8.0 * 0.25 * min(1.0, weight[j] / weight[i]) for i in range(3) for j in range(4))
+    assert chain.acceptance == pytest.approx(expected, abs=0.006)
+
+
+def test_the_chain_is_a_walk_through_the_proposals() -> None:
+    log_w = np.random.default_rng(3).normal(size=50)
+    chain = independence_metropolis(log_w, np.random.default_rng(4))
+    assert chain.positions[0] == 0
+    for i in range(1, 50):
+        assert chain.positions[i] == (i if chain.accepted[i] else chain.positions[i - 1])
+        assert chain.accepted[i] or log_w[i] < log_w[chain.positions[i - 1]]
+    assert 0.3 < chain.acceptance < 1.0
+    one = independence_metropolis([-3.0], np.random.default_rng(5))
+    assert one.positions.tolist() == [0]
+    assert one.acceptance == 1.0
+
+
+def test_a_pseudomarginal_chain_has_the_exact_marginal() -> None:
+    """Weights multiplied by noise of mean 1 that a state keeps."""
+    rng = np.random.default_rng(6)
+    states = rng.integers(3, size=400_000)
+    weight = np.array([1.0, 2.0, 5.0])
+    noise = 0.6 * rng.normal(size=len(states)) - 0.18
+    chain = independence_metropolis(np.log(weight)[states] + noise, rng)
+    found = np.bincount(states[chain.positions], minlength=3) / len(states)
+    np.testing.assert_allclose(found, weight / weight.sum(), atol=0.008)
+
+
+@pytest.mark.parametrize("log_w", [[], [math.nan], [0.0, math.nan], [0.0, math.inf], [-math.inf, 0.0]])
+def test_weights_that_make_no_chain(log_w: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"chain"):
+        independence_metropolis(log_w, np.random.default_rng(0))
