@@ -1,0 +1,1 @@
+"""Conditional flows of pseudofermions over gauge fields: gauge-covariant linear maps that estimate the determinant."""
