@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def field_sites(length: int, even_odd: bool) -> Tensor:
     return neighbours.parity_sites(length)[0] if even_odd else torch.arange(length**2)
 
 
-def mask_cycle(partition: Sequence[str], length: int, even_odd: bool) -> tuple[Mask, ...]:
+@functools.cache
+def mask_cycle(partition: tuple[str, ...], length: int, even_odd: bool) -> tuple[Mask, ...]:
     """The masks of as many layers as update every component once for each entry of ``partition``.
 
     Args:

@@ -27,7 +27,12 @@ def convolve(field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor)
 
 
 def gradients(
-    gradient: Tensor, field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor, wanted: tuple[bool, bool, bool]
+    gradient: Tensor,
+    field: Tensor,
+    coefficients: Tensor,
+    planes: Tensor,
+    table: Tensor,
+    wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients with respect to field, coefficients and transporters from the one of the result; None if unwanted."""
     found = [torch.zeros_like(x) for x in (field, coefficients, planes)]
