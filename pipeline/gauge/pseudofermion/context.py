@@ -39,10 +39,8 @@ def context_inputs(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     traces = plaquette_traces(matrices).flatten(1).T
     length = matrices.shape[2]
     site = torch.arange(length**2, device=matrices.device)
-    constants = torch.stack([site // length % PERIOD, site % length % PERIOD]).to(dtype)
-    return torch.cat(
-        [torch.stack([traces.real, traces.imag]).to(dtype), constants[..., None].expand(-1, -1, len(matrices))]
-    )
+    constants = torch.stack([site // length % PERIOD, site % length % PERIOD])[..., None].expand(-1, -1, len(matrices))
+    return torch.cat([torch.stack([traces.real, traces.imag]).to(dtype), constants.to(dtype)])
 
 
 @functools.cache

@@ -1,8 +1,7 @@
 """The determinant from N_pf draws of each monomial, and the effective sample size that it leaves (torch-free).
 
 Log ratios are log(e^{-S_i(φ)}/q(φ|U)) of each monomial, configuration and draw, (monomials, batch, n), float64, whose
-exponentials average to ∫dφ e^{-S_i} (Abbott et al. 2022, Eq. 41). Marginal log weights are log(p(U)/q(U)) with the exact
-determinant, or, for estimates of it, without any: log(e^{-S_g(U)}/q(U)); both up to a constant.
+exponentials average to ∫dφ e^{-S_i} (Abbott et al. 2022, Eq. 41).
 """
 
 from __future__ import annotations

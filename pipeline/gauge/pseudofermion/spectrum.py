@@ -5,8 +5,8 @@ eigenvalues s of Λ^{1/2} Σ Λ^{1/2}, all 1 for a perfect model:
 
     D_KL(q||p) = Σ (s - 1 - log s),    E_q[w²] = Π s²/(2s - 1),  w = p/q,
 
-the latter infinite as soon as one s <= 1/2: a model whose fluctuations are too narrow by 2 in any direction has weights of
-infinite variance. An average of N_pf weights has the variance of one over N_pf (Eq. A3).
+the latter infinite as soon as one s <= 1/2: a model whose variance is too small by 2 in any direction has weights of
+infinite variance. The mean of N_pf weights has the variance of one divided by N_pf (Eq. A3).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FAST = {"contract", "reassoc", "nsz"}
 def convolve(field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor) -> Tensor:
     """See :func:`pipeline.gauge.pseudofermion.transport.convolve`; contiguous tensors."""
     _, _, colors, draws, _, batch = field.shape
-    result = field.new_zeros((2, coefficients.shape[1], colors, draws, table.shape[1], batch))
+    result = field.new_empty((2, coefficients.shape[1], colors, draws, table.shape[1], batch))
     _convolve(*(_array(x) for x in (field, coefficients, planes, table)), result.numpy(), _scratch(field))
     return result
 
@@ -35,7 +35,8 @@ def gradients(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients with respect to field, coefficients and transporters from the one of the result; None if unwanted."""
-    found = [torch.zeros_like(x) for x in (field, coefficients, planes)]
+    # Each coefficient is the business of one target and feature; what is scattered or summed begins at zero.
+    found = [torch.zeros_like(field), torch.empty_like(coefficients), torch.zeros_like(planes)]
     arrays = [_array(x) for x in (gradient, field, coefficients, planes, table)]
     _gradients(*arrays, *(x.numpy() for x in found), *wanted, _scratch(field), _scratch(field))
     of_field, of_coefficients, of_planes = (x if want else None for x, want in zip(found, wanted, strict=True))
@@ -81,13 +82,15 @@ def _convolve(field, coefficients, planes, table, result, moved):  # type: ignor
                 x = table[d, t]
                 for k in range(features):
                     _transport(field, planes, d, k, s, x, t, moved)
+                    first = d == 0 and k == 0
                     for h in range(coefficients.shape[1]):
                         for i in range(colors):
                             for b in range(batch):
                                 m_re, m_im = coefficients[0, h, d, k, t, b], coefficients[1, h, d, k, t, b]
                                 w_re, w_im = moved[0, i, b], moved[1, i, b]
-                                result[0, h, i, s, t, b] += m_re * w_re - m_im * w_im
-                                result[1, h, i, s, t, b] += m_re * w_im + m_im * w_re
+                                re, im = m_re * w_re - m_im * w_im, m_re * w_im + m_im * w_re
+                                result[0, h, i, s, t, b] = re if first else result[0, h, i, s, t, b] + re
+                                result[1, h, i, s, t, b] = im if first else result[1, h, i, s, t, b] + im
 
 
 @njit(nogil=True, fastmath=FAST)
@@ -119,8 +122,14 @@ def _gradients(  # type: ignore[no-untyped-def]
                                 for b in range(batch):
                                     g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
                                     w_re, w_im = moved[0, i, b], moved[1, i, b]
-                                    of_coefficients[0, h, d, k, t, b] += g_re * w_re + g_im * w_im
-                                    of_coefficients[1, h, d, k, t, b] += g_im * w_re - g_re * w_im
+                                    re, im = g_re * w_re + g_im * w_im, g_im * w_re - g_re * w_im
+                                    first = s == 0 and i == 0
+                                    of_coefficients[0, h, d, k, t, b] = (
+                                        re if first else of_coefficients[0, h, d, k, t, b] + re
+                                    )
+                                    of_coefficients[1, h, d, k, t, b] = (
+                                        im if first else of_coefficients[1, h, d, k, t, b] + im
+                                    )
                     if not (field_wanted or planes_wanted):
                         continue
                     for h in range(coefficients.shape[1]):
