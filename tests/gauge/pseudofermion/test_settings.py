@@ -75,7 +75,7 @@ def test_bad_architectures(change: dict[str, object], message: str) -> None:
 
 @pytest.mark.parametrize("hasenbusch", [[0.1, 0.01], [0.1, 0.1], [0.0], [float("nan")], [float("inf")], [-0.1]])
 def test_shifts_that_do_not_rise(hasenbusch: list[float]) -> None:
-    with pytest.raises(ConfigError, match="hasenbusch=.*: must be numbers in increasing order, above the regulator 0"):
+    with pytest.raises(ConfigError, match=r"hasenbusch=.*: must be numbers in increasing order, above the regulator 0"):
         preconditioning(hasenbusch=hasenbusch)
 
 
@@ -84,7 +84,7 @@ def test_other_bad_preconditioning() -> None:
         preconditioning(hasenbusch=[0.001], regulator=0.01)
     with pytest.raises(ConfigError, match="regulator=-1"):
         preconditioning(regulator=-1.0)
-    with pytest.raises(ConfigError, match="solver=densely: must be one of .*did you mean 'dense'"):
+    with pytest.raises(ConfigError, match=r"solver=densely: must be one of .*did you mean 'dense'"):
         preconditioning(solver="densely")
 
 
