@@ -45,7 +45,12 @@ def preconditioning(
 
 
 def flows(
-    group: Group, length: int, even_odd: bool, settings: ConditionalFlowConfig | None = None, monomials: int = 1
+    group: Group,
+    length: int,
+    even_odd: bool,
+    settings: ConditionalFlowConfig | None = None,
+    monomials: int = 1,
+    biases: float = 0.3,
 ) -> PseudofermionFlows:
     """With random biases too, which initially are zero."""
     drawn = generator("test.init")
@@ -53,7 +58,7 @@ def flows(
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=drawn))
+                parameter.copy_(biases * torch.randn(parameter.shape, generator=drawn))
     return model
 
 
