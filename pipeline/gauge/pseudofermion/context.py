@@ -71,7 +71,7 @@ class Context:
     matrices: Tensor
     transport: Transporters
     channels: Tensor
-    _parts: dict[Mask, tuple[Transporters, Tensor]] = field(default_factory=dict, repr=False)
+    _parts: dict[Mask, tuple[Tensor, Transporters, Tensor]] = field(default_factory=dict, repr=False)
 
     @property
     def length(self) -> int:
@@ -88,11 +88,11 @@ class Context:
         """N."""
         return self.matrices.shape[-1]
 
-    def at(self, mask: Mask) -> tuple[Transporters, Tensor]:
-        """Transporters to the active sites of a mask and the channels there, kept for all layers that have it."""
+    def at(self, mask: Mask) -> tuple[Tensor, Transporters, Tensor]:
+        """Active sites of a mask, transporters to them and the channels there, kept for all layers that have it."""
         if mask not in self._parts:
             sites = mask.sites.to(self.channels.device)
-            self._parts[mask] = self.transport.at(sites), self.channels.index_select(1, sites)
+            self._parts[mask] = sites, self.transport.at(sites), self.channels.index_select(1, sites)
         return self._parts[mask]
 
 

@@ -6,6 +6,7 @@ coefficients of the convolutions are functions of the links alone, see :mod:`pip
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.gauge.pseudofermion.context import Context, Convolution
 from pipeline.gauge.pseudofermion.masks import SPINS, Mask
-from pipeline.gauge.pseudofermion.transport import WAYS, Transporters, convolve, multiply
+from pipeline.gauge.pseudofermion.transport import WAYS, Transporters, convolve, convolve_repeatedly, multiply
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,9 @@ class BoundCoupling:
     Attributes:
         mask: active components.
         sites: its sites, on the device of the fields.
-        inner: coefficients of all convolutions but the last, (2, H, 5, K, V, batch) each.
+        inner: what the tanh of all convolutions' coefficients is taken of, but the last's, (Σ 10 H K, V, batch); None
+            where there is only one.
+        inner_shapes: (H, 5, K) of each of them.
         outer: of the last one, (2, s, 5, K, T, batch), with s active spins on T active sites.
         scale: A, (2, s, s, T, batch).
         transport: to all sites.
@@ -32,7 +35,8 @@ class BoundCoupling:
 
     mask: Mask
     sites: Tensor
-    inner: tuple[Tensor, ...]
+    inner: Tensor | None
+    inner_shapes: tuple[tuple[int, int, int], ...]
     outer: Tensor
     scale: Tensor
     transport: Transporters
@@ -68,8 +72,8 @@ class BoundCoupling:
         """PTCN[U, φ_f] at the active components. In between, all sites and features are working memory."""
         spin = self.mask.spin
         hidden = field.index_fill(4, self.sites, 0.0) if spin is None else field[:, 1 - spin : SPINS - spin]
-        for coefficients in self.inner:
-            hidden = convolve(hidden, coefficients, self.transport)
+        if self.inner is not None:
+            hidden = convolve_repeatedly(hidden, self.inner, self.inner_shapes, self.transport)
         return convolve(hidden, self.outer, self.transport_active)
 
 
@@ -95,38 +99,33 @@ class Coupling(nn.Module):
         super().__init__()
         self.mask, self.features, self.transports = mask, features, transports
         widths = [SPINS if mask.spin is None else 1, *[features] * (transports - 1)]
-        self.inner_shapes = [(2, features, WAYS, width) for width in widths[:-1]]
+        self.inner_shapes = tuple((features, WAYS, width) for width in widths[:-1])
         self.outer_shape = (2, mask.spins, WAYS, widths[-1])
-        outputs = sum(map(_count, [*self.inner_shapes, self.outer_shape, (2, mask.spins, mask.spins)]))
+        self.inner_rows = sum(2 * math.prod(shape) for shape in self.inner_shapes)
+        outputs = self.inner_rows + math.prod(self.outer_shape) + 2 * mask.spins**2
         self.convolution = Convolution(channels, outputs, kernel, gain, generator)
 
     def forward(self, context: Context, frozen: bool = False) -> BoundCoupling:
         """The layer over the links of ``context``; ``frozen``: the parameters count as constants."""
-        transport_active, channels_active = context.at(self.mask)
-        inner_rows = sum(map(_count, self.inner_shapes))
-        inner: list[Tensor] = []
-        if inner_rows:
-            output = self.convolution(context.channels, frozen, slice(inner_rows)).tanh()
-            parts = output.split([_count(shape) for shape in self.inner_shapes])
-            inner = [part.unflatten(0, shape) for part, shape in zip(parts, self.inner_shapes, strict=True)]
+        sites, transport_active, channels_active = context.at(self.mask)
+        inner = None
+        if self.inner_rows:
+            inner = self.convolution(context.channels, frozen, slice(self.inner_rows))
         # Only active sites need the last convolution and A.
-        output = self.convolution(channels_active, frozen, slice(inner_rows, None)).tanh()
-        outer, scale = output.split([_count(self.outer_shape), 2 * self.mask.spins**2])
+        output = self.convolution(channels_active, frozen, slice(self.inner_rows, None)).tanh()
+        outer, scale = output.split([math.prod(self.outer_shape), 2 * self.mask.spins**2])
         unit = torch.eye(self.mask.spins, dtype=scale.dtype, device=scale.device)
         unit = torch.stack([unit, torch.zeros_like(unit)])[..., None, None]
         return BoundCoupling(
             self.mask,
-            self.mask.sites.to(scale.device),
-            tuple(inner),
+            sites,
+            inner,
+            self.inner_shapes,
             outer.unflatten(0, self.outer_shape),
             unit + scale.unflatten(0, (2, self.mask.spins, self.mask.spins)),
             context.transport,
             transport_active,
         )
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()
 
 
 def _apply(scale: Tensor, active: Tensor) -> Tensor:

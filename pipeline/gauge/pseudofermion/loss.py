@@ -57,7 +57,7 @@ def detached(flow: BoundFlow) -> BoundFlow:
     couplings = tuple(
         replace(
             coupling,
-            inner=tuple(each.detach() for each in coupling.inner),
+            inner=None if coupling.inner is None else coupling.inner.detach(),
             outer=coupling.outer.detach(),
             scale=coupling.scale.detach(),
             transport=replace(coupling.transport, planes=coupling.transport.planes.detach()),

@@ -12,6 +12,7 @@ Coefficients M are (2, H, 5, K, T, batch) on T target sites, the same for all co
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +130,36 @@ def plain_convolve(field: Tensor, coefficients: Tensor, transport: Transporters)
     return multiply(coefficients.flatten(2, 3)[:, :, :, None, None], moved[:, None], dim=1)
 
 
+def convolve_repeatedly(
+    field: Tensor, raw: Tensor, shapes: tuple[tuple[int, int, int], ...], transport: Transporters
+) -> Tensor:
+    """Several convolutions on all sites one after the other, with coefficients M = tanh of an output of a network.
+
+    In one piece, so that gradients of all coefficients are written once and to one place.
+
+    Args:
+        field: (2, K, N, n, V, batch).
+        raw: tanh^{-1} M of all convolutions, (Σ 10 H K, V, batch), in the order of the axes of M.
+        shapes: (H, 5, K) of each.
+        transport: to all V sites.
+
+    Returns:
+        (2, H, N, n, V, batch), H the last one; differentiable once in all of it.
+    """
+    if compiled(field):
+        result: Tensor = _Convolutions.apply(field, raw, transport.planes, transport.table, shapes)  # type: ignore[no-untyped-call]
+        return result
+    for coefficients in split_coefficients(raw.tanh(), shapes):
+        field = plain_convolve(field, coefficients, transport)
+    return field
+
+
+def split_coefficients(block: Tensor, shapes: tuple[tuple[int, int, int], ...]) -> list[Tensor]:
+    """Views of a block (Σ 10 H K, V, batch) as (2, H, 5, K, V, batch) each."""
+    parts = block.split([2 * math.prod(shape) for shape in shapes])
+    return [part.unflatten(0, (2, *shape)) for part, shape in zip(parts, shapes, strict=True)]
+
+
 def compiled(field: Tensor) -> bool:
     """Whether loops compiled by numba do the work: on a CPU that has numba."""
     return field.device.type == "cpu" and importlib.util.find_spec("numba") is not None
@@ -149,7 +180,39 @@ class _Convolution(torch.autograd.Function):
         from pipeline.gauge.pseudofermion import transport_loops
 
         field, coefficients, planes, table = ctx.saved_tensors
-        of_field, of_coefficients, of_links, _ = ctx.needs_input_grad
-        gradient = gradients[0].contiguous()
-        wanted = of_field, of_coefficients, of_links
-        return *transport_loops.gradients(gradient, field, coefficients, planes, table, wanted), None
+        of_field, of_coefficients = torch.zeros_like(field), torch.empty_like(coefficients)
+        of_planes = torch.zeros_like(planes) if ctx.needs_input_grad[2] else None
+        arguments = gradients[0].contiguous(), field, coefficients, planes, table
+        transport_loops.add_gradients(*arguments, of_field, of_coefficients, of_planes, tanh=False)
+        return of_field, of_coefficients, of_planes, None
+
+
+class _Convolutions(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, field: Tensor, raw: Tensor, planes: Tensor, table: Tensor, shapes: tuple[tuple[int, int, int], ...]
+    ) -> Tensor:
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        block, planes, fields = raw.tanh().contiguous(), planes.contiguous(), [field.contiguous()]
+        for coefficients in split_coefficients(block, shapes):
+            fields.append(transport_loops.convolve(fields[-1], coefficients, planes, table))
+        ctx.save_for_backward(block, planes, table, *fields[:-1])
+        ctx.shapes = shapes
+        return fields[-1]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        block, planes, table, *fields = ctx.saved_tensors
+        (gradient,), of_raw = gradients, torch.empty_like(block)
+        of_planes = torch.zeros_like(planes) if ctx.needs_input_grad[2] else None
+        steps = zip(fields, split_coefficients(block, ctx.shapes), split_coefficients(of_raw, ctx.shapes), strict=True)
+        for field, coefficients, of_coefficients in reversed(list(steps)):
+            of_field = torch.zeros_like(field)
+            arguments = gradient.contiguous(), field, coefficients, planes, table
+            transport_loops.add_gradients(*arguments, of_field, of_coefficients, of_planes, tanh=True)
+            gradient = of_field
+        return gradient, of_raw, of_planes, None, None

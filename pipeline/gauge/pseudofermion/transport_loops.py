@@ -26,21 +26,31 @@ def convolve(field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor)
     return result
 
 
-def gradients(
+def add_gradients(
     gradient: Tensor,
     field: Tensor,
     coefficients: Tensor,
     planes: Tensor,
     table: Tensor,
-    wanted: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients with respect to field, coefficients and transporters from the one of the result; None if unwanted."""
-    # Each coefficient is the business of one target and feature; what is scattered or summed begins at zero.
-    found = [torch.zeros_like(field), torch.empty_like(coefficients), torch.zeros_like(planes)]
+    of_field: Tensor,
+    of_coefficients: Tensor,
+    of_planes: Tensor | None,
+    tanh: bool,
+) -> None:
+    """Gradients from the one of the result: added to ``of_field`` and ``of_planes``, written to ``of_coefficients``.
+
+    Args:
+        gradient: contiguous, as are the other tensors.
+        field, coefficients, planes, table: of the convolution.
+        of_field, of_coefficients: in the shapes of field and coefficients.
+        of_planes: in the shape of planes; None if unwanted.
+        tanh: of the argument of coefficients that are a hyperbolic tangent, instead of themselves.
+    """
+    # Numba compiles for a number of axes; one that is not wanted has none.
+    transported = planes.new_empty((0,) * planes.ndim) if of_planes is None else of_planes
     arrays = [_array(x) for x in (gradient, field, coefficients, planes, table)]
-    _gradients(*arrays, *(x.numpy() for x in found), *wanted, _scratch(field), _scratch(field))
-    of_field, of_coefficients, of_planes = (x if want else None for x, want in zip(found, wanted, strict=True))
-    return of_field, of_coefficients, of_planes
+    found = [x.numpy() for x in (of_field, of_coefficients, transported)]
+    _gradients(*arrays, *found, of_planes is not None, tanh, _scratch(field), _scratch(field))
 
 
 def _array(tensor: Tensor) -> Any:
@@ -93,6 +103,69 @@ def _convolve(field, coefficients, planes, table, result, moved):  # type: ignor
                                 result[1, h, i, s, t, b] = im if first else result[1, h, i, s, t, b] + im
 
 
+@njit(inline="always")
+def _back(gradient, coefficients, d, k, s, t, back):  # type: ignore[no-untyped-def]
+    """Σ_h M_hdk* g_h into ``back``."""
+    colors, batch = gradient.shape[2], gradient.shape[5]
+    for h in range(coefficients.shape[1]):
+        for i in range(colors):
+            for b in range(batch):
+                m_re, m_im = coefficients[0, h, d, k, t, b], coefficients[1, h, d, k, t, b]
+                g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
+                re, im = m_re * g_re + m_im * g_im, m_re * g_im - m_im * g_re
+                back[0, i, b] = re if h == 0 else back[0, i, b] + re
+                back[1, i, b] = im if h == 0 else back[1, i, b] + im
+
+
+@njit(inline="always")
+def _of_coefficients(gradient, moved, d, k, s, t, result):  # type: ignore[no-untyped-def]
+    """g_h (T φ_k)* into the gradient of M_hdk, summed over colours, and over draws from the first one on."""
+    colors, batch = gradient.shape[2], gradient.shape[5]
+    for h in range(result.shape[1]):
+        for i in range(colors):
+            first = s == 0 and i == 0
+            for b in range(batch):
+                g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
+                w_re, w_im = moved[0, i, b], moved[1, i, b]
+                re, im = g_re * w_re + g_im * w_im, g_im * w_re - g_re * w_im
+                result[0, h, d, k, t, b] = re if first else result[0, h, d, k, t, b] + re
+                result[1, h, d, k, t, b] = im if first else result[1, h, d, k, t, b] + im
+
+
+@njit(inline="always")
+def _scatter(back, field, planes, d, k, s, x, t, of_field, of_planes, planes_wanted):  # type: ignore[no-untyped-def]
+    """T† ``back`` added to the gradient of φ_k(x), and ``back`` φ_k† to the one of T."""
+    colors, batch = field.shape[2], field.shape[5]
+    for i in range(colors):
+        if d == 0:
+            for b in range(batch):
+                of_field[0, k, i, s, x, b] += back[0, i, b]
+                of_field[1, k, i, s, x, b] += back[1, i, b]
+            continue
+        for j in range(colors):
+            for b in range(batch):
+                u_re, u_im = planes[0, d - 1, i, j, t, b], planes[1, d - 1, i, j, t, b]
+                b_re, b_im = back[0, i, b], back[1, i, b]
+                of_field[0, k, j, s, x, b] += u_re * b_re + u_im * b_im
+                of_field[1, k, j, s, x, b] += u_re * b_im - u_im * b_re
+            if planes_wanted:
+                for b in range(batch):
+                    b_re, b_im = back[0, i, b], back[1, i, b]
+                    f_re, f_im = field[0, k, j, s, x, b], field[1, k, j, s, x, b]
+                    of_planes[0, d - 1, i, j, t, b] += b_re * f_re + b_im * f_im
+                    of_planes[1, d - 1, i, j, t, b] += b_im * f_re - b_re * f_im
+
+
+@njit(inline="always")
+def _of_tanh(coefficients, d, k, t, result):  # type: ignore[no-untyped-def]
+    """The gradient of M = tanh(r) into the one of r."""
+    for part in range(2):
+        for h in range(result.shape[1]):
+            for b in range(result.shape[5]):
+                m = coefficients[part, h, d, k, t, b]
+                result[part, h, d, k, t, b] *= 1.0 - m * m
+
+
 @njit(nogil=True, fastmath=FAST)
 def _gradients(  # type: ignore[no-untyped-def]
     gradient,
@@ -103,61 +176,20 @@ def _gradients(  # type: ignore[no-untyped-def]
     of_field,
     of_coefficients,
     of_planes,
-    field_wanted,
-    coefficients_wanted,
     planes_wanted,
+    tanh,
     moved,
     back,
 ):
-    features, colors, batch = field.shape[1], field.shape[2], field.shape[5]
+    draws = field.shape[3]
     for t in range(table.shape[1]):
-        for s in range(field.shape[3]):
+        for s in range(draws):
             for d in range(5):
                 x = table[d, t]
-                for k in range(features):
-                    if coefficients_wanted:
-                        _transport(field, planes, d, k, s, x, t, moved)
-                        for h in range(coefficients.shape[1]):
-                            for i in range(colors):
-                                for b in range(batch):
-                                    g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
-                                    w_re, w_im = moved[0, i, b], moved[1, i, b]
-                                    re, im = g_re * w_re + g_im * w_im, g_im * w_re - g_re * w_im
-                                    first = s == 0 and i == 0
-                                    of_coefficients[0, h, d, k, t, b] = (
-                                        re if first else of_coefficients[0, h, d, k, t, b] + re
-                                    )
-                                    of_coefficients[1, h, d, k, t, b] = (
-                                        im if first else of_coefficients[1, h, d, k, t, b] + im
-                                    )
-                    if not (field_wanted or planes_wanted):
-                        continue
-                    for h in range(coefficients.shape[1]):
-                        for i in range(colors):
-                            for b in range(batch):
-                                m_re, m_im = coefficients[0, h, d, k, t, b], coefficients[1, h, d, k, t, b]
-                                g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
-                                re, im = m_re * g_re + m_im * g_im, m_re * g_im - m_im * g_re
-                                back[0, i, b] = re if h == 0 else back[0, i, b] + re
-                                back[1, i, b] = im if h == 0 else back[1, i, b] + im
-                    if d == 0:
-                        if field_wanted:
-                            for i in range(colors):
-                                for b in range(batch):
-                                    of_field[0, k, i, s, x, b] += back[0, i, b]
-                                    of_field[1, k, i, s, x, b] += back[1, i, b]
-                        continue
-                    for i in range(colors):
-                        for j in range(colors):
-                            if field_wanted:
-                                for b in range(batch):
-                                    u_re, u_im = planes[0, d - 1, i, j, t, b], planes[1, d - 1, i, j, t, b]
-                                    b_re, b_im = back[0, i, b], back[1, i, b]
-                                    of_field[0, k, j, s, x, b] += u_re * b_re + u_im * b_im
-                                    of_field[1, k, j, s, x, b] += u_re * b_im - u_im * b_re
-                            if planes_wanted:
-                                for b in range(batch):
-                                    b_re, b_im = back[0, i, b], back[1, i, b]
-                                    f_re, f_im = field[0, k, j, s, x, b], field[1, k, j, s, x, b]
-                                    of_planes[0, d - 1, i, j, t, b] += b_re * f_re + b_im * f_im
-                                    of_planes[1, d - 1, i, j, t, b] += b_im * f_re - b_re * f_im
+                for k in range(field.shape[1]):
+                    _transport(field, planes, d, k, s, x, t, moved)
+                    _of_coefficients(gradient, moved, d, k, s, t, of_coefficients)
+                    _back(gradient, coefficients, d, k, s, t, back)
+                    _scatter(back, field, planes, d, k, s, x, t, of_field, of_planes, planes_wanted)
+                    if tanh and s == draws - 1:
+                        _of_tanh(coefficients, d, k, t, of_coefficients)

@@ -11,7 +11,15 @@ from pipeline.gauge.fermions.dirac import WilsonDirac
 from pipeline.gauge.group import Group
 from pipeline.gauge.pseudofermion import transport
 from pipeline.gauge.pseudofermion.masks import field_sites
-from pipeline.gauge.pseudofermion.transport import Transporters, convolve, plain_convolve, to_field, to_planes
+from pipeline.gauge.pseudofermion.transport import (
+    Transporters,
+    convolve,
+    convolve_repeatedly,
+    plain_convolve,
+    split_coefficients,
+    to_field,
+    to_planes,
+)
 from tests.gauge.fermion_matrices import SIGMA
 from tests.gauge.pseudofermion.small_flows import generator, rotate
 
@@ -89,6 +97,27 @@ def test_compiled_loops_do_what_torch_does(
     assert found[0][3].abs().max() > 0.1
     for ours, plain in zip(*found, strict=True):
         torch.testing.assert_close(ours, plain, atol=1e-12 if dtype == torch.float64 else 3e-5, rtol=0)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("links_wanted", [False, True])
+def test_convolutions_in_one_piece(group: Group, links_wanted: bool) -> None:
+    """Values and gradients of three of them, 2 -> 3 -> 1 -> 2 features, beside plain torch one by one."""
+    links, field, _ = inputs(group, 4)
+    shapes = ((3, 5, 2), (1, 5, 3), (2, 5, 1))
+    raw = torch.randn(110, 16, 2, dtype=torch.float64, generator=generator("test.raw")).requires_grad_()
+    matrices = group.matrices(links).detach().requires_grad_(links_wanted)
+    field.requires_grad_()
+    wanted = [field, raw, matrices][: 3 if links_wanted else 2]
+    over = transport.transporters(matrices, torch.float64)
+    ours, plain = convolve_repeatedly(field, raw, shapes, over), field
+    for coefficients in split_coefficients(raw.tanh(), shapes):
+        plain = plain_convolve(plain, coefficients, over)
+    torch.testing.assert_close(ours, plain, atol=1e-12, rtol=0)
+    weight = torch.randn(ours.shape, dtype=torch.float64, generator=generator("test.weight"))
+    found, expected = (torch.autograd.grad((x * weight).sum(), wanted, retain_graph=True) for x in (ours, plain))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-11, rtol=0)
 
 
 @pytest.mark.parametrize("group", GROUPS)
