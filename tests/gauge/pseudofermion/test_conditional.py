@@ -8,7 +8,7 @@ import torch
 
 from pipeline.gauge import su3, u1
 from pipeline.gauge.group import Group
-from pipeline.gauge.pseudofermion.context import SharedContext, context_inputs, plaquette_traces
+from pipeline.gauge.pseudofermion.context import Context, SharedContext, context_inputs, plaquette_traces
 from pipeline.gauge.pseudofermion.masks import field_sites
 from pipeline.gauge.pseudofermion.schema import ConditionalFlowConfig
 from pipeline.gauge.pseudofermion.spectrum import dense_map
@@ -121,7 +121,12 @@ def test_configurations_and_draws_are_independent() -> None:
 def test_context_is_computed_once_for_all_monomials_and_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     forward = SharedContext.forward
-    monkeypatch.setattr(SharedContext, "forward", lambda *a: (calls.append(1), forward(*a))[1])
+
+    def counted(shared: SharedContext, links: torch.Tensor, frozen: bool = False) -> Context:
+        calls.append(links)
+        return forward(shared, links, frozen)
+
+    monkeypatch.setattr(SharedContext, "forward", counted)
     model = flows(u1, 4, True, monomials=3)
     fields, log_q = model.sample_with_log_prob(hot(u1), 5, generator("test.chi"))
     assert len(calls) == 1
