@@ -27,6 +27,9 @@ def reverse_kl(
     The conditional part of Eq. B1. In joint training, where the links come from a flow themselves, add
     ⟨log q(U) + S_g(U)⟩: gradients flow back into links that require them, through fields, log q and S alike.
 
+    Where D D† has a small eigenvalue, S and its gradient are huge: norms a hundred times the usual one occur every few
+    hundred steps, and without clipping undo what was learned.
+
     Args:
         flows: models of all monomials.
         target: their actions.
