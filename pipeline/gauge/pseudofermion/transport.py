@@ -1,0 +1,218 @@
+"""Parallel transport convolutions (Abbott et al. 2022, Eqs. 25 and 26) on fields split into real and imaginary planes.
+
+PTC[U, φ]_α(y) = Σ_{d,γ} M_{α,d,γ}(y) T_d(y) φ_γ(x_d), d = 0 the site y itself with T_0 = 1, d = 1, 2 the neighbours
+y + μ with T = U_μ(y), d = 3, 4 the neighbours y - μ with T = U_μ†(y - μ). Links carry the antiperiodic boundary, see
+:func:`pipeline.gauge.fermions.dirac.fermion_links`. M mixes features and leaves colours alone: gauge-covariant.
+
+Fields are real tensors (2, K, N, n, V, batch): real and imaginary plane, feature, colour, draw, site, configuration.
+Configurations come last and share their neighbours, so that all arithmetic runs along contiguous memory.
+Coefficients M are (2, H, 5, K, T, batch) on T target sites, the same for all colours and draws.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.gauge import neighbours
+from pipeline.gauge.fermions.dirac import fermion_links
+
+WAYS = 5
+"""The site itself and its four neighbours."""
+
+
+def to_planes(field: Tensor, sites: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    """Fields of :mod:`pipeline.gauge.fermions.dirac` as planes on the whole lattice, zero on sites they do not have.
+
+    Args:
+        field: (batch, n, sites, 2, N), complex.
+        sites: lattice site of each of them, (sites,).
+        length: L.
+        dtype: real.
+
+    Returns:
+        (2, 2, N, n, V, batch).
+    """
+    planes = torch.view_as_real(field).permute(5, 3, 4, 1, 2, 0).to(dtype)
+    if len(sites) == length**2:
+        return planes.contiguous()
+    whole = planes.new_zeros((*planes.shape[:4], length**2, planes.shape[5]))
+    return whole.index_copy(4, sites, planes)
+
+
+def to_field(planes: Tensor, sites: Tensor, dtype: torch.dtype = torch.complex128) -> Tensor:
+    """Inverse of :func:`to_planes`: (2, 2, N, n, V, batch) -> (batch, n, sites, 2, N), complex ``dtype``."""
+    if len(sites) != planes.shape[4]:
+        planes = planes.index_select(4, sites)
+    return torch.view_as_complex(planes.permute(5, 3, 4, 1, 2, 0).contiguous().to(dtype.to_real()))
+
+
+@dataclass(frozen=True, eq=False)
+class Transporters:
+    """T_d(y) for target sites y; differentiable functions of the links.
+
+    Attributes:
+        planes: (2, 4, N, N, T, batch), real and imaginary parts of T_1 ... T_4.
+        table: (5, T) int64, lattice sites x_d.
+    """
+
+    planes: Tensor
+    table: Tensor
+
+    def at(self, sites: Tensor) -> Transporters:
+        """The same for some of all V sites as targets."""
+        return Transporters(self.planes.index_select(4, sites), self.table.index_select(1, sites))
+
+
+def transporters(matrices: Tensor, dtype: torch.dtype) -> Transporters:
+    """Transporters to all V sites.
+
+    Args:
+        matrices: links in the fundamental representation, (batch, 2, L, L, N, N), complex128, without boundary signs.
+        dtype: real, of the planes.
+    """
+    links = fermion_links(matrices)
+    hop = neighbours.all_sites(matrices.shape[2], matrices.device).there
+    behind = torch.stack([links[:, mu, hop.behind[mu]].mH for mu in (0, 1)], dim=1)
+    planes = torch.view_as_real(torch.cat([links, behind], dim=1)).permute(5, 1, 3, 4, 2, 0)
+    table = torch.cat([hop.sites[None], hop.forward, hop.backward])
+    return Transporters(planes.to(dtype).contiguous(), table)
+
+
+def parallel_transport(field: Tensor, transport: Transporters) -> Tensor:
+    """L[U, φ] of Eq. 25: φ at y and at its neighbours, transported to y.
+
+    Args:
+        field: (2, K, N, n, V, batch).
+        transport: to T sites.
+
+    Returns:
+        (2, 5, K, N, n, T, batch), in plain torch.
+    """
+    around = torch.stack([field.index_select(4, sites) for sites in transport.table], dim=1)
+    moved = multiply(transport.planes[:, :, None, :, :, None], around[:, 1:, :, None], dim=3)
+    return torch.cat([around[:, :1], moved], dim=1)
+
+
+def multiply(a: Tensor, b: Tensor, dim: int) -> Tensor:
+    """Σ a b of complex numbers in planes (axis 0), broadcast, summed over axis ``dim`` of the products' planes."""
+    (a_re, a_im), (b_re, b_im) = a.unbind(0), b.unbind(0)
+    # A sum over one element would copy.
+    total = (lambda x: x.squeeze(dim)) if max(a.shape[dim + 1], b.shape[dim + 1]) == 1 else (lambda x: x.sum(dim))
+    return torch.stack([total(a_re * b_re - a_im * b_im), total(a_re * b_im + a_im * b_re)])
+
+
+def convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Tensor:
+    """PTC[U, φ] of Eq. 26; differentiable once in all of it.
+
+    Args:
+        field: φ, (2, K, N, n, V, batch).
+        coefficients: M, (2, H, 5, K, T, batch), of the same dtype.
+        transport: to the T target sites.
+
+    Returns:
+        (2, H, N, n, T, batch).
+    """
+    if compiled(field):
+        result: Tensor = _Convolution.apply(field, coefficients, transport.planes, transport.table)  # type: ignore[no-untyped-call]
+        return result
+    return plain_convolve(field, coefficients, transport)
+
+
+def plain_convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Tensor:
+    """What :func:`convolve` does, in plain torch, for any device."""
+    moved = parallel_transport(field, transport).flatten(1, 2)
+    return multiply(coefficients.flatten(2, 3)[:, :, :, None, None], moved[:, None], dim=1)
+
+
+def convolve_repeatedly(
+    field: Tensor, raw: Tensor, shapes: tuple[tuple[int, int, int], ...], transport: Transporters
+) -> Tensor:
+    """Several convolutions on all sites one after the other, with coefficients M = tanh of an output of a network.
+
+    In one piece, so that gradients of all coefficients are written once and to one place.
+
+    Args:
+        field: (2, K, N, n, V, batch).
+        raw: tanh^{-1} M of all convolutions, (Σ 10 H K, V, batch), in the order of the axes of M.
+        shapes: (H, 5, K) of each.
+        transport: to all V sites.
+
+    Returns:
+        (2, H, N, n, V, batch), H the last one; differentiable once in all of it.
+    """
+    if compiled(field):
+        result: Tensor = _Convolutions.apply(field, raw, transport.planes, transport.table, shapes)  # type: ignore[no-untyped-call]
+        return result
+    for coefficients in split_coefficients(raw.tanh(), shapes):
+        field = plain_convolve(field, coefficients, transport)
+    return field
+
+
+def split_coefficients(block: Tensor, shapes: tuple[tuple[int, int, int], ...]) -> list[Tensor]:
+    """Views of a block (Σ 10 H K, V, batch) as (2, H, 5, K, V, batch) each."""
+    parts = block.split([2 * math.prod(shape) for shape in shapes])
+    return [part.unflatten(0, (2, *shape)) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def compiled(field: Tensor) -> bool:
+    """Whether loops compiled by numba do the work: on a CPU that has numba."""
+    return field.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor) -> Tensor:
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        field, coefficients, planes = field.contiguous(), coefficients.contiguous(), planes.contiguous()
+        ctx.save_for_backward(field, coefficients, planes, table)
+        return transport_loops.convolve(field, coefficients, planes, table)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        field, coefficients, planes, table = ctx.saved_tensors
+        of_field, of_coefficients = torch.zeros_like(field), torch.empty_like(coefficients)
+        of_planes = torch.zeros_like(planes) if ctx.needs_input_grad[2] else None
+        arguments = gradients[0].contiguous(), field, coefficients, planes, table
+        transport_loops.add_gradients(*arguments, of_field, of_coefficients, of_planes, tanh=False)
+        return of_field, of_coefficients, of_planes, None
+
+
+class _Convolutions(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, field: Tensor, raw: Tensor, planes: Tensor, table: Tensor, shapes: tuple[tuple[int, int, int], ...]
+    ) -> Tensor:
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        block, planes, fields = raw.tanh().contiguous(), planes.contiguous(), [field.contiguous()]
+        for coefficients in split_coefficients(block, shapes):
+            fields.append(transport_loops.convolve(fields[-1], coefficients, planes, table))
+        ctx.save_for_backward(block, planes, table, *fields[:-1])
+        ctx.shapes = shapes
+        return fields[-1]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        block, planes, table, *fields = ctx.saved_tensors
+        (gradient,), of_raw = gradients, torch.empty_like(block)
+        of_planes = torch.zeros_like(planes) if ctx.needs_input_grad[2] else None
+        steps = zip(fields, split_coefficients(block, ctx.shapes), split_coefficients(of_raw, ctx.shapes), strict=True)
+        for field, coefficients, of_coefficients in reversed(list(steps)):
+            of_field = torch.zeros_like(field)
+            arguments = gradient.contiguous(), field, coefficients, planes, table
+            transport_loops.add_gradients(*arguments, of_field, of_coefficients, of_planes, tanh=True)
+            gradient = of_field
+        return gradient, of_raw, of_planes, None, None
