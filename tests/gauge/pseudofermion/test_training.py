@@ -162,7 +162,7 @@ def test_weights_average_to_one() -> None:
     """E_q[p/q] = 1 with the normaliser π^n, and their variance is Π s²/(2s - 1) - 1."""
     links, aim = smooth(u1, spread=0.3), target(even_odd=True, kappa=0.1)
     (flow,) = flows(u1, 4, True, config(layers=2, gain=0.02), biases=0.05)(links)
-    draws = 20000
+    draws = 6000
     with torch.no_grad():
         fields, log_q = flow.sample(draws, generator("test.chi"))
         action = aim.monomials[0].action(aim.fermions.matrix(links), fields, aim.solver)
