@@ -8,6 +8,5 @@ What a method that trains them, alone or with a flow of links, needs of this roo
   these links, with coefficients that any number of draws share (``sample``, ``log_prob``);
 - ``loss.reverse_kl``: the conditional part of Eq. B1, differentiable in links that require gradients. Score-function
   estimators take ``log_prob`` of detached fields instead;
-- ``estimators``: determinants from several draws, ESS(N_pf) and its polynomial; ``spectrum``: the exact values beside
-  them.
+- ``estimators``: determinants from several draws, ESS(N_pf) and its polynomial; ``spectrum``: exact values.
 """
