@@ -103,6 +103,18 @@ def test_su3_plaquette_is_what_changes_the_partition_function() -> None:
     assert abs(exact.su3_plaquette(2, 6.0) - exact.su3_plaquette(32, 6.0)) > 0.009
 
 
+@pytest.mark.parametrize("length", [2, 4, 8])
+def test_partition_functions_are_normalised_and_have_the_plaquette_as_derivative(length: int) -> None:
+    for log_z, plaquette in (
+        (exact.u1_log_partition, exact.u1_plaquette),
+        (exact.su3_log_partition, exact.su3_plaquette),
+    ):
+        assert abs(log_z(length, 0.0)) < 1e-12
+        for beta in (0.5, 2.0, 6.0):
+            slope = (log_z(length, beta + 1e-4) - log_z(length, beta - 1e-4)) / 2e-4
+            assert slope == pytest.approx(length**2 * plaquette(length, beta), rel=1e-6)
+
+
 def test_su3_limits() -> None:
     assert exact.su3_plaquette(4, 0.0) == pytest.approx(0.0, abs=1e-15)
     # Strong coupling: ⟨Re tr P / 3⟩ = β/18 + O(β²), from ∫ |tr U|² = 1.

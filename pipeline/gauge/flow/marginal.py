@@ -62,6 +62,20 @@ class MarginalFlow(nn.Module):
         links, log_j = self(self.group.random_links(batch, self.length, generator))
         return links, -log_j
 
+    def sample_with_path_log_prob(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same samples and values of log q, whose gradient is that along the path of U = f(z) alone.
+
+        What is left out, the derivative of log q with respect to the weights at fixed U, is zero in the mean: gradients
+        of :func:`~pipeline.gauge.flow.weights.reverse_kl` are unbiased, and without noise where q = p (Roeder et al.,
+        arXiv:1703.09194; Vaitl et al., arXiv:2207.08219). An inverse pass, forth and back, is the price.
+        """
+        links, log_q = self.sample_with_log_prob(batch, generator)
+        with torch.enable_grad():
+            fixed = links.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.inverse(fixed)[1].sum(), fixed)
+        moved = (slope.conj() * (links - links.detach())).flatten(1).sum(dim=1)
+        return links, log_q.detach() + (moved.real if moved.is_complex() else moved)
+
     def log_prob(self, links: Tensor) -> Tensor:
         """log q(U), (batch,) float64, by the inverse flow.
 

@@ -34,7 +34,7 @@ class _PeriodicConvolution(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         padded, weight = ctx.saved_tensors
         of_field = None
         if ctx.needs_input_grad[0]:
@@ -52,7 +52,7 @@ class _PeriodicConvolution(torch.autograd.Function):
             False,
             [0, 0],
             1,
-            [False, True, True],
+            [False, *ctx.needs_input_grad[1:3]],
         )
         return of_field, of_weight, of_bias, None
 

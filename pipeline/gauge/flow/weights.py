@@ -8,7 +8,10 @@ from torch import Tensor
 
 from pipeline.base.later import ArrayLike, NDArray, np
 from pipeline.base.numbers.result import Estimate
-from pipeline.base.numbers.statistics import FEWEST_SAMPLES, doubt_of_few, effective_sample_size
+from pipeline.base.numbers.statistics import FEWEST_SAMPLES, doubt_of_few, effective_sample_size, jackknife
+
+BLOCKS = 20
+"""Blocks of weights whose scatter gives the error of an effective sample size."""
 
 
 def reverse_kl(log_target: Tensor, log_prob: Tensor) -> Tensor:
@@ -19,6 +22,29 @@ def reverse_kl(log_target: Tensor, log_prob: Tensor) -> Tensor:
         log_prob: log q, (batch,) float64.
     """
     return (log_prob - log_target).mean()
+
+
+def ess(log_weights: ArrayLike) -> Estimate:
+    """Effective sample size of a configuration, (Σ w)² / (n Σ w²) (Eq. 15), and its error by the jackknife over blocks.
+
+    Where the variance of w² is infinite, as that of heavy tails is, so is the true error, which no sample shows.
+
+    Args:
+        log_weights: log w of independent samples up to a constant, (n,).
+
+    Raises:
+        ValueError: no samples.
+    """
+    log_w = np.asarray(log_weights, dtype=float).ravel()
+    if log_w.size == 0:
+        raise ValueError("effective sample size of no samples")
+    value, n = effective_sample_size(log_w), log_w.size
+    if n < 2 * BLOCKS:
+        return Estimate("ess", value, n=n, doubt=f"only {n} samples")
+    w = np.exp(log_w - log_w.max())[: n - n % BLOCKS].reshape(BLOCKS, -1)
+    moments = np.stack([w.mean(axis=1), (w**2).mean(axis=1)], axis=1)
+    sigma = float(jackknife(moments, lambda mean: mean[0] ** 2 / mean[1])[1])
+    return Estimate("ess", value, sigma or None, "standard-error" if sigma else "none", n=n)
 
 
 def log_partition(log_weights: ArrayLike) -> Estimate:

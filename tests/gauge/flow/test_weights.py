@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.gauge.flow.weights import independence_metropolis, kl_divergence, log_partition, reverse_kl
+from pipeline.gauge.flow.weights import ess, independence_metropolis, kl_divergence, log_partition, reverse_kl
 
 
 def lognormal(count: int, sigma: float) -> np.ndarray:
@@ -21,6 +21,19 @@ def test_partition_function_and_divergence() -> None:
     # Var(w)/⟨w⟩² = e^{σ²} - 1
     assert found.sigma == pytest.approx(math.sqrt(math.expm1(0.25) / 100_000), rel=0.03)
     assert kl_divergence(lognormal(100_000, 0.5)) == pytest.approx(0.125, abs=0.01)
+
+
+def test_effective_sample_size() -> None:
+    """e^{-σ²} of lognormal weights, with an error that is the scatter of repetitions."""
+    found = [ess(log_w) for log_w in lognormal(200 * 1000, 0.5).reshape(200, 1000)]
+    values, sigmas = np.array([e.value for e in found]), np.array([e.sigma for e in found], dtype=float)
+    assert abs(values.mean() - math.exp(-0.25)) < 0.003
+    assert np.sqrt((sigmas**2).mean()) == pytest.approx(values.std(), rel=0.2)
+    assert ess(np.full(100, 5.0)).value == pytest.approx(1.0)
+    assert ess([0.0, -1000.0]).value == pytest.approx(0.5)
+    assert ess([0.0, -1000.0]).doubt
+    with pytest.raises(ValueError, match="no samples"):
+        ess([])
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e4, -1e4])
@@ -44,7 +57,7 @@ def test_loss_is_the_mean_of_minus_log_w() -> None:
     log_target = torch.tensor([1.0, 2.0], dtype=torch.float64)
     log_prob = torch.tensor([0.5, 4.5], dtype=torch.float64, requires_grad=True)
     loss = reverse_kl(log_target, log_prob)
-    assert float(loss) == 1.0
+    assert float(loss.detach()) == 1.0
     loss.backward()
     assert torch.equal(log_prob.grad, torch.full((2,), 0.5, dtype=torch.float64))  # type: ignore[arg-type]
 
