@@ -54,8 +54,8 @@ def _cardano(trace: Tensor) -> Tensor:
 def eigenphases(trace: Tensor) -> Tensor:
     """Eigenphases θ_0 <= θ_1 <= θ_2 <= θ_0 + 2π of SU(3) matrices with Σθ = 0, in radians: one triple a class.
 
-    Differentiable by the last Newton step. Where two eigenvalues are closer than g, the phases are good to 1e-16/g, and
-    the gradient is left out where they coincide.
+    Differentiable by the last Newton step. Phases of two eigenvalues at a distance g are good to 1e-16/g, of three
+    to 1e-16/g², since the trace knows no more; where they coincide the gradient is left out.
 
     Args:
         trace: Tr L, (...), complex128.
