@@ -54,7 +54,9 @@ def entry(stage: str, result: Result, **facts: Any) -> Entry:
 
 def task(cell: Cell) -> Task:
     shown = SimpleNamespace(unit="total", metrics=("energy",), along=())
-    train = SimpleNamespace(method=SimpleNamespace(shown=shown), sampler=SimpleNamespace(chains=75), steps=400)
+    train = SimpleNamespace(
+        method=SimpleNamespace(shown=shown), shown=shown, sampler=SimpleNamespace(chains=75), steps=400
+    )
     infer = SimpleNamespace(sampler=None)
     run: Any = SimpleNamespace(system=SimpleNamespace(size=30), train=train, infer=infer, deviations={})
     return Task("nf_nqs/table1", cell, 0, ("paper=nf_nqs",), run, ("train.steps: 3 → 2",))

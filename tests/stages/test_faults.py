@@ -237,9 +237,20 @@ def test_clock_that_jumps(
 
 
 def below(pid: int) -> list[int]:
-    """Children of a process, and theirs."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    """Children of a process, and theirs; none of one that is gone by now."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [found for word in text.split() for found in (int(word), *below(int(word)))]
+
+
+def command_of(pid: int) -> str:
+    """What a process was started with; nothing of one that is gone by now."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the service in /proc")
@@ -258,7 +269,7 @@ def test_service_of_wandb_killed_in_the_middle(
             services: list[int] = []
             while not services and time.monotonic() < deadline:
                 time.sleep(0.05)
-                services = [p for p in below(os.getpid()) if "wandb" in Path(f"/proc/{p}/cmdline").read_text()]
+                services = [p for p in below(os.getpid()) if "wandb" in command_of(p)]
             for pid in services:
                 os.kill(pid, signal.SIGKILL)
             killed.extend(services)
