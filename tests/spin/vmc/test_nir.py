@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.stages.compose import compose_run
 from pipeline.stages.train import build_method
 from tests.spin import dense
 from tests.spin.sampler.tables import CONFIG, everything, lattice
+from tests.spin.sampler.test_nir import assert_same
 from tests.spin.small_vmc import COMPLEX_RBM, INFER, TRAIN, amplitudes, build
 
 SIX = lattice(3, 2)
@@ -120,6 +122,39 @@ def test_training_descends_and_the_proposal_is_reused(tmp_path: Path) -> None:
     again.load_state_dict(load_tree(tmp_path / "later"))
     one, other = method.measure(resumed, 1), method.measure(again, 1)
     assert one["energy"] == other["energy"]
+
+
+def test_an_inference_that_goes_on_leaves_the_training_alone() -> None:
+    """It starts from the trained proposal with its moments, and what it learns from there is its own."""
+    train = replace(TRAIN, ansatz=replace(COMPLEX_RBM, deviation=0.1), sampler=CONFIG)
+    method = build(SIX, train=train, infer=replace(INFER, chains="training"))
+    state = method.init(1)
+    for k in range(3):
+        method.step(state, k)
+    fresh = method.init(1).begin_inference(go_on=False).state_dict()
+    before = copy.deepcopy(state.state_dict()["chains"])
+    assert_same(state.begin_inference(go_on=True).state_dict(), before)
+    method.measure(state, 0)
+    assert_same(state.state_dict()["chains"], before)
+    assert state.inference is not None
+    learnt = state.inference.state_dict()["optimizer"]["state"][0]["step"]
+    assert learnt > before["optimizer"]["state"][0]["step"] >= 3
+    assert not torch.equal(fresh["proposal"]["logits.weight"], before["proposal"]["logits.weight"])
+
+
+def test_fixed_proposals_of_an_inference_are_those_of_the_trained_network() -> None:
+    """No training in between: the weights of the draws are |ψ|² over what the trained network says."""
+    sampler = replace(CONFIG, proposals=100, updates=20)
+    train = replace(TRAIN, ansatz=replace(COMPLEX_RBM, deviation=0.2), sampler=sampler)
+    method = build(SIX, train=train, infer=replace(INFER, chains="training"))
+    state = method.init(1)
+    method.step(state, 0)
+    inference = state.begin_inference(go_on=True)
+    batch = method.sampler.weighted(state.ansatz, inference, None, 1, "test", 0)  # type: ignore[attr-defined]
+    assert_same(inference.state_dict()["proposal"], state.sampling.state_dict()["proposal"])
+    expected = 2.0 * state.ansatz.log_amplitude(batch.spins).real - state.sampling.proposal.log_probability(batch.spins)
+    torch.testing.assert_close(batch.log_weights, expected.detach(), rtol=0.0, atol=1e-4)
+    assert float(state.sampling.proposal.log_probability(everything(6)).detach().std()) > 0.1  # of a uniform one: 0
 
 
 def test_energies_agree_with_sums_over_all_configurations() -> None:
