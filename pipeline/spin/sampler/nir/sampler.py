@@ -247,12 +247,15 @@ class NIRSampler:
         # all numbers at once: what a generator returns depends on the size of the request, which memory must not change
         generator = call.generator(f"proposals of {where}", self._device)
         uniforms = torch.rand((size, m), generator=generator, dtype=torch.float64, device=self._device)
+        # of the whole block: neither memory nor the number of ranks may decide which loop draws
+        compiled = network.compiles(uniforms)
+        name = "compiled draws of the proposal" if compiled else "draws of the proposal"
 
         def draw(rows: Tensor) -> Tensor:
-            spins, log_q = network.draw(rows)
+            spins, log_q = network.draw(rows, compiled)
             return torch.cat([spins.double(), log_q[:, None]], 1)
 
-        drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, "draws of the proposal", draw, rows), uniforms)
+        drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, name, draw, rows), uniforms)
         spins = drawn[:, :m].to(torch.int8)
         return Proposals(spins, drawn[:, m], self._log_amplitude(call.ansatz, spins))
 
