@@ -94,7 +94,7 @@ def test_rounds_train_the_proposal_until_it_is_efficient(divergence: str) -> Non
 
 def test_one_sample() -> None:
     for divergence in ("forward", "backward"):
-        batch = drawn(sampler_of(SIX, samples=1, ess=1.0, divergence=divergence), scattered(6), 2)[1]
+        batch = drawn(sampler_of(SIX, samples=1, ess=2.0, divergence=divergence), scattered(6), 2)[1]
         assert batch.weights.tolist() == [1.0]
         assert all(np.isfinite(value) for value in batch.metrics.values())
 
@@ -275,6 +275,9 @@ def test_inferences_train_first_and_then_no_more() -> None:
     fixed = sampler_of(SIX, proposals=33)
     batch = fixed.weighted(psi, fixed.start(1, "test"), None, 1, "test", 0)
     assert batch.metrics["proposed"] == 33
+    larger = fixed.weighted(psi, fixed.start(1, "test"), 170, 1, "test", 0)  # more samples are worth more proposals
+    assert larger.metrics["proposed"] == 113
+    assert drawn(fixed, psi, 1, samples=170)[0].metrics["proposed"] == 113
     resumed = sampler.start(1, "test")
     resumed.load_state_dict(settled)
     assert torch.equal(sampler.weighted(psi, resumed, None, 1, "test", 1).weights, batches[1].weights)

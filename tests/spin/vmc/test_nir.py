@@ -20,6 +20,7 @@ from pipeline.spin.vmc.inference import record
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.method import VariationalMonteCarlo
 from pipeline.stages.compose import compose_run
+from pipeline.stages.hints import hints
 from pipeline.stages.train import build_method
 from tests.spin import dense
 from tests.spin.sampler.tables import CONFIG, everything, lattice
@@ -90,7 +91,7 @@ def test_errors_of_inferences_are_what_they_say() -> None:
 def test_resampled_batches_have_no_independent_draws() -> None:
     """As such their errors would be far too small: the reason for weights in inference."""
     method, state, _ = trained()
-    few = replace(method.sampler.config, proposals=40)  # type: ignore[attr-defined]
+    few = replace(method.sampler.config, samples=400, proposals=40)  # type: ignore[attr-defined]
     sampler = type(method.sampler)(few, method.parts[0].space, "cpu", method.chunks)  # type: ignore[call-arg]
     proposal = state.sampling.state_dict()
     deviations, sigmas = [], []
@@ -259,7 +260,17 @@ VMC = ["method=vmc", "ansatz=rbm", "sampler=nir", *WHERE["square_heisenberg"], "
             ["train.sampler.max_proposals=1000"],
             r"^train\.sampler\.max_proposals=1000: a round would need at least .*1024",
         ),
-        (["train.sampler.proposals=0"], r"^train\.sampler\.proposals=0: must be at least 1"),
+        (["train.sampler.proposals=1"], r"^train\.sampler\.proposals=1: must be at least 2"),
+        (["train.sampler.ess=0.003"], r"^train\.sampler\.samples=512: is too few with ess=0\.003: a round must"),
+        (
+            ["train.sampler.ess=0.1", "train.phases=[{steps:1,samples:19}]"],
+            r"^train\.phases\[0\]\.samples=19: is too few with ess=0\.1: a round must be worth at least 2",
+        ),
+        (["train.sampler.ess=0.1", "infer.samples=19"], r"^infer\.samples=19: is too few with ess=0\.1"),
+        (
+            ["train.sampler.proposals=512", "infer.chains=training", "infer.samples=1"],
+            r"^infer\.samples=1: is too few with proposals=512 for 512",
+        ),
         (
             ["train.sampler.proposals=512"],
             r"^train\.sampler\.proposals=512: leaves the proposal of an inference untrained",
@@ -278,7 +289,18 @@ def test_bad_settings_are_refused(words: list[str], message: str) -> None:
         compose_run([*VMC, *words])
 
 
+def test_an_inference_that_starts_anew_is_pointed_to_the_trained_proposal() -> None:
+    """Where the training leaves one for the same system, and nobody asked for it."""
+    (hint,) = [text for text in hints(compose_run(VMC)) if "proposal" in text]
+    assert "infer.chains=training" in hint
+    elsewhere = ["ansatz=pixelcnn", "train.ansatz.magnetisation=0", "train.phases=[{steps:1,system:{length_x:2}}]"]
+    for words in (["infer.chains=training"], ["infer_sampler=exhaustive"], elsewhere, ["sampler=metropolis"]):
+        assert not [text for text in hints(compose_run([*VMC, *words])) if "proposal" in text]
+
+
 def test_a_fixed_number_of_proposals_goes_on_with_the_training() -> None:
     run = compose_run([*VMC, "train.sampler.proposals=512", "infer.chains=training"])
     assert run.train.sampler.rows(8, None) == 512
+    weighting = compose_run([*VMC, "train.sampler.proposals=512", "infer.chains=training", "infer.samples=1024"])
+    assert replace(weighting.train.sampler, importance="weighting").rows(8, 1024) == 1024
     assert compose_run([*VMC, "train.sampler.importance=weighting"]).train.sampler.rows(8, 100) == 200
