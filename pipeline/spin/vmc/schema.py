@@ -282,7 +282,7 @@ class VMCInferConfig(InferConfig):
             raise ConfigError("infer.chains", self.chains, allowed)
 
     def _elsewhere(self, run: RunConfig) -> int | None:
-        """Steps after the first of which whose states the training is on another system; None: never."""
+        """Fewest steps after which a state is kept that the training has on another system; None: never."""
         schedule = Schedule(run.train.optimizer, run.train.phases)
         steps = sorted({*run.train.snapshots, run.train.steps} - {0})
         return next((step for step in steps if schedule.at(step - 1).system), None)

@@ -6,7 +6,7 @@ import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from pipeline.base.errors import ConfigError
 from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.spin.sampler.contract import Batch
+from pipeline.spin.sampler.nir.sampler import NIRState
 from pipeline.spin.vmc.inference import record
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.method import VariationalMonteCarlo
@@ -150,12 +151,12 @@ def test_fixed_proposals_of_an_inference_are_those_of_the_trained_network() -> N
     method = build(SIX, train=train, infer=replace(INFER, chains="training"))
     state = method.init(1)
     method.step(state, 0)
-    inference = state.begin_inference(go_on=True)
+    inference, sampling = state.begin_inference(go_on=True), cast(NIRState, state.sampling)
     batch = method.sampler.weighted(state.ansatz, inference, None, 1, "test", 0)  # type: ignore[attr-defined]
-    assert_same(inference.state_dict()["proposal"], state.sampling.state_dict()["proposal"])
-    expected = 2.0 * state.ansatz.log_amplitude(batch.spins).real - state.sampling.proposal.log_probability(batch.spins)
+    assert_same(inference.state_dict()["proposal"], sampling.state_dict()["proposal"])
+    expected = 2.0 * state.ansatz.log_amplitude(batch.spins).real - sampling.proposal.log_probability(batch.spins)
     torch.testing.assert_close(batch.log_weights, expected.detach(), rtol=0.0, atol=1e-4)
-    assert float(state.sampling.proposal.log_probability(everything(6)).detach().std()) > 0.1  # of a uniform one: 0
+    assert float(sampling.proposal.log_probability(everything(6)).detach().std()) > 0.1  # of a uniform one: 0
 
 
 def test_energies_agree_with_sums_over_all_configurations() -> None:
