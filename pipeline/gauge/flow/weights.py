@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from pipeline.base.later import ArrayLike, NDArray, np
 from pipeline.base.numbers.result import Estimate
-from pipeline.base.numbers.statistics import FEWEST_SAMPLES, doubt_of_few, effective_sample_size, jackknife
+from pipeline.base.numbers.statistics import (
+    FEWEST_SAMPLES,
+    doubt_of_equals,
+    doubt_of_few,
+    doubt_of_weights,
+    effective_sample_size,
+    jackknife,
+)
 
 BLOCKS = 20
 """Blocks of weights whose scatter gives the error of an effective sample size."""
@@ -27,7 +35,8 @@ def reverse_kl(log_target: Tensor, log_prob: Tensor) -> Tensor:
 def ess(log_weights: ArrayLike) -> Estimate:
     """Effective sample size of a configuration, (Σ w)² / (n Σ w²) (Eq. 15), and its error by the jackknife over blocks.
 
-    Where the variance of w² is infinite, as that of heavy tails is, so is the true error, which no sample shows.
+    Where the variance of w² is infinite, as that of heavy tails is, so is the true error, which no sample shows: few
+    effective samples put the error in doubt. It is unknown where one block holds all the weight.
 
     Args:
         log_weights: log w of independent samples up to a constant, (n,).
@@ -43,14 +52,16 @@ def ess(log_weights: ArrayLike) -> Estimate:
         return Estimate("ess", value, n=n, doubt=f"only {n} samples")
     w = np.exp(log_w - log_w.max())[: n - n % BLOCKS].reshape(BLOCKS, -1)
     moments = np.stack([w.mean(axis=1), (w**2).mean(axis=1)], axis=1)
-    sigma = float(jackknife(moments, lambda mean: mean[0] ** 2 / mean[1])[1])
-    return Estimate("ess", value, sigma or None, "standard-error" if sigma else "none", n=n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = float(jackknife(moments, lambda mean: mean[0] ** 2 / mean[1])[1])
+    return _estimate("ess", value, sigma, n, value * n)
 
 
 def log_partition(log_weights: ArrayLike) -> Estimate:
     """log Z = log of the mean of w = p̃/q over independent samples of q, and its error by the δ method.
 
-    The mean is unbiased, its logarithm too low by σ²/2.
+    The mean is unbiased, its logarithm too low by σ²/2. Few effective samples put both in doubt: they do not show how
+    heavy the tail of the weights is.
 
     Args:
         log_weights: log w, (n,).
@@ -66,9 +77,16 @@ def log_partition(log_weights: ArrayLike) -> Estimate:
     value = float(largest + np.log(np.exp(log_w - largest).mean()))
     if n < FEWEST_SAMPLES:
         return Estimate("log_partition", value, n=n, doubt=doubt_of_few(n))
-    variance = max(0.0, 1.0 / effective_sample_size(log_w) - 1.0) / (n - 1)
-    sigma = float(np.sqrt(variance)) or None
-    return Estimate("log_partition", value, sigma, "standard-error" if sigma else "none", n=n, doubt=doubt_of_few(n))
+    share = effective_sample_size(log_w)
+    return _estimate("log_partition", value, math.sqrt(max(0.0, 1.0 / share - 1.0) / (n - 1)), n, share * n)
+
+
+def _estimate(name: str, value: float, sigma: float, n: int, effective: float) -> Estimate:
+    """Of weights worth ``effective`` samples; an error that is zero, or no finite number, is unknown."""
+    doubt = doubt_of_few(n) or doubt_of_weights(effective)
+    if math.isfinite(sigma) and sigma > 0.0:
+        return Estimate(name, value, sigma, "standard-error", n=n, doubt=doubt)
+    return Estimate(name, value, n=n, doubt=doubt or (doubt_of_equals(n) if sigma == 0.0 else "no finite error"))
 
 
 def kl_divergence(log_weights: ArrayLike) -> float:

@@ -46,6 +46,10 @@ class SamplerConfig:
     def check_fresh(self) -> None:
         """Raise ConfigError when an inference cannot start it anew."""
 
+    def hint_of_fresh(self) -> str:
+        """What to know where an inference starts it anew though it could go on; empty: nothing."""
+        return ""
+
     def cost(self, size: int, samples: int | None) -> Cost:
         """Lower bounds of a batch of configurations of ``size`` spins; ``samples`` None: the sampler's own."""
         return Cost(seconds=0.0, bytes=self.rows(size, samples) * (size + 24.0))

@@ -125,7 +125,10 @@ class VMCConfig:
         run.infer.check_parts(run)
 
     def hints(self, run: RunConfig) -> list[str]:
-        """What to know before the training: an ansatz without signs on a Hamiltonian that needs them."""
+        """What to know before the training: an ansatz without signs where H needs them, a sampler that starts anew."""
+        return [*self._sign_hints(run), *run.infer.hints(run)]
+
+    def _sign_hints(self, run: RunConfig) -> list[str]:
         if self.sign_rule == "stoquastic":
             return []
         phases = [replace(run.system, **phase.system) for phase in run.train.phases if phase.system]
@@ -241,6 +244,13 @@ class VMCInferConfig(InferConfig):
         if self.keep_samples and not sampler.draws:
             raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
 
+    def hints(self, run: RunConfig) -> list[str]:
+        """What to know of a sampler that starts anew, where it could go on instead."""
+        if self.chains == "training" or self.sampler is not None or self._elsewhere(run) is not None:
+            return []
+        hint = run.train.sampler.hint_of_fresh()
+        return [hint] if hint else []
+
     def _check_reach(self, run: RunConfig) -> None:
         """Raise ConfigError where the inference would draw what the training never saw, or leave out what it saw."""
         trained, here = (reach(sampler, run.train.ansatz, run.system) for sampler in (run.train.sampler, self.sampler))
@@ -266,8 +276,13 @@ class VMCInferConfig(InferConfig):
         if self.sampler is not None:
             allowed = "the training had another sampler; use fresh, or leave out infer_sampler"
             raise ConfigError("infer.chains", self.chains, allowed)
+        step = self._elsewhere(run)
+        if step is not None:
+            allowed = f"after {step} steps the training is in a phase on another system; use fresh"
+            raise ConfigError("infer.chains", self.chains, allowed)
+
+    def _elsewhere(self, run: RunConfig) -> int | None:
+        """Fewest steps after which a state is kept that the training has on another system; None: never."""
         schedule = Schedule(run.train.optimizer, run.train.phases)
-        for step in sorted({*run.train.snapshots, run.train.steps} - {0}):
-            if schedule.at(step - 1).system:
-                allowed = f"after {step} steps the training is in a phase on another system; use fresh"
-                raise ConfigError("infer.chains", self.chains, allowed)
+        steps = sorted({*run.train.snapshots, run.train.steps} - {0})
+        return next((step for step in steps if schedule.at(step - 1).system), None)

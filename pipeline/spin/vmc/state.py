@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,8 @@ class VMCState:
         """State of the inference's sampler: where the training left it, or anew."""
         self.inference = self._start_inference()
         if go_on:
-            self.inference.load_state_dict(self.sampling.state_dict())
+            # optimizers keep the tensors that they are given, and what an inference learns must not reach the training
+            self.inference.load_state_dict(copy.deepcopy(self.sampling.state_dict()))
         return self.inference
 
     def _use(self, number: int) -> None:

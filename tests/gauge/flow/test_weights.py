@@ -1,11 +1,13 @@
 """Importance weights and independence Metropolis, on distributions whose answers are known."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.base.numbers.result import Estimate
 from pipeline.gauge.flow.weights import ess, independence_metropolis, kl_divergence, log_partition, reverse_kl
 
 
@@ -51,6 +53,26 @@ def test_few_samples() -> None:
     assert log_partition([2.0, 1.0]).doubt
     with pytest.raises(ValueError, match="no samples"):
         log_partition([])
+
+
+@pytest.mark.parametrize("estimate", [ess, log_partition])
+def test_errors_of_poor_weights_are_in_doubt(estimate: Callable[[np.ndarray], Estimate]) -> None:
+    """One weight that outweighs all others, and heavy tails: finite errors or none, never to be relied upon."""
+    one = np.full(1000, -2000.0)
+    one[7] = 0.0
+    for log_w in (one, lognormal(1000, 3.0)):
+        found = estimate(log_w)
+        assert "effective samples" in found.doubt
+        assert found.sigma is None or math.isfinite(found.sigma)
+    assert ess(one).sigma is None
+    assert estimate(lognormal(1000, 0.5)).reliable
+
+
+def test_all_weight_in_one_block() -> None:
+    """Worth enough samples, but the jackknife has nothing to divide by without it."""
+    log_w = np.full(4000, -2000.0)
+    log_w[:200] = 0.0
+    assert (ess(log_w).sigma, ess(log_w).doubt) == (None, "no finite error")
 
 
 def test_loss_is_the_mean_of_minus_log_w() -> None:

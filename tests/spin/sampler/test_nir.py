@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from pipeline.base.errors import UserError
+from pipeline.spin.chunks import Chunks
 from pipeline.spin.sampler.contract import Batch
+from pipeline.spin.sampler.nir import proposal
+from pipeline.spin.sampler.nir.proposal import Proposal
 from pipeline.spin.sampler.nir.sampler import NIRSampler, NIRState, PoorProposal
+from pipeline.spin.space import space_of
 from pipeline.spin.wave_function import WaveFunction
 from tests.spin import dense
-from tests.spin.sampler.tables import Table, everything, lattice, sampler_of, scattered
+from tests.spin.sampler.tables import CONFIG, Table, everything, lattice, sampler_of, scattered
 from tests.threads import Threads, in_threads
 
 SIX = lattice(3, 2)
@@ -90,7 +94,7 @@ def test_rounds_train_the_proposal_until_it_is_efficient(divergence: str) -> Non
 
 def test_one_sample() -> None:
     for divergence in ("forward", "backward"):
-        batch = drawn(sampler_of(SIX, samples=1, ess=1.0, divergence=divergence), scattered(6), 2)[1]
+        batch = drawn(sampler_of(SIX, samples=1, ess=2.0, divergence=divergence), scattered(6), 2)[1]
         assert batch.weights.tolist() == [1.0]
         assert all(np.isfinite(value) for value in batch.metrics.values())
 
@@ -271,6 +275,9 @@ def test_inferences_train_first_and_then_no_more() -> None:
     fixed = sampler_of(SIX, proposals=33)
     batch = fixed.weighted(psi, fixed.start(1, "test"), None, 1, "test", 0)
     assert batch.metrics["proposed"] == 33
+    larger = fixed.weighted(psi, fixed.start(1, "test"), 170, 1, "test", 0)  # more samples are worth more proposals
+    assert larger.metrics["proposed"] == 113
+    assert drawn(fixed, psi, 1, samples=170)[0].metrics["proposed"] == 113
     resumed = sampler.start(1, "test")
     resumed.load_state_dict(settled)
     assert torch.equal(sampler.weighted(psi, resumed, None, 1, "test", 1).weights, batches[1].weights)
@@ -293,6 +300,32 @@ def test_ranks_draw_what_one_process_draws() -> None:
         # not the parameters: Adam makes steps of rounding errors for biases of keys, on which nothing depends
         mine, theirs = (one.proposal.log_probability(everything(4)).detach() for one in (state, other))
         torch.testing.assert_close(theirs, mine, rtol=0, atol=1e-4)
+
+
+def test_neither_ranks_nor_memory_decide_which_loop_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of a block, and chunks of them, that would be too small for the compiled loop."""
+    called: list[int] = []
+
+    def draw_compiled(network: Proposal, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        called.append(len(uniforms))
+        return network.draw_uncached(uniforms)
+
+    monkeypatch.setattr(Proposal, "draw_compiled", draw_compiled)
+    monkeypatch.setattr(proposal, "COMPILED_FROM", 540)
+    psi = scattered(6, 0.5)
+
+    def of_rank(ranks: Threads) -> Batch:
+        sampler = sampler_of(SIX, ranks=ranks, proposals=90)
+        return sampler.sample(psi, sampler.start(1, "test"), None, 1, "test", 0)
+
+    in_threads(3, of_rank)
+    assert [rows for rows in called if rows > 2] == [30] * 3  # and of two, to find out what they take
+    called.clear()
+    drawn(NIRSampler(replace(CONFIG, proposals=90), space_of(SIX), "cpu", Chunks(1e-9)), psi, 1)
+    assert sorted(called) == [1] * 90 + [2]
+    called.clear()
+    drawn(sampler_of(SIX, proposals=89), psi, 1)
+    assert called == []
 
 
 def test_symmetries_of_a_system_reach_the_training() -> None:

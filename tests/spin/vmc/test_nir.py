@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from pipeline.base.errors import ConfigError
 from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.spin.sampler.contract import Batch
+from pipeline.spin.sampler.nir.sampler import NIRState
 from pipeline.spin.vmc.inference import record
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.method import VariationalMonteCarlo
 from pipeline.stages.compose import compose_run
+from pipeline.stages.hints import hints
 from pipeline.stages.train import build_method
 from tests.spin import dense
 from tests.spin.sampler.tables import CONFIG, everything, lattice
+from tests.spin.sampler.test_nir import assert_same
 from tests.spin.small_vmc import COMPLEX_RBM, INFER, TRAIN, amplitudes, build
 
 SIX = lattice(3, 2)
@@ -88,7 +92,7 @@ def test_errors_of_inferences_are_what_they_say() -> None:
 def test_resampled_batches_have_no_independent_draws() -> None:
     """As such their errors would be far too small: the reason for weights in inference."""
     method, state, _ = trained()
-    few = replace(method.sampler.config, proposals=40)  # type: ignore[attr-defined]
+    few = replace(method.sampler.config, samples=400, proposals=40)  # type: ignore[attr-defined]
     sampler = type(method.sampler)(few, method.parts[0].space, "cpu", method.chunks)  # type: ignore[call-arg]
     proposal = state.sampling.state_dict()
     deviations, sigmas = [], []
@@ -120,6 +124,39 @@ def test_training_descends_and_the_proposal_is_reused(tmp_path: Path) -> None:
     again.load_state_dict(load_tree(tmp_path / "later"))
     one, other = method.measure(resumed, 1), method.measure(again, 1)
     assert one["energy"] == other["energy"]
+
+
+def test_an_inference_that_goes_on_leaves_the_training_alone() -> None:
+    """It starts from the trained proposal with its moments, and what it learns from there is its own."""
+    train = replace(TRAIN, ansatz=replace(COMPLEX_RBM, deviation=0.1), sampler=CONFIG)
+    method = build(SIX, train=train, infer=replace(INFER, chains="training"))
+    state = method.init(1)
+    for k in range(3):
+        method.step(state, k)
+    fresh = method.init(1).begin_inference(go_on=False).state_dict()
+    before = copy.deepcopy(state.state_dict()["chains"])
+    assert_same(state.begin_inference(go_on=True).state_dict(), before)
+    method.measure(state, 0)
+    assert_same(state.state_dict()["chains"], before)
+    assert state.inference is not None
+    learnt = state.inference.state_dict()["optimizer"]["state"][0]["step"]
+    assert learnt > before["optimizer"]["state"][0]["step"] >= 3
+    assert not torch.equal(fresh["proposal"]["logits.weight"], before["proposal"]["logits.weight"])
+
+
+def test_fixed_proposals_of_an_inference_are_those_of_the_trained_network() -> None:
+    """No training in between: the weights of the draws are |ψ|² over what the trained network says."""
+    sampler = replace(CONFIG, proposals=100, updates=20)
+    train = replace(TRAIN, ansatz=replace(COMPLEX_RBM, deviation=0.2), sampler=sampler)
+    method = build(SIX, train=train, infer=replace(INFER, chains="training"))
+    state = method.init(1)
+    method.step(state, 0)
+    inference, sampling = state.begin_inference(go_on=True), cast(NIRState, state.sampling)
+    batch = method.sampler.weighted(state.ansatz, inference, None, 1, "test", 0)  # type: ignore[attr-defined]
+    assert_same(inference.state_dict()["proposal"], sampling.state_dict()["proposal"])
+    expected = 2.0 * state.ansatz.log_amplitude(batch.spins).real - sampling.proposal.log_probability(batch.spins)
+    torch.testing.assert_close(batch.log_weights, expected.detach(), rtol=0.0, atol=1e-4)
+    assert float(sampling.proposal.log_probability(everything(6)).detach().std()) > 0.1  # of a uniform one: 0
 
 
 def test_energies_agree_with_sums_over_all_configurations() -> None:
@@ -224,7 +261,17 @@ VMC = ["method=vmc", "ansatz=rbm", "sampler=nir", *WHERE["square_heisenberg"], "
             ["train.sampler.max_proposals=1000"],
             r"^train\.sampler\.max_proposals=1000: a round would need at least .*1024",
         ),
-        (["train.sampler.proposals=0"], r"^train\.sampler\.proposals=0: must be at least 1"),
+        (["train.sampler.proposals=1"], r"^train\.sampler\.proposals=1: must be at least 2"),
+        (["train.sampler.ess=0.003"], r"^train\.sampler\.samples=512: is too few with ess=0\.003: a round must"),
+        (
+            ["train.sampler.ess=0.1", "train.phases=[{steps:1,samples:19}]"],
+            r"^train\.phases\[0\]\.samples=19: is too few with ess=0\.1: a round must be worth at least 2",
+        ),
+        (["train.sampler.ess=0.1", "infer.samples=19"], r"^infer\.samples=19: is too few with ess=0\.1"),
+        (
+            ["train.sampler.proposals=512", "infer.chains=training", "infer.samples=1"],
+            r"^infer\.samples=1: is too few with proposals=512 for 512",
+        ),
         (
             ["train.sampler.proposals=512"],
             r"^train\.sampler\.proposals=512: leaves the proposal of an inference untrained",
@@ -243,7 +290,18 @@ def test_bad_settings_are_refused(words: list[str], message: str) -> None:
         compose_run([*VMC, *words])
 
 
+def test_an_inference_that_starts_anew_is_pointed_to_the_trained_proposal() -> None:
+    """Where the training leaves one for the same system, and nobody asked for it."""
+    (hint,) = [text for text in hints(compose_run(VMC)) if "proposal" in text]
+    assert "infer.chains=training" in hint
+    elsewhere = ["ansatz=pixelcnn", "train.ansatz.magnetisation=0", "train.phases=[{steps:1,system:{length_x:2}}]"]
+    for words in (["infer.chains=training"], ["infer_sampler=exhaustive"], elsewhere, ["sampler=metropolis"]):
+        assert not [text for text in hints(compose_run([*VMC, *words])) if "proposal" in text]
+
+
 def test_a_fixed_number_of_proposals_goes_on_with_the_training() -> None:
     run = compose_run([*VMC, "train.sampler.proposals=512", "infer.chains=training"])
     assert run.train.sampler.rows(8, None) == 512
+    weighting = compose_run([*VMC, "train.sampler.proposals=512", "infer.chains=training", "infer.samples=1024"])
+    assert replace(weighting.train.sampler, importance="weighting").rows(8, 1024) == 1024
     assert compose_run([*VMC, "train.sampler.importance=weighting"]).train.sampler.rows(8, 100) == 200

@@ -101,16 +101,17 @@ class Proposal(nn.Module):
         return self._log_chosen(self._fields(torch.cat([start, features], 1)), down).sum(1)
 
     @torch.no_grad()
-    def draw(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, uniforms: Tensor, compiled: bool | None = None) -> tuple[Tensor, Tensor]:
         """Independent configurations and their log q; keys and values of the spins before are kept.
 
         Args:
             uniforms: in [0, 1), (B, M) float64.
+            compiled: whether by the compiled loop, whose last bits are others; None: as :meth:`compiles` has it.
 
         Returns:
             Spins ±1, (B, M) int8, and log q of what was drawn, (B,) float64.
         """
-        if uniforms.numel() >= COMPILED_FROM and self._compiles(uniforms.device):
+        if self.compiles(uniforms) if compiled is None else compiled:
             return self.draw_compiled(uniforms)
         rows, table = len(uniforms), self._table()
         shape = (len(self.blocks), rows, self.heads, self.size, table.shape[-1] // self.heads)
@@ -125,10 +126,10 @@ class Proposal(nn.Module):
             x = self._choose(self._last(x), uniforms, down, log_q, place, table)
         return (1 - 2 * down).to(torch.int8), log_q
 
-    def _compiles(self, device: torch.device) -> bool:
-        """Whether there is a compiled loop for parameters of this kind."""
-        plain = device.type == "cpu" and self.token.dtype == torch.float32
-        return plain and importlib.util.find_spec("numba") is not None
+    def compiles(self, uniforms: Tensor) -> bool:
+        """Whether there is a compiled loop for parameters of this kind, and enough to draw, (B, M), to load it."""
+        plain = uniforms.device.type == "cpu" and self.token.dtype == torch.float32
+        return plain and uniforms.numel() >= COMPILED_FROM and importlib.util.find_spec("numba") is not None
 
     @torch.no_grad()
     def draw_compiled(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:

@@ -174,7 +174,8 @@ class NIRSampler:
         """Proposals with their weights, about as many as are worth ``samples`` draws from |ψ|².
 
         The proposal is trained first, on draws that are then forgotten and that say how many each batch has. From there
-        on neither changes: batches that ended, or were left out, for what they are worth would be biased.
+        on neither changes: batches that ended, or were left out, for what they are worth would be biased. Where their
+        number is fixed nothing is trained, and it is in proportion to ``samples``.
 
         Raises:
             PoorProposal: as in :meth:`sample`.
@@ -192,8 +193,8 @@ class NIRSampler:
     def _settle(self, call: Call) -> Batch | None:
         """Train the proposal for an inference, and fix the number of proposals a batch; where ψ is no number, where."""
         c, state = self.config, call.state
-        if c.proposals is not None:
-            state.settled = c.proposals
+        state.settled = c.fixed(call.samples)
+        if state.settled is not None:
             return None
         last, _, _ = self._adapt(replace(call, purpose=f"{call.purpose}, settling"))
         if len(last.broken):
@@ -208,15 +209,16 @@ class NIRSampler:
             The last round; which of its proposals are drawn again, (samples,) int64; metrics.
         """
         c, wanted, rounds = self.config, self.config.wanted(call.samples), list[Round]()
-        for number in range(c.max_rounds if c.proposals is None else 1):
-            last = self._round(call, number, wanted, c.proposals)
+        fixed = c.fixed(call.samples)
+        for number in range(c.max_rounds if fixed is None else 1):
+            last = self._round(call, number, wanted, fixed)
             rounds = [*map(Round.numbers, rounds), last]
             if len(last.broken):
                 return last, last.broken, {}
             chosen = last.found.resampled(call.samples, call.generator(f"resampling of round {number}", self._device))
             metrics = _metrics(last, call.samples, rounds) | {"proposal_loss": last.found.divergence(c.divergence)}
             self._train(call, last.found, chosen, number)
-            if c.proposals is not None or (last.effective >= wanted and last.efficiency >= c.efficiency):
+            if fixed is not None or (last.effective >= wanted and last.efficiency >= c.efficiency):
                 return last, chosen, metrics
         raise PoorProposal(_complaint(c, wanted, rounds))
 
@@ -247,12 +249,15 @@ class NIRSampler:
         # all numbers at once: what a generator returns depends on the size of the request, which memory must not change
         generator = call.generator(f"proposals of {where}", self._device)
         uniforms = torch.rand((size, m), generator=generator, dtype=torch.float64, device=self._device)
+        # of the whole block: neither memory nor the number of ranks may decide which loop draws
+        compiled = network.compiles(uniforms)
+        name = "compiled draws of the proposal" if compiled else "draws of the proposal"
 
         def draw(rows: Tensor) -> Tensor:
-            spins, log_q = network.draw(rows)
+            spins, log_q = network.draw(rows, compiled)
             return torch.cat([spins.double(), log_q[:, None]], 1)
 
-        drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, "draws of the proposal", draw, rows), uniforms)
+        drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, name, draw, rows), uniforms)
         spins = drawn[:, :m].to(torch.int8)
         return Proposals(spins, drawn[:, m], self._log_amplitude(call.ansatz, spins))
 

@@ -19,6 +19,9 @@ from pipeline.spin.systems import SpinSystem
 MOST_ROUNDS = 10**6
 """Of training in one batch: a run that wants more has stopped to learn."""
 
+FEWEST = 2
+"""Draws that a batch is worth, and proposals: a single one has a weight of 1 whatever ψ is, and is no draw of |ψ|²."""
+
 MOST_ESS = 1e3
 """Batches that a round may have to be worth: it is drawn again for one."""
 
@@ -37,7 +40,8 @@ class NIRConfig(SamplerConfig):
         importance: ``resampling``, or ``weighting``: updates of ψ see all proposals with their weights.
         ess: α_ESS: a round proposes until its effective sample size is this times ``samples``.
         efficiency: α_eff: a round with fewer effective samples a proposal trains the proposal only; another follows.
-        proposals: a fixed number of them, then: one round a batch, and neither threshold counts; null: adaptive.
+        proposals: a fixed number of them a batch of ``samples``, and of others in proportion, then: one round a batch,
+            and neither threshold counts; null: adaptive.
         max_proposals: of one round.
         max_rounds: of one batch; after them the run ends.
         permute: whether copies are put in random order for training, where there are several.
@@ -90,7 +94,7 @@ class NIRConfig(SamplerConfig):
                 "efficiency", self.efficiency, "must lie in [0, 1): no proposal is worth more than one draw"
             )
         if self.proposals is not None:
-            checks.at_least("proposals", self.proposals, 1)
+            checks.at_least("proposals", self.proposals, FEWEST)
         check_names(self.symmetries)
         if self.divergence == "backward" and self.symmetries:
             raise ConfigError(
@@ -104,8 +108,13 @@ class NIRConfig(SamplerConfig):
             check_symmetries(system, self.symmetries, "symmetries")
 
     def check_samples(self, samples: int) -> None:
-        """Raise ConfigError where a round could never be worth as many draws as it has to be."""
-        if self.proposals is None and self.wanted(samples) > self.max_proposals:
+        """Raise ConfigError where a round could be a single proposal, or never worth the draws that it has to be."""
+        fixed = self.fixed(samples)
+        if (self.wanted(samples) if fixed is None else fixed) < FEWEST:
+            what = f"ess={self.ess:g}" if fixed is None else f"proposals={self.proposals} for {self.samples}"
+            allowed = f"is too few with {what}: a round must be worth at least {FEWEST} draws, for a single one is of q"
+            raise ConfigError("samples", samples, allowed)
+        if fixed is None and self.wanted(samples) > self.max_proposals:
             allowed = f"a round would need at least ess * samples = {self.wanted(samples):g} proposals"
             raise ConfigError("max_proposals", self.max_proposals, allowed)
 
@@ -114,6 +123,17 @@ class NIRConfig(SamplerConfig):
         if self.proposals is not None:
             allowed = "leaves the proposal of an inference untrained; use null, or infer.chains=training"
             raise ConfigError("proposals", self.proposals, allowed)
+
+    def hint_of_fresh(self) -> str:
+        """A fresh proposal is uniform, and must find what that of the training came to know in many steps."""
+        return (
+            "the proposal of an inference starts from a uniform one (infer.chains=fresh) and may not find a peaked "
+            f"|ψ|² in max_rounds={self.max_rounds}; infer.chains=training goes on with the one of the training"
+        )
+
+    def fixed(self, samples: int) -> int | None:
+        """Proposals of a batch of ``samples`` where their number is fixed; None: as many as it takes."""
+        return None if self.proposals is None else math.ceil(self.proposals * samples / self.samples)
 
     def wanted(self, samples: int) -> float:
         """Effective sample size of a batch of ``samples``."""
@@ -132,4 +152,5 @@ class NIRConfig(SamplerConfig):
         return Cost(seconds=seconds, bytes=16.0 * weights + proposed * (9.0 * size + 24.0) + 8.0 * size * d)
 
     def _proposed(self, samples: int) -> float:
-        return float(math.ceil(self.wanted(samples)) if self.proposals is None else self.proposals)
+        fixed = self.fixed(samples)
+        return float(math.ceil(self.wanted(samples)) if fixed is None else fixed)
