@@ -37,6 +37,7 @@ SWEPT = {
         "train.sampler.samples=",
         "train.sampler.chains=",
     ),
+    "nir/table1": ("train.sampler.embedding=", "train.sampler.layers="),
     "naqs/fig3": ("sampler=metropolis", "train.sampler.chains=", "train.sampler.thinning=", "infer_sampler=direct"),
 }
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what figures compare."""

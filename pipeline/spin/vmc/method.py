@@ -281,7 +281,8 @@ class VariationalMonteCarlo:
         everything = ExhaustiveSampler(ExhaustiveConfig(max_sites=space.size), space, self.device, double.chunks)
         exact = everything.sample(precise, NoState(), None, 0, "", 0)
         config: Any = self.infer.sampler or self.train.sampler
-        many = divergence.Draws(precise, self._samples(), config.samples, self.infer.seed, DIVERGENCE_PURPOSE, k)
+        at_once = config.samples if getattr(config, "proposals", None) else self._samples()
+        many = divergence.Draws(precise, self._samples(), at_once, self.infer.seed, DIVERGENCE_PURPOSE, k)
         return divergence.divergences(exact, batch, sampler, sampling, many)
 
     def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
