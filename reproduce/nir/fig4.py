@@ -39,7 +39,7 @@ def cells() -> list[Cell]:
 def fields(table: Table) -> list[float]:
     """Those of the scale."""
     rows = {done.task.cell.row for done in table.finished}
-    return [g for g in fields(table) if shared.row(g) in rows]
+    return [g for g in FIELDS if shared.row(g) in rows]
 
 
 def render(table: Table) -> Rendering:
