@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,12 @@ class Course:
     floor: tuple[float, ...]
     trace: tuple[float, ...]
 
+    @staticmethod
+    def of_kept(tree: Mapping[str, Any]) -> Course:
+        """From JSON."""
+        names = ("steps", "divergence", "floor", "trace")
+        return Course(tree["method"], tree["seed"], *(tuple(tree[name]) for name in names))
+
 
 @dataclass(frozen=True)
 class Band:
@@ -62,9 +68,7 @@ def cells() -> list[Cell]:
 def courses(table: Table) -> list[Course]:
     """Every finished training; as kept by the report where it is rendered anew."""
     if "courses" in table.kept:
-        return [
-            Course(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()}) for c in table.kept["courses"]
-        ]
+        return [Course.of_kept(tree) for tree in table.kept["courses"]]
     made = []
     for done in table.finished:
         found = done.found

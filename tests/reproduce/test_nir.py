@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from reproduce.nir import fig2, fig3, fig4, table1
 from reproduce.nir.fig3 import Course
-from reproduce.nir.shared import LEVELS, MCMC, NIR
+from reproduce.nir.shared import LEVELS, MCMC, NIR, row
 from reproduce.published import published
+from reproduce.tables import CellRow
 from tests.reproduce.rows import Rows, done, energy
 
 
@@ -50,13 +52,13 @@ def test_bands_are_standard_errors_over_seeds() -> None:
     assert math.isnan(alone.sigma[0])
 
 
-def levels(g: float, gap: float, error: float) -> list[object]:
+def levels(g: float, gap: float, error: float) -> list[CellRow]:
     exact = (-10.0, -10.0 + gap, -5.0)
-    lines = []
+    lines: list[CellRow] = []
     for name, value in zip(LEVELS, exact, strict=True):
         for method, shift in ((NIR, error * abs(value)), ("reference", 0.0)):
-            one = energy(fig4.shared.row(g), method, value + shift, 1e-5, value)
-            lines.append(type(one)(**{**vars(one), "quantity": name}))
+            one = energy(row(g), method, value + shift, 1e-5, value)
+            lines.append(replace(one, quantity=name))
     return lines
 
 
@@ -64,7 +66,7 @@ def levels(g: float, gap: float, error: float) -> list[object]:
 def test_levels_within_the_target_and_a_gap_that_opens(error: float, gaps: tuple[float, ...], seen: str) -> None:
     fields = (1.0, 3.0, 6.0)
     lines = [line for g, gap in zip(fields, gaps, strict=True) for line in levels(g, gap, error)]
-    table = Rows(lines, finished=[done(fig4.shared.row(g), NIR) for g in fields])  # type: ignore[arg-type]
+    table = Rows(lines, finished=[done(row(g), NIR) for g in fields])  # type: ignore[arg-type]
     agreement, gap = fig4.claims(table)  # type: ignore[arg-type]
     assert agreement.seen == seen
     assert gap.seen == seen
