@@ -69,9 +69,9 @@ def _line(table: Table, g: float) -> list[str]:
     return [f"{g:g}", *levels, *map(shared.error, lines), _gap(table, g, NIR), _gap(table, g, "reference"), worth]
 
 
-def gap(table: Table, g: float, method: str) -> tuple[float, float] | None:
-    """E_1 - E_0 with an error that takes the two for independent."""
-    low, high = (table.row(shared.row(g), method, name) for name in LEVELS[:2])
+def gap(table: Table, g: float, method: str, level: int = 1) -> tuple[float, float] | None:
+    """A level above the lowest, with an error that takes the two for independent."""
+    low, high = (table.row(shared.row(g), method, LEVELS[n]) for n in (0, level))
     if low is None or high is None or low.ours is None or high.ours is None:
         return None
     return high.ours - low.ours, ((low.ours_sigma or 0.0) ** 2 + (high.ours_sigma or 0.0) ** 2) ** 0.5
@@ -101,6 +101,7 @@ def claims(table: Table) -> list[Claim]:
     sizes = "" if worst is None else f"largest relative error {magnitude(worst[2], worst[3])} (level {worst[1]}, "
     gaps = [(g, gap(table, g, NIR)) for g in fields(table)]
     shown = ", ".join(f"{one[0]:.3g} at g = {g:g}" for g, one in gaps if one)
+    above = ", ".join(f"{one[0]:.3g}" for g in fields(table) if (one := gap(table, g, NIR, 2)))
     return [
         quoted(
             "On the absolute scale, both methods show good agreement",
@@ -109,20 +110,21 @@ def claims(table: Table) -> list[Claim]:
             (f"{sizes}g = {worst[0]:g}); within {TARGET:g} counts as agreement, ours" if worst else ""),
         ),
         quoted(
-            "capture the closing and reopening of the energy gap for",
+            "capture the closing and reopening of the energy gap",
             "Section 4.4",
             tally(_opens(table)),
-            f"E_1 - E_0 is {shown}" if shown else "",
+            f"E_1 - E_0 is {shown}; E_2 - E_0 is {above}" if shown else "",
         ),
     ]
 
 
 def _opens(table: Table) -> list[Answer]:
-    """Whether the gap is closed at small fields, opens at large ones, and grows in between."""
-    gaps = [found[0] for g in fields(table) if (found := gap(table, g, NIR)) is not None]
-    if len(gaps) < len(fields(table)) or len(gaps) < 3:
+    """Whether E_1 - E_0 is closed at small fields and opens, while E_2 - E_0 is smallest in between."""
+    first, second = ([found[0] for g in fields(table) if (found := gap(table, g, NIR, n))] for n in (1, 2))
+    if len(second) < max(3, len(fields(table))):
         return []
-    return ["yes" if gaps[0] < CLOSED * gaps[-1] and all(b > a for a, b in pairwise(gaps[1:])) else "no"]
+    opens = first[0] < CLOSED * first[-1] and all(b > a for a, b in pairwise(first))
+    return ["yes" if opens and min(second) < min(second[0], second[-1]) else "no"]
 
 
 def verdict(table: Table) -> list[str]:
@@ -150,6 +152,8 @@ def notes(table: Table) -> list[str]:
     """Conventions."""
     said = [
         "Open boundaries and total energies in Pauli matrices; levels of a multiplet are counted each.",
+        "Where the fourth level is close to the third, at small g, a short training leaves some of it in the third "
+        "state: what is above the three levels decays in imaginary time with its distance from them.",
         "Levels are eigenvalues of one averaged matrix of fresh, weighted proposals; their noise repels them, only the "
         "sum is unbiased.",
         "The paper prints no numbers of this figure, but the size of its errors at 8 × 8: 10⁻⁷ at low and high g, 10⁻⁵ "

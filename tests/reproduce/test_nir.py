@@ -53,7 +53,7 @@ def test_bands_are_standard_errors_over_seeds() -> None:
 
 
 def levels(g: float, gap: float, error: float) -> list[CellRow]:
-    exact = (-10.0, -10.0 + gap, -5.0)
+    exact = (-20.0, -20.0 + gap, -20.0 + 4.5 + (g - 3.0) ** 2)
     lines: list[CellRow] = []
     for name, value in zip(LEVELS, exact, strict=True):
         for method, shift in ((NIR, error * abs(value)), ("reference", 0.0)):
