@@ -37,6 +37,7 @@ SWEPT = {
         "train.sampler.samples=",
         "train.sampler.chains=",
     ),
+    "nir/table1": ("train.sampler.embedding=", "train.sampler.layers="),
     "naqs/fig3": ("sampler=metropolis", "train.sampler.chains=", "train.sampler.thinning=", "infer_sampler=direct"),
 }
 """NF+NQS, Section IV.B: |S| = 150 for N = 10, at every scale; and what figures compare."""
@@ -226,7 +227,7 @@ def test_short_and_long_names_mean_the_same() -> None:
     assert load_artefact("table1").id == load_artefact("nf_nqs-table1").id == load_artefact("nf_nqs/table1").id
     assert load_artefact("table1", "nf_nqs").id == "nf_nqs/table1"
     with pytest.raises(UserError):
-        load_artefact("table1", "nir")
+        load_artefact("hmc", "nir")
 
 
 @pytest.mark.parametrize("paper", papers())

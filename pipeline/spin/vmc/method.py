@@ -26,12 +26,14 @@ from pipeline.spin.ansatz.build import build_unprojected, projected
 from pipeline.spin.ansatz.determinant import Determinant
 from pipeline.spin.chunks import Chunks, footprints_of, in_chunks
 from pipeline.spin.hamiltonian import Hamiltonian
-from pipeline.spin.sampler.contract import Batch, Errors, Resampler, Sampler
-from pipeline.spin.sampler.schema import reach
+from pipeline.spin.sampler.contract import Batch, Errors, NoState, Resampler, Sampler
+from pipeline.spin.sampler.exhaustive import ExhaustiveSampler
+from pipeline.spin.sampler.schema import ExhaustiveConfig, reach
 from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, of_copies, pauli_terms
+from pipeline.spin.vmc import divergence
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.levels import of_several_states
 from pipeline.spin.vmc.local_energy import local_energy
@@ -49,6 +51,7 @@ PURPOSE = "training samples"
 """Of the random numbers of every step's batch."""
 
 INFERENCE_PURPOSE = "inference samples"
+DIVERGENCE_PURPOSE = "inference samples, drawn again"
 
 
 @dataclass(frozen=True)
@@ -168,11 +171,12 @@ class VariationalMonteCarlo:
         source = precise if errors in ("exact", "weighted") else ansatz
         draw = sampler.weighted if isinstance(sampler, Resampler) else sampler.sample
         batch = draw(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
+        apart = self._divergences(double, sampler, precise, batch, sampling, k) if self.infer.divergence else {}
         if isinstance(precise, Determinant):
-            return self._levels(double, precise, batch, errors, k)
+            return apart | self._levels(double, precise, batch, errors, k)
         local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
         _must_be_finite(local, double, precise, batch, k)
-        return record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
+        return apart | record(batch, local, self.observables(batch.spins), errors, self.infer.keep_samples)
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Energy, variance, V-score and observables over all batches; R-hat and acceptance of chains."""
@@ -181,7 +185,8 @@ class VariationalMonteCarlo:
         result = summarise(records, errors, self.system.size, self._samples(), self.sector)
         if self.copies > 1:
             result = of_several_states(result, records, errors, self.copies, self.sector)
-        result = replace(result, estimates=(*result.estimates, Estimate("parameters", self._parameters(), 0.0)))
+        more = (*divergence.estimates(records), Estimate("parameters", self._parameters(), 0.0))
+        result = replace(result, estimates=(*result.estimates, *more))
         if self.sector == reach(config, self.train.ansatz, self.system):
             return result
         note = f"Only the configurations with Σ σz = {self.sector} are summed over: the training explored no others."
@@ -267,6 +272,18 @@ class VariationalMonteCarlo:
         means = {name: values.mean(1) for name, values in diagonals.items()}
         kept = record(batch, found.local_energy, means, errors, self.infer.keep_samples)
         return kept | record_matrices(batch, found, errors)
+
+    def _divergences(
+        self, double: SystemParts, sampler: Sampler, precise: WaveFunction, batch: Batch, sampling: Any, k: int
+    ) -> dict[str, float]:
+        """How far the draws of a batch, and independent ones, are from |ψ|²; every rank does all of it."""
+        space = replace(double.space, sector=self.sector)
+        everything = ExhaustiveSampler(ExhaustiveConfig(max_sites=space.size), space, self.device, double.chunks)
+        exact = everything.sample(precise, NoState(), None, 0, "", 0)
+        config: Any = self.infer.sampler or self.train.sampler
+        at_once = config.samples if getattr(config, "proposals", None) else self._samples()
+        many = divergence.Draws(precise, self._samples(), at_once, self.infer.seed, DIVERGENCE_PURPOSE, k)
+        return divergence.divergences(exact, batch, sampler, sampling, many)
 
     def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
         """What an update sees of drawn local energies; all of them where weights are exact."""

@@ -21,6 +21,12 @@ from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import must_be_spins
 from pipeline.spin.terms import pauli_terms
 
+DIVERGENCES = ("divergence", "divergence_floor")
+"""Estimates of ``infer.divergence``: of the draws of the sampler, and of as many independent draws from |ψ|² itself."""
+
+MOST_ENUMERATED = 22
+"""Spins of all copies whose configurations a divergence is taken over."""
+
 
 @dataclass
 class VMCConfig:
@@ -195,14 +201,17 @@ class VMCInferConfig(InferConfig):
         chains: ``fresh`` starts the sampler anew; ``training`` goes on where the training left it, with chains that
             have burned in, or with a proposal that was trained.
         keep_samples: keep every sample in the records, packed into bits.
+        divergence: compare draws of each batch with |ψ|² of all configurations (Jensen-Shannon divergence).
     """
 
     version: ClassVar[int] = 3
+    neutral: ClassVar[dict[str, Any]] = {"divergence": False}
 
     samples: int | None = MISSING
     sampler: Any = None
     chains: str = MISSING
     keep_samples: bool = MISSING
+    divergence: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -243,6 +252,17 @@ class VMCInferConfig(InferConfig):
                 sampler.check_fresh()
         if self.keep_samples and not sampler.draws:
             raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
+        if self.divergence:
+            self._check_divergence(sampler, run)
+
+    def _check_divergence(self, sampler: SamplerConfig, run: RunConfig) -> None:
+        """Raise ConfigError where nothing is drawn, or where there are too many configurations to compare with."""
+        spins = run.train.ansatz.states * run.system.size
+        if not sampler.draws:
+            raise ConfigError("infer.divergence", True, "sampler=exhaustive draws nothing to compare with |ψ|²")
+        if spins > MOST_ENUMERATED:
+            allowed = f"would enumerate 2^{spins} configurations of all copies; at most 2^{MOST_ENUMERATED}"
+            raise ConfigError("infer.divergence", True, allowed)
 
     def hints(self, run: RunConfig) -> list[str]:
         """What to know of a sampler that starts anew, where it could go on instead."""

@@ -1,0 +1,1 @@
+"""Neural importance resampling: a practical sampling strategy for neural quantum states."""

@@ -1,0 +1,52 @@
+"""Cells, numbers and words that the artefacts of this paper share."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.analysis.verdict import relative_error
+from reproduce.artefact import Cell, Column
+from reproduce.naqs.judgement import with_exponent
+from reproduce.tables import CellRow
+
+NIR, MCMC = "nir", "mcmc"
+NAMES = {NIR: "NIR", MCMC: "MCMC"}
+LEVELS = ("energy", "energy_1", "energy_2")
+"""Of the three states, ascending."""
+
+TARGET = 1e-3
+"""Relative error of every level that trainings of this size are asked for."""
+
+
+def field(g: float) -> str:
+    """Transverse field of a cell, in units of J."""
+    return f"system.field={g:g}"
+
+
+def row(g: float) -> str:
+    """``g2.5``."""
+    return f"g{g:g}"
+
+
+def columns(method: str, more: tuple[str, ...] = ()) -> tuple[Column, ...]:
+    """The three levels, their sum, and what else is wanted."""
+    return tuple(Column(method, name, name) for name in (*LEVELS, "trace", *more))
+
+
+def reference(where: str, physics: tuple[str, ...], settings: str) -> Cell:
+    """The exact levels of a row, or those of DMRG."""
+    return Cell(where, "reference", physics, columns("reference"), stages=("baseline",), settings=settings)
+
+
+def deviation(line: CellRow | None) -> tuple[float, float | None] | None:
+    """Signed relative distance from the reference, with its error; None where there is none."""
+    if line is None or line.ours is None or not line.reference:
+        return None
+    sigma = None if line.ours_sigma is None else math.hypot(line.ours_sigma, line.reference_sigma or 0.0)
+    return relative_error(line.ours, line.reference), None if sigma is None else sigma / abs(line.reference)
+
+
+def error(line: CellRow | None) -> str:
+    """:func:`deviation` as ``+2.7(6)e-4``."""
+    found = deviation(line)
+    return "–" if found is None else with_exponent(*found)

@@ -1,0 +1,83 @@
+"""Artefacts of the NIR paper: printed numbers of parameters, verdicts on courses, levels and samplers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from reproduce.nir import fig2, fig3, fig4, table1
+from reproduce.nir.fig3 import Course
+from reproduce.nir.shared import LEVELS, MCMC, NIR, row
+from reproduce.published import published
+from reproduce.tables import CellRow
+from tests.reproduce.rows import Rows, done, energy
+
+
+def test_parameters_of_the_proposals_are_those_printed() -> None:
+    numbers = {n.cell: n.value for n in published("nir") if n.quantity == "proposal_parameters"}
+    assert {table1.row(*size): float(table1.parameters(*size)) for size in table1.SIZES} == numbers
+
+
+def course(method: str, seed: int, divergence: tuple[float, ...]) -> Course:
+    steps = tuple(float(k) for k in range(len(divergence)))
+    return Course(method, seed, steps, divergence, tuple(0.1 for _ in steps), tuple(-1.0 for _ in steps))
+
+
+@pytest.mark.parametrize(
+    ("nir", "mcmc", "seen"),
+    [
+        ([(0.3, 0.5, 0.1), (0.3, 0.6, 0.1)], [(0.3, 0.1, 0.4), (0.3, 0.1, 0.5)], ("yes", "yes")),
+        ([(0.3, 0.5, 0.5), (0.3, 0.6, 0.6)], [(0.3, 0.4, 0.3), (0.3, 0.4, 0.3)], ("undecided", "undecided")),
+        ([(0.3, 0.5, 0.1)], [(0.3, 0.1, 0.4)], ("undecided", "undecided")),
+    ],
+)
+def test_whether_divergences_fall_and_rise(
+    nir: list[tuple[float, ...]], mcmc: list[tuple[float, ...]], seen: tuple[str, str]
+) -> None:
+    found = [course(m, k, d) for m, all_ in ((NIR, nir), (MCMC, mcmc)) for k, d in enumerate(all_)]
+    assert tuple(claim.seen for claim in fig3.claims(found)) == seen
+
+
+def test_bands_are_standard_errors_over_seeds() -> None:
+    found = [course(NIR, 0, (0.1, 0.2)), course(NIR, 1, (0.3, 0.2))]
+    band = fig3.band(found, NIR, "divergence")
+    assert band is not None
+    assert band.mean == pytest.approx((0.2, 0.2))
+    assert band.sigma == pytest.approx((0.1, 0.0))
+    assert fig3.band(found, MCMC, "divergence") is None
+    alone = fig3.band(found[:1], NIR, "divergence")
+    assert alone is not None
+    assert math.isnan(alone.sigma[0])
+
+
+def levels(g: float, gap: float, error: float) -> list[CellRow]:
+    exact = (-20.0, -20.0 + gap, -20.0 + 4.5 + (g - 3.0) ** 2)
+    lines: list[CellRow] = []
+    for name, value in zip(LEVELS, exact, strict=True):
+        for method, shift in ((NIR, error * abs(value)), ("reference", 0.0)):
+            one = energy(row(g), method, value + shift, 1e-5, value)
+            lines.append(replace(one, quantity=name))
+    return lines
+
+
+@pytest.mark.parametrize(("error", "gaps", "seen"), [(5e-4, (0.01, 2.0, 4.0), "yes"), (2e-3, (3.0, 2.0, 4.0), "no")])
+def test_levels_within_the_target_and_a_gap_that_opens(error: float, gaps: tuple[float, ...], seen: str) -> None:
+    fields = (1.0, 3.0, 6.0)
+    lines = [line for g, gap in zip(fields, gaps, strict=True) for line in levels(g, gap, error)]
+    table = Rows(lines, finished=[done(row(g), NIR) for g in fields])  # type: ignore[arg-type]
+    agreement, gap = fig4.claims(table)  # type: ignore[arg-type]
+    assert agreement.seen == seen
+    assert gap.seen == seen
+    assert f"{9 if seen == 'yes' else 0} of 9 levels" in fig4.verdict(table)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("chains", "answer"), [((0.1, 1e-3), "yes"), ((1.1e-3, 1e-5), "no"), ((2.1e-3, 1e-3), "undecided")]
+)
+def test_whether_chains_are_worse(chains: tuple[float, float], answer: str) -> None:
+    one = fig2.Comparison(6, 0.5, {NIR: (1e-3, 1e-5), MCMC: chains})
+    assert fig2._worse(one) == answer
+    small, large = fig2.claims([one])
+    assert (small.seen, large.seen) == ("not run", answer)
