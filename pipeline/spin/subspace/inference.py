@@ -16,7 +16,7 @@ from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.numbers.statistics import independent_mean
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.bits import pack
-from pipeline.spin.descent import Adam
+from pipeline.base.descent import Adam
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.subspace.closed import Subspace
 from pipeline.spin.subspace.realnvp import Prior, RealNVP, smoothing_bias_at_identity
