@@ -49,7 +49,9 @@ class JointFlowConfig:
     version: ClassVar[int] = 1
     implementation: ClassVar[str] = "pipeline.gauge.joint.method:JointFlowTraining"
     shares_work: ClassVar[bool] = False
-    shown: ClassVar[Shown] = Shown("ess", "effective sample size", "1", ("joint_ess", "marginal_ess"), ("joint_ess",))
+    shown: ClassVar[Shown] = Shown(
+        "joint_ess", "effective sample size of a configuration", "1", ("joint_ess", "marginal_ess"), ("joint_ess",)
+    )
 
     name: str = "joint_flow"
     batch: int = MISSING

@@ -84,7 +84,7 @@ def summarise(records: Sequence[Record]) -> Result:
         and ``marginal_kl``; of a chain ``acceptance`` and ``plaquette_metropolis``. Curve ``ess_by_draws``.
     """
     names = [name for name in records[0] if name not in ("volume", "seed", "metropolis")]
-    series = {name: np.concatenate([r[name] for r in records], axis=name == "log_ratios") for name in names}
+    series = {name: np.concatenate([r[name] for r in records], axis=int(name == "log_ratios")) for name in names}
     log_gauge, log_ratios = series["log_gauge"], series["log_ratios"]
     draws = log_ratios.shape[2]
     log_joint = log_gauge + log_ratios[..., 0].sum(axis=0)
