@@ -43,7 +43,10 @@ def ess(log_weights: ArrayLike) -> Estimate:
         return Estimate("ess", value, n=n, doubt=f"only {n} samples")
     w = np.exp(log_w - log_w.max())[: n - n % BLOCKS].reshape(BLOCKS, -1)
     moments = np.stack([w.mean(axis=1), (w**2).mean(axis=1)], axis=1)
-    sigma = float(jackknife(moments, lambda mean: mean[0] ** 2 / mean[1])[1])
+    with np.errstate(invalid="ignore"):
+        sigma = float(jackknife(moments, lambda mean: mean[0] ** 2 / mean[1])[1])
+    if not np.isfinite(sigma):
+        return Estimate("ess", value, n=n, doubt="all the weight is in one block of samples")
     return Estimate("ess", value, sigma or None, "standard-error" if sigma else "none", n=n)
 
 

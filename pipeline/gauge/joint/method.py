@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import AdamWConfig, Schedule
@@ -88,7 +89,7 @@ class JointFlowTraining:
         exact = self.system.length <= self.config.exact_length
         try:
             found = self._sample(state.flow, self.config.evaluate_configurations, 1, generator, exact)
-        except (NotConverged, torch.linalg.LinAlgError) as error:
+        except (NotConverged, LinAlgError) as error:
             log.warning("quality before step %d unknown: %s", k, error)
             return {}
         log_w = (found.log_gauge + found.log_ratios.sum(dim=(0, 2))).cpu().numpy()
@@ -138,7 +139,7 @@ class JointFlowTraining:
         state.optimizer.zero_grad()
         try:
             loss = self._backward(state, k, batch)
-        except (NotConverged, torch.linalg.LinAlgError) as error:
+        except (NotConverged, LinAlgError) as error:
             return self._skip(state, k, str(error))
         limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
         norm = float(nn.utils.clip_grad_norm_(state.flow.parameters(), limit))

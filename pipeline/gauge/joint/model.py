@@ -48,9 +48,7 @@ def build_joint_flow(config: JointFlowConfig, system: TwoFlavours, seed: int) ->
     marginal = build_marginal_flow(config.marginal, system, seed)
     generator = torch_generator(seed, "pseudofermion flow parameters")
     even_odd, group = config.preconditioning.even_odd, group_of(system)
-    conditional = PseudofermionFlows(
-        config.conditional, group, system.length, even_odd, config.monomials, generator
-    )
+    conditional = PseudofermionFlows(config.conditional, group, system.length, even_odd, config.monomials, generator)
     return JointFlow(marginal, conditional)
 
 

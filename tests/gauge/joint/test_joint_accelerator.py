@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,9 +30,9 @@ def device() -> Iterator[torch.device]:
 
 @pytest.mark.parametrize("gradient", ["reparametrised", "path"])
 def test_training_and_inference(gradient: str, device: torch.device) -> None:
-    changed = {"batch": 2, "evaluate_every": 1, "evaluate_configurations": 2, "marginal": {"layers": 1}}
+    changed: dict[str, Any] = {"batch": 2, "evaluate_every": 1, "evaluate_configurations": 2}
     infer = {"configurations": 3, "draws": 2}
-    method = small(device=str(device), gradient=gradient, infer=infer, **changed)
+    method = small(device=str(device), gradient=gradient, infer=infer, marginal={"layers": 1}, **changed)
     state = method.init(0)
     metrics = method.step(state, 0)
     assert all(type(value) is float for value in metrics.values())

@@ -40,7 +40,9 @@ def test_equal_weights_give_plain_means_and_perfect_quality() -> None:
     one = record(50, spread=0.0, log_marginal=np.zeros(50))
     found = summarise([one, one])
     assert found.estimate("plaquette").value == pytest.approx(one["plaquette"].mean())
-    assert found.estimate("topological_susceptibility").value == pytest.approx((one["topological_charge"] ** 2).mean() / 16)
+    assert found.estimate("topological_susceptibility").value == pytest.approx(
+        (one["topological_charge"] ** 2).mean() / 16
+    )
     for name in ("joint_ess", "marginal_ess", "ess_all_draws"):
         assert found.estimate(name).value == pytest.approx(1.0)
     for name in ("joint_kl", "marginal_kl"):
@@ -68,7 +70,7 @@ def test_divergence_of_normal_log_weights() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_samples_have_doubts_and_no_wrong_errors(n: int) -> None:
     result = summarise([record(n, draws=1, log_marginal=np.zeros(n))])
-    assert result.not_finite is None
+    assert result.not_finite() is None
     for name in ("plaquette", "plaquette_exact_weights", "joint_ess"):
         assert result.estimate(name).doubt
     assert "joint_ess" in " ".join(result.notes)
@@ -77,7 +79,10 @@ def test_few_samples_have_doubts_and_no_wrong_errors(n: int) -> None:
 def test_one_configuration_with_all_the_weight() -> None:
     one = record(100)
     one["log_gauge"][7] += 2000.0
-    found = summarise([one]).estimate("plaquette")
+    result = summarise([one])
+    assert result.not_finite() is None
+    assert result.estimate("joint_ess").doubt == "all the weight is in one block of samples"
+    found = result.estimate("plaquette")
     assert found.value == pytest.approx(one["plaquette"][7])
     assert "effective samples" in found.doubt
 
