@@ -111,12 +111,16 @@ class JointFlowConfig:
             _check_phase(number, phase)
 
     def cost(self, run: RunConfig) -> Cost:
-        """Lower bounds of an update: the planes that the backward pass of the conditional models keeps."""
-        configurations = min(self.batch, self.chunk or self.batch)
-        return self.cost_of(run, configurations, self.draws, self.batch, kept=float(self.conditional.layers))
+        """Lower bounds of an update: the fields that the backward pass keeps, the samples of an evaluation, weights."""
+        at_once = min(self.batch, self.chunk or self.batch)
+        update = self.cost_of(run, at_once, self.draws, self.batch, kept=float(self.conditional.layers))
+        if not self.evaluate_every:
+            return update
+        evaluation = self.cost_of(run, self.evaluate_configurations, 1, self.evaluate_configurations)
+        return Cost(update.seconds, max(update.bytes, evaluation.bytes))
 
     def cost_of(self, run: RunConfig, at_once: int, draws: int, configurations: int, kept: float = 1.0) -> Cost:
-        """Lower bounds for so many configurations with so many draws each.
+        """Lower bounds for so many configurations with so many draws each, with parameters and their moments.
 
         Args:
             run: its system and precision.
@@ -125,13 +129,15 @@ class JointFlowConfig:
             configurations: all of them.
             kept: layers whose fields are held.
         """
-        system, width = run.system, WIDTHS[run.train.dtype]
+        system, width, flow = run.system, WIDTHS[run.train.dtype], self.conditional
         components = 2.0 * COLORS[system.group] * system.size * draws * self.monomials
         links = 2.0 * system.size * COLORS[system.group] ** 2
         channels = system.size * float(sum(self.marginal.hidden))
-        held = at_once * width * (2.0 * components * kept + links + channels)
-        # five terms a site, multiplied and added, in each convolution of each layer
-        operations = configurations * 20.0 * components * self.conditional.layers * self.conditional.transports
+        # complex coefficients of five terms, for each feature of each convolution, from a convolution of their own
+        transports = 10.0 * flow.features * flow.transports * flow.layers * self.monomials
+        weights = transports * flow.hidden * flow.kernel**2
+        held = at_once * width * (2.0 * components * kept + links + channels) + 4.0 * width * weights
+        operations = configurations * 20.0 * components * flow.layers * flow.transports
         return Cost(seconds=SECONDS_A_CALL + operations / OPERATIONS_A_SECOND, bytes=held)
 
 

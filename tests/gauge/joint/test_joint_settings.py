@@ -46,6 +46,11 @@ def test_what_does_not_fit_is_refused(words: list[str], message: str) -> None:
         ("infer", "infer.draws=100000000000"),
         ("infer", "infer.configurations=100000000000"),
         ("train", "train.method.batch=100000000000"),
+        ("train", "train.method.evaluate_configurations=100000000000"),
+        ("train", "train.method.conditional.features=100000000000"),
+        ("train", "train.method.conditional.hidden=100000000000"),
+        ("train", "train.method.conditional.transports=100000000000"),
+        ("train", "train.method.conditional.layers=100000000000"),
     ],
 )
 def test_absurd_amounts_are_refused_by_name(stage: str, word: str) -> None:
