@@ -18,7 +18,8 @@ JOINT = ["paper=pseudofermion/joint", "scale=smoke", "tracker=none", "progress=f
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[Context, RunOutput]:
-    context = Context(compose_run([*JOINT, *overrides, f"results_dir={tmp_path}"]), notify=[].append)
+    said: list[str] = []
+    context = Context(compose_run([*JOINT, *overrides, f"results_dir={tmp_path}"]), notify=said.append)
     return context, execute(context)
 
 

@@ -71,6 +71,8 @@ class JointFlowConfig:
         for name in ("batch", "draws", "max_skipped"):
             checks.at_least(name, getattr(self, name), 1)
         checks.one_of("gradient", self.gradient, GRADIENTS)
+        if self.gradient == "path" and self.marginal.layers == 0:
+            raise ConfigError("gradient", self.gradient, "needs marginal.layers of at least 1")
         if self.gradient_clip is not None:
             checks.positive("gradient_clip", self.gradient_clip)
         if self.chunk is not None:

@@ -19,6 +19,7 @@ from pipeline.gauge.joint.state import JointFlowState
 from pipeline.gauge.pseudofermion.loss import Gradient
 from pipeline.gauge.pseudofermion.schema import SOLVERS
 from pipeline.gauge.reweighting import Reweighting
+from pipeline.gauge.systems import SU3TwoD
 from tests.gauge.joint.small_joint import SYSTEM, small
 
 
@@ -35,11 +36,11 @@ def parameters(state: JointFlowState) -> torch.Tensor:
 
 def test_weights_of_a_trained_model_give_the_observables_of_the_oracle() -> None:
     method = small(
-        target={"hasenbusch": [0.3]}, infer={"configurations": 3000, "draws": 2, "metropolis": True}, batch=48
+        target={"hasenbusch": [0.3]}, infer={"configurations": 2000, "draws": 2, "metropolis": True}, batch=48
     )
     state = method.init(0)
     before = method.evaluate(state, 0)
-    for k in range(20):
+    for k in range(16):
         assert method.step(state, k)["skipped_steps"] == 0
     after = method.evaluate(state, 0)
     assert after["joint_kl"] < 0.7 * before["joint_kl"]
@@ -108,7 +109,7 @@ def test_path_gradient_has_the_value_and_the_mean_of_the_other() -> None:
     (bias,) = [p for name, p in state.flow.named_parameters() if name == "conditional.shared.convolution.bias"]
     weight = next(state.flow.marginal.parameters())
     found: dict[Gradient, list[torch.Tensor]] = {"reparametrised": [], "path": []}
-    for k in range(24):
+    for k in range(14):
         values = []
         for kind, slopes in found.items():
             loss = loss_of(method, state, k, kind)
@@ -122,7 +123,7 @@ def test_path_gradient_has_the_value_and_the_mean_of_the_other() -> None:
 
 
 def test_chunks_add_up_to_the_mean_over_the_batch() -> None:
-    method = small(chunk=6, gradient_clip=None)
+    method = small(chunk=6, gradient_clip=None, marginal={"layers": 2})
     state = method.init(0)
     before = [p.detach().clone() for p in state.flow.parameters()]
     found = method._backward(state, 0, 16)
@@ -201,3 +202,23 @@ def test_a_training_goes_on_from_the_disk_as_if_nothing_had_happened(tmp_path: P
     assert torch.equal(parameters(again), parameters(state))
     for name, value in method.measure(state, 3).items():
         np.testing.assert_array_equal(method.measure(again, 3)[name], value)
+
+
+def test_coloured_fields() -> None:
+    """SU(3) at no coupling and a small κ, links as they are drawn: weights and estimates, and no charge."""
+    system = SU3TwoD(length=4, beta=0.0, kappa=0.05)
+    method = small(
+        system,
+        batch=2,
+        evaluate_every=1,
+        evaluate_configurations=2,
+        marginal={"layers": 0},
+        infer={"configurations": 3},
+    )
+    state = method.init(0)
+    assert {"loss", "joint_ess", "marginal_kl"} <= method.step(state, 0).keys()
+    record = method.measure(method.init(0), 0)
+    assert not record["log_gauge"].any()
+    assert record["log_marginal"].std() < 1.0
+    assert "topological_charge" not in record
+    assert "topological_charge" not in [e.name for e in method.summarise([record]).estimates]

@@ -19,6 +19,10 @@ WORDS = ["system=schwinger", "system.length=4", "method=joint_flow"]
         (["optimizer=sgd"], r"^optimizer=sgd: .*adamw"),
         (["sampler=direct"], r"^sampler=direct: .*sampler=none"),
         (["train.method.gradient=paths"], r"^train\.method\.gradient=paths: .*path"),
+        (
+            ["train.method.gradient=path", "train.method.marginal.layers=0"],
+            r"^train\.method\.gradient=path: .*at least 1",
+        ),
         (["train.method.batch=0"], r"^train\.method\.batch=0: must be at least 1"),
         (["train.method.gradient_clip=0"], r"^train\.method\.gradient_clip=0\.0: must be a positive"),
         (
