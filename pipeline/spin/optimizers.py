@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.spin.descent import SGD, Adam
+from pipeline.base.descent import SGD, Adam, AdamW
 from pipeline.spin.sr.optimizer import StochasticReconfiguration
 
 Optimizer = torch.optim.Optimizer | StochasticReconfiguration
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": Adam,
+    "adamw": AdamW,
     "sgd": SGD,
     "sr": StochasticReconfiguration,
 }

@@ -15,11 +15,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from pipeline.base.config import checks
 from pipeline.base.config.components import load
 from pipeline.base.config.nodes import RunConfig
-from pipeline.base.config.phases import AdamConfig, SGDConfig, SRConfig
+from pipeline.base.config.phases import AdamConfig, AdamWConfig, SGDConfig, SRConfig
 from pipeline.base.contracts import Baseline
 from pipeline.gauge import systems as gauge
 from pipeline.gauge.exact import CharacterExpansion
 from pipeline.gauge.hmc.method import HMC
+from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.reweighting import Reweighting
 from pipeline.spin import systems as spin
 from pipeline.spin.ansatz import schema as ansatz
@@ -83,8 +84,8 @@ SYSTEMS: dict[str, type] = {
 }
 COMPONENTS: dict[str, dict[str, type]] = {
     "system": SYSTEMS,
-    "method": {"subspace_flow": SubspaceFlowConfig, "vmc": VMCConfig},
-    "inference": {"subspace_flow": SubspaceInferConfig, "vmc": VMCInferConfig},
+    "method": {"subspace_flow": SubspaceFlowConfig, "vmc": VMCConfig, "joint_flow": JointFlowConfig},
+    "inference": {"subspace_flow": SubspaceInferConfig, "vmc": VMCInferConfig, "joint_flow": JointInferConfig},
     "ansatz": {
         "mlp": ansatz.MLPConfig,
         "rbm": ansatz.RBMConfig,
@@ -103,7 +104,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "metropolis": MetropolisConfig,
         "nir": load("pipeline.spin.sampler.nir.schema:NIRConfig"),
     },
-    "optimizer": {"adam": AdamConfig, "sgd": SGDConfig, "sr": SRConfig},
+    "optimizer": {"adam": AdamConfig, "adamw": AdamWConfig, "sgd": SGDConfig, "sr": SRConfig},
     "baseline": {"all": BaselineConfig},
 }
 

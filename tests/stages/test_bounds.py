@@ -29,16 +29,21 @@ UNBOUNDED = {
         SubspaceFlowConfig.chunk .draws .flow_layers .points .regions .subspaces
         GaugeSystem.length   QMC.beta_per_length .half_beta_sweeps .measurements .sweeps .warmup
         HMC.chains .integrator_steps .measurements .trajectories_per_measurement .warmup
-        Reweighting.configurations .measurements""",
+        Reweighting.configurations .measurements
+        JointFlowConfig.batch .draws .evaluate_configurations   JointInferConfig.configurations .draws .units
+        ConditionalFlowConfig.features .hidden .layers .transports""",
     "limits: with a huge one there is none": """
         RunConfig.checkpoint_seconds .time_limit_seconds   VMCConfig.gradient_clip .local_energy_clip .max_rejected
         VMCConfig.memory_gib   SRConfig.max_distance   SubspaceFlowConfig.gradient_clip .patience
         SubspaceInferConfig.plateau_patience   DMRG.max_sites .max_sweeps   QuSpinED.max_bytes .max_scanned
-        FermionSettings.max_iterations   NIRConfig.max_proposals   Reweighting.max_length""",
+        FermionSettings.max_iterations   NIRConfig.max_proposals   Reweighting.max_length
+        JointFlowConfig.chunk .evaluate_every .exact_length .gradient_clip .max_skipped   JointInferConfig.exact_length
+        PreconditioningConfig.max_iterations""",
     "couplings, refused by what cannot work with them: in their unit of energy they may have any size": """
         SpinSystem.coupling .field .j1 .j2 .jxy .jz""",
     "labels": """
-        TrainConfig.seed   VMCInferConfig.seed   SubspaceInferConfig.seed   QMC.seed   HMC.seed   Reweighting.seed""",
+        TrainConfig.seed   VMCInferConfig.seed   SubspaceInferConfig.seed   QMC.seed   HMC.seed   Reweighting.seed
+        JointInferConfig.seed""",
     "refused on the system": """
         AnsatzConfig.magnetisation""",
 }
@@ -77,8 +82,8 @@ def refusal(node: Any, name: str, value: float) -> str | None:
 
 def nodes() -> Iterator[Any]:
     """An instance of every class, with the values of ``conf/``."""
-    for method in ("subspace_flow", "vmc"):
-        yield from below(typed(compose_config([f"method={method}"])))
+    for method, system in (("subspace_flow", "chain_tfim"), ("vmc", "chain_tfim"), ("joint_flow", "schwinger")):
+        yield from below(typed(compose_config([f"method={method}", f"system={system}"])))
     yield PhaseConfig(steps=1)
     for group in ("system", "ansatz", "sampler", "optimizer"):
         for name, kind in COMPONENTS[group].items():

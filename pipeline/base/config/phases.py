@@ -32,6 +32,21 @@ class AdamConfig:
 
 
 @dataclass
+class AdamWConfig(AdamConfig):
+    """Adam with decoupled weight decay: θ <- θ - lr (m/(√v + ``eps``) + ``weight_decay`` θ)."""
+
+    name: str = "adamw"
+    eps: float = MISSING
+    weight_decay: float = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive("eps", self.eps)
+        checks.within("eps", self.eps, checks.MOST)
+        checks.between("weight_decay", self.weight_decay, 0, 1)
+
+
+@dataclass
 class SGDConfig:
     """Gradient descent with learning rate ``lr``: v <- momentum v + g, θ <- θ - lr v."""
 
@@ -128,7 +143,7 @@ class SRConfig:
         return holds_derivatives(self.derivatives, rows, weights)
 
 
-OptimizerConfig = AdamConfig | SGDConfig | SRConfig
+OptimizerConfig = AdamConfig | AdamWConfig | SGDConfig | SRConfig
 
 
 @dataclass

@@ -44,6 +44,7 @@ class PreconditioningConfig:
 
     def __post_init__(self) -> None:
         checks.at_least("regulator", self.regulator, 0.0)
+        checks.within("regulator", self.regulator, checks.MOST)
         rising = all(low < high for low, high in pairwise([self.regulator, *self.hasenbusch]))
         if not rising or any(map(math.isinf, self.hasenbusch)):
             allowed = f"must be numbers in increasing order, above the regulator {self.regulator:g}"

@@ -11,12 +11,12 @@ import torch
 
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.contracts import Record
+from pipeline.base.descent import Adam
 from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.numbers.statistics import independent_mean
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.bits import pack
-from pipeline.spin.descent import Adam
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.subspace.closed import Subspace
 from pipeline.spin.subspace.realnvp import Prior, RealNVP, smoothing_bias_at_identity

@@ -108,6 +108,8 @@ class SubspaceFlowConfig:
 
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for a sampler (the flow is the sampler), for phases and for several states."""
+        if run.train.ansatz is None:
+            raise ConfigError("ansatz", "none", "method=subspace_flow needs one, such as ansatz=mlp")
         if run.train.ansatz.states > 1:
             raise ConfigError("train.ansatz.states", run.train.ansatz.states, "method=subspace_flow has one state")
         sampler = run.train.sampler

@@ -111,6 +111,8 @@ class VMCConfig:
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""
         ansatz, sampler = run.train.ansatz, run.train.sampler
+        if ansatz is None:
+            raise ConfigError("ansatz", "none", "method=vmc needs one, such as ansatz=rbm")
         if not isinstance(sampler, SamplerConfig):
             raise ConfigError("sampler", "none", "method=vmc needs one, such as sampler=exhaustive")
         if not ansatz.log_domain:

@@ -149,7 +149,11 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
         with pytest.raises(ConfigError, match=r"sampler=direct: ansatz=rbm cannot be drawn from directly"):
             compose_run(["method=vmc", f"{group}={choice}"])
         return
+    if choice == "none" and group == "ansatz":
+        compose_run(["system=schwinger", "method=joint_flow", f"{group}={choice}"])
+        return
     gauge = {name: ["stages=[baseline]"] for name in ("u1_pure_gauge", "su3_pure_gauge", "schwinger", "su3_2d")}
+    gauge["joint_flow"] = ["system=schwinger"]
     fitting = {**gauge, "pixelcnn": ["system=square_tfim"], "resnet": ["system=square_heisenberg"]}.get(choice, [])
     of_vmc = group == "infer_sampler" or (group == "sampler" and choice != "none") or choice == "sr"
     compose_run([f"{group}={choice}", *fitting, *(["method=vmc"] if of_vmc else [])])

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.base.descent import SGD
 from pipeline.base.run.ranks import ALONE
 from pipeline.spin.chunks import Chunks
-from pipeline.spin.descent import SGD
 from pipeline.spin.sampler.nir.proposal import Proposal
 from pipeline.spin.sampler.nir.resampling import Proposals
 from pipeline.spin.sampler.nir.training import Transformations, backward_slopes, descend, forward_slopes

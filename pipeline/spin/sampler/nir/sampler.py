@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.base.descent import Adam
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks, in_chunks
-from pipeline.spin.descent import Adam
 from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.sampler.nir.proposal import Proposal
 from pipeline.spin.sampler.nir.resampling import Proposals

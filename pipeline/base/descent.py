@@ -30,3 +30,10 @@ class SGD(_Uncompiled, torch.optim.SGD):
     """torch's own, see :class:`_Uncompiled`."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class AdamW(_Uncompiled, torch.optim.AdamW):
+    """torch's own, see :class:`_Uncompiled`."""
+
+    # torch's AdamW takes the step of its Adam
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))

@@ -1,0 +1,1 @@
+"""Joint flows of gauge fields and pseudofermions: training, importance weights and reweighted observables."""

@@ -1,0 +1,183 @@
+"""Training of joint flows by reverse Kullback-Leibler divergence (Abbott et al. 2022, Section III B, Appendix B.1)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+
+from pipeline.base.config.nodes import TrainConfig
+from pipeline.base.config.phases import AdamWConfig, Schedule
+from pipeline.base.contracts import Record
+from pipeline.base.descent import Adam, AdamW
+from pipeline.base.errors import NonFiniteError
+from pipeline.base.numbers.result import Result
+from pipeline.base.numbers.rng import torch_generator
+from pipeline.gauge import observables
+from pipeline.gauge.fermions.solver import NotConverged
+from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
+from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
+from pipeline.gauge.joint.state import JointFlowState
+from pipeline.gauge.joint.summary import quality, summarise
+from pipeline.gauge.pseudofermion.loss import Gradient
+from pipeline.gauge.pseudofermion.target import pseudofermion_target
+from pipeline.gauge.systems import TwoFlavours
+
+log = logging.getLogger(__name__)
+
+
+class JointFlowTraining:
+    """The trainable method (see :class:`pipeline.base.contracts.Method`).
+
+    Args:
+        system: two flavours.
+        train: node with ``method`` (JointFlowConfig), ``optimizer``, ``phases`` and ``dtype``, of the networks.
+        infer: amounts of the inference.
+        device: torch device name.
+    """
+
+    def __init__(self, system: TwoFlavours, train: TrainConfig, infer: JointInferConfig, device: str) -> None:
+        self.config: JointFlowConfig = train.method
+        self.system, self.train, self.infer, self.device = system, train, infer, device
+        self.dtype = getattr(torch, train.dtype)
+        self.schedule = Schedule(train.optimizer, train.phases)
+        preconditioning = self.config.preconditioning
+        self.regulated = pseudofermion_target(system, preconditioning, regulated=True)
+        self.target = pseudofermion_target(system, preconditioning, regulated=False)
+
+    def init(self, seed: int) -> JointFlowState:
+        """Random parameters, the same on every device."""
+        flow = build_joint_flow(self.config, self.system, seed).to(self.device, self.dtype)
+        return JointFlowState(seed, flow, self._optimizer(flow))
+
+    def step(self, state: JointFlowState, k: int) -> dict[str, float]:
+        """Update ``k`` of all parameters; one whose solves fail, or with NaN or infinity in it, is skipped.
+
+        Returns:
+            ``loss`` (D_KL(q‖p) - log Z of the regulated target), ``gradient`` (norm before clipping) of an update that
+            was not skipped; ``lr``; ``skipped_steps`` so far; every ``evaluate_every`` updates, beginning with the
+            first, the quality before the update, see :meth:`evaluate`.
+
+        Raises:
+            NonFiniteError: ``max_skipped`` skipped updates, one after the other.
+        """
+        settings = self.schedule.at(k)
+        for group in state.optimizer.param_groups:
+            group["lr"] = settings.lr
+        every = self.config.evaluate_every
+        metrics = self.evaluate(state, k) if every and k % every == 0 else {}
+        metrics |= self._update(state, k, settings.samples or self.config.batch)
+        return metrics | {"lr": settings.lr, "skipped_steps": float(state.skipped)}
+
+    def converged(self, state: JointFlowState) -> str | None:
+        """All steps are run."""
+        return None
+
+    def evaluate(self, state: JointFlowState, k: int) -> dict[str, float]:
+        """Quality from fresh samples with one draw each, without the regulator.
+
+        Returns:
+            ``joint_ess`` (Eq. 15) and ``joint_kl``; where L allows for determinants ``marginal_ess`` and
+            ``marginal_kl``. Nothing where solves fail or weights are not finite.
+        """
+        generator = torch_generator(state.seed, "joint flow evaluation", k, self.device)
+        exact = self.system.length <= self.config.exact_length
+        try:
+            found = self._sample(state.flow, self.config.evaluate_configurations, 1, generator, exact)
+        except (NotConverged, LinAlgError) as error:
+            log.warning("quality before step %d unknown: %s", k, error)
+            return {}
+        log_w = (found.log_gauge + found.log_ratios.sum(dim=(0, 2))).cpu().numpy()
+        metrics = quality("joint", log_w)
+        if found.log_marginal is not None:
+            metrics |= quality("marginal", found.log_marginal.cpu().numpy())
+        return metrics
+
+    def measure(self, state: JointFlowState, k: int) -> Record:
+        """Batch ``k`` of weighted configurations.
+
+        Returns:
+            ``log_gauge``, (batch,), and ``log_ratios``, (monomials, batch, draws), see
+            :class:`pipeline.gauge.joint.model.WeightedSample`; ``log_marginal``, (batch,), with exact determinants
+            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); ``volume``, and
+            the ``seed`` of the inference; ``metropolis``, whether a chain is wanted.
+
+        Raises:
+            NotConverged: by conjugate gradients; weights cannot leave such configurations out.
+            NonFiniteError: a weight is NaN or infinite.
+        """
+        infer = self.infer
+        generator = torch_generator(infer.seed, "joint flow inference", k, self.device)
+        exact = self.system.length <= infer.exact_length
+        found = self._sample(state.flow, infer.configurations, infer.draws, generator, exact)
+        record: dict[str, Any] = {
+            "log_gauge": found.log_gauge.cpu().numpy(),
+            "log_ratios": found.log_ratios.cpu().numpy(),
+        }
+        if found.log_marginal is not None:
+            record["log_marginal"] = found.log_marginal.cpu().numpy()
+        if not all(torch.from_numpy(value).isfinite().all() for value in record.values()):
+            raise NonFiniteError(f"inference: weights of batch {k} are not finite; try train.dtype=float64")
+        record |= observables.gauge_observables(found.links, self.system)
+        return record | {"volume": self.system.size, "seed": infer.seed, "metropolis": int(infer.metropolis)}
+
+    def summarise(self, records: Sequence[Record]) -> Result:
+        """Reweighted observables and the quality of the model, see :func:`pipeline.gauge.joint.summary.summarise`."""
+        return summarise(records)
+
+    def _sample(
+        self, flow: JointFlow, batch: int, draws: int, generator: torch.Generator, exact: bool
+    ) -> WeightedSample:
+        return weighted_sample(flow, self.target, self.system, batch, draws, generator, exact)
+
+    def _update(self, state: JointFlowState, k: int, batch: int) -> dict[str, float]:
+        state.optimizer.zero_grad()
+        try:
+            loss = self._backward(state, k, batch)
+        except (NotConverged, LinAlgError) as error:
+            return self._skip(state, k, str(error))
+        limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
+        norm = float(nn.utils.clip_grad_norm_(state.flow.parameters(), limit))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return self._skip(state, k, "loss or gradient not finite")
+        state.optimizer.step()
+        state.skipped_in_a_row = 0
+        return {"loss": loss, "gradient": norm}
+
+    def _backward(self, state: JointFlowState, k: int, batch: int) -> float:
+        """Gradients of the loss, a chunk at a time; its value."""
+        config = self.config
+        generator = torch_generator(state.seed, "joint flow training", k, self.device)
+        chunk, total = config.chunk or batch, 0.0
+        gradient = cast("Gradient", config.gradient)
+        for first in range(0, batch, chunk):
+            part = min(chunk, batch - first)
+            loss = joint_kl(state.flow, self.regulated, self.system, part, config.draws, generator, gradient)
+            loss = loss * (part / batch)
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _skip(self, state: JointFlowState, k: int, why: str) -> dict[str, float]:
+        state.optimizer.zero_grad()
+        state.skipped += 1
+        state.skipped_in_a_row += 1
+        if state.skipped_in_a_row >= self.config.max_skipped:
+            raise NonFiniteError(
+                f"training: {state.skipped_in_a_row} updates skipped in a row, the last one step {k}: {why}; try a "
+                "smaller learning rate, train.method.gradient_clip, a larger train.method.preconditioning.regulator "
+                "or train.dtype=float64"
+            )
+        log.warning("step %d skipped: %s", k, why)
+        return {}
+
+    def _optimizer(self, flow: JointFlow) -> torch.optim.Optimizer:
+        config = self.train.optimizer
+        options = {name: value for name, value in vars(config).items() if name != "name"}
+        kind = AdamW if isinstance(config, AdamWConfig) else Adam
+        return kind(flow.parameters(), **options)
