@@ -24,6 +24,7 @@ from pipeline.spin.sampler.schema import ExhaustiveConfig
 from pipeline.spin.space import space_of
 from pipeline.spin.sr.dense import DenseLogDerivatives
 from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
+from pipeline.spin.symmetry.groups import character_group, dimension
 from pipeline.spin.systems import ChainHeisenberg, SpinSystem, SquareTFIM
 from pipeline.spin.terms import of_copies, pauli_terms
 from pipeline.spin.vmc.inference import Observables
@@ -388,6 +389,43 @@ def test_refused_at_composing(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose_run([*SPIN, *words])
     assert message in str(error.value)
+
+
+def test_more_states_than_a_projection_leaves() -> None:
+    """2x2 sites: 6 orbits of the rotations and reflections, 4 with the spin flip."""
+    words = [*SPIN, "ansatz=rbm", "sampler=metropolis"]
+    for names, most in (("spin_flip", 8), ("point_group", 6), ("point_group,spin_flip", 4)):
+        compose_run([*words, f"train.ansatz.projection=[{names}]", f"train.ansatz.states={most}"])
+        with pytest.raises(ConfigError, match=f"only {most} independent states projected on"):
+            compose_run([*words, f"train.ansatz.projection=[{names}]", f"train.ansatz.states={most + 1}"])
+    phase = "train.phases=[{steps:1},{steps:1,projection:[point_group]}]"
+    with pytest.raises(ConfigError, match=r"train.ansatz.states=7.*6 independent"):
+        compose_run([*words, phase, "train.steps=2", "train.ansatz.states=7"])
+
+
+@pytest.mark.parametrize("magnetisation", [None, 0, 2])
+@pytest.mark.parametrize(
+    "names", [("point_group",), ("-spin_flip",), ("-translations",), ("-reflections", "spin_flip")]
+)
+def test_dimensions_of_projections(names: tuple[str, ...], magnetisation: int | None) -> None:
+    """The rank of the projector, written out."""
+    system = ChainHeisenberg(n_sites=6, periodic=True, j1=1.0, j2=0.3)
+    spins = dense.basis(6)
+    group = character_group(system, names)
+    if magnetisation:
+        group = {(move, sign): character for (move, sign), character in group.items() if sign > 0}
+    projector = np.zeros((64, 64))
+    for (move, sign), character in group.items():
+        projector[np.arange(64), dense.row(sign * spins[:, move])] += character / len(group)
+    inside = slice(None) if magnetisation is None else spins.sum(1) == magnetisation
+    assert dimension(system, names, (), magnetisation) == round(projector.diagonal()[inside].sum())
+
+
+def test_projected_states_are_as_real_as_their_base() -> None:
+    for amplitudes, signed in (("signed", True), ("complex", False)):
+        config = replace(MLP, amplitudes=amplitudes, projection=["-spin_flip"], states=1)
+        network: Any = build_ansatz(config, PLAQUETTE, 1)
+        assert network.signed == signed
 
 
 def test_other_methods_have_one_state() -> None:
