@@ -9,6 +9,8 @@ from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import EXACTNESS_ORDER, Baseline
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.store.keys import digest
+from pipeline.spin.sampler.schema import SamplerConfig, reach
+from pipeline.spin.systems import SpinSystem
 
 
 def states_of(run: RunConfig) -> int:
@@ -16,19 +18,33 @@ def states_of(run: RunConfig) -> int:
     return int(getattr(run.train.ansatz, "states", 1))
 
 
-def choose(candidates: Mapping[str, Baseline], system: Any, states: int = 1) -> str:
+def magnetisation_of(run: RunConfig) -> int | None:
+    """Σ σz that a training of several states is confined to; None: it is not, or has one state."""
+    train = run.train
+    if states_of(run) == 1 or not isinstance(train.sampler, SamplerConfig) or not isinstance(run.system, SpinSystem):
+        return None
+    return reach(train.sampler, train.ansatz, run.system)
+
+
+def unfit(baseline: Baseline, system: Any, states: int = 1, magnetisation: int | None = None) -> str | None:
+    """Why ``baseline`` cannot give as many states of ``system`` as a training has, with its Σ σz; None: it can."""
+    if states > 1 and not hasattr(baseline, "states"):
+        return f"gives the lowest state alone, train.ansatz.states={states} asks for more"
+    if magnetisation is not None and not hasattr(baseline, "magnetisation"):
+        return f"counts the states of every Σ σz, and the training is confined to Σ σz = {magnetisation}"
+    return baseline.supports(system)
+
+
+def choose(candidates: Mapping[str, Baseline], system: Any, states: int = 1, magnetisation: int | None = None) -> str:
     """Name of the cheapest of the most exact baselines that support ``system``; ties go to the first listed.
 
-    Of several ``states`` only those that have a number of states can.
+    Of several ``states`` only those that have a number of states can, and of those with one ``magnetisation`` only
+    those that can be kept to it.
 
     Raises:
         UserError: none supports the system; the message has every baseline's reason on a line of its own.
     """
-    only = f"gives the lowest state alone, train.ansatz.states={states} asks for more"
-    reasons = {
-        name: only if states > 1 and not hasattr(baseline, "states") else baseline.supports(system)
-        for name, baseline in candidates.items()
-    }
+    reasons = {name: unfit(baseline, system, states, magnetisation) for name, baseline in candidates.items()}
     usable = [name for name, reason in reasons.items() if reason is None]
     if not usable:
         lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
@@ -54,13 +70,14 @@ def baseline_name(run: RunConfig) -> str | None:
     config = run.baseline
     if config.use == "none":
         return None
+    states, magnetisation = states_of(run), magnetisation_of(run)
     if config.use == "auto":
-        states = states_of(run)
-        asked = digest({"kind": type(run.system).__name__, "system": run.system, "baseline": config, "states": states})
+        of = {"states": states, "magnetisation": magnetisation}
+        asked = digest({"kind": type(run.system).__name__, "system": run.system, "baseline": config, **of})
         if asked not in _chosen:
-            _chosen[asked] = choose(config.candidates(), run.system, states)
+            _chosen[asked] = choose(config.candidates(), run.system, states, magnetisation)
         return _chosen[asked]
-    reason = config.candidates()[config.use].supports(run.system)
+    reason = unfit(config.candidates()[config.use], run.system, states, magnetisation)
     if reason is not None:
         raise ConfigError("baseline.use", config.use, reason)
     name: str = config.use

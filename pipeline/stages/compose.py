@@ -12,7 +12,7 @@ from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.run.device import check_device
 from pipeline.base.run.terminal import Uncollected
-from pipeline.stages.choose import baseline_name, states_of
+from pipeline.stages.choose import baseline_name, magnetisation_of, states_of
 from pipeline.stages.register import register
 from pipeline.stages.table import STAGES
 
@@ -29,7 +29,7 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     with Uncollected():
         run: RunConfig = typed(compose_config(overrides))
         if (states := states_of(run)) > 1:
-            run.baseline = run.baseline.following(states)
+            run.baseline = run.baseline.following(states, magnetisation_of(run))
         check(run)
     return run
 

@@ -17,6 +17,7 @@ from pipeline.base.config.components import load
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.config.phases import AdamConfig, AdamWConfig, SGDConfig, SRConfig
 from pipeline.base.contracts import Baseline
+from pipeline.base.errors import ConfigError
 from pipeline.gauge import systems as gauge
 from pipeline.gauge.exact import CharacterExpansion
 from pipeline.gauge.hmc.method import HMC
@@ -53,13 +54,37 @@ class BaselineConfig:
     def __post_init__(self) -> None:
         checks.one_of("use", self.use, ("auto", "none", *BASELINES))
 
-    def following(self, states: int) -> BaselineConfig:
-        """The same, for as many states as a training has where a baseline leaves their number open."""
+    def following(self, states: int, magnetisation: int | None = None) -> BaselineConfig:
+        """The same, for as many states as a training has where a baseline leaves their number open.
+
+        Args:
+            states: K, of the training.
+            magnetisation: Σ σz that the training is confined to; None: it is not.
+
+        Raises:
+            ConfigError: a baseline is set up for other states, whose energies say nothing about those of the training.
+        """
         changes: dict[str, Any] = {}
+        anywhere = "is not for a training that goes over every Σ σz; use null"
+        wanted: dict[str, tuple[int | None, str]] = {
+            "states": (states, f"must be train.ansatz.states={states}, or null, which follows it"),
+            "magnetisation": (
+                magnetisation,
+                anywhere if magnetisation is None else f"the training is confined to {magnetisation}; use null",
+            ),
+        }
         for name in BASELINES:
             baseline = getattr(self, name)
-            if getattr(baseline, "states", states) is None:
-                changes[name] = replace(baseline, states=states)
+            open_ones: dict[str, Any] = {}
+            with checks.under(f"baseline.{name}"):
+                for key, (value, allowed) in wanted.items():
+                    given = getattr(baseline, key, value)
+                    if given is None and value is not None:
+                        open_ones[key] = value
+                    elif given != value:
+                        raise ConfigError(key, given, allowed)
+                if open_ones:
+                    changes[name] = replace(baseline, **open_ones)
         return replace(self, **changes)
 
     def candidates(self) -> dict[str, Baseline]:

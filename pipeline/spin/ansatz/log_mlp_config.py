@@ -20,7 +20,7 @@ class LogMLPConfig(AnsatzConfig):
 
     Attributes:
         depth: hidden layers.
-        width: neurons of each.
+        width: neurons of each, at least 2.
         activation: ``gelu`` or ``relu``, after the norm of every hidden layer.
         amplitudes: ``signed``: ψ = e^u v of two real outputs; ``complex``: log ψ = u + iv; ``positive``: log ψ = u.
     """
@@ -38,7 +38,7 @@ class LogMLPConfig(AnsatzConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least("depth", self.depth, 1)
-        checks.at_least("width", self.width, 1)
+        checks.at_least("width", self.width, 2)  # a layer norm of one number is a constant
         checks.one_of("activation", self.activation, ACTIVATIONS)
         checks.one_of("amplitudes", self.amplitudes, AMPLITUDES)
 

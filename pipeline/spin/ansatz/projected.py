@@ -39,6 +39,7 @@ class Projected(WaveFunction):
     ) -> None:
         super().__init__()
         self.base = base
+        self.signed = base.signed  # characters are ±1
         summed = representatives(group, invariances)
         self.images = len(summed)
         self._even = all(character > 0 for character in group.values())

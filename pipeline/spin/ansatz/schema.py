@@ -19,6 +19,7 @@ from pipeline.spin.symmetry.groups import (
     character_group,
     check_names,
     check_symmetries,
+    dimension,
     representatives,
     symmetry_group,
 )
@@ -27,6 +28,10 @@ from pipeline.spin.terms import pauli_terms
 
 MOST_STATES = 100
 """Of one determinant."""
+
+MOST_COUNTED, MOST_GROUP = 32, 64
+"""Most sites whose symmetric states are counted. Elements a site of any group, with room: more configurations than this
+times sites and states have states enough."""
 
 
 @dataclass
@@ -65,11 +70,19 @@ class AnsatzConfig:
 
     def check(self, system: SpinSystem) -> None:
         """Raise ConfigError when the ansatz cannot live on ``system``."""
-        self.check_states(system)
         self.check_projection(system, self.projection)
+        self.check_states(system)
 
-    def check_states(self, system: SpinSystem, sector: int | None = None) -> None:
-        """Raise ConfigError, about ``states``, for more than there are configurations with Σ σz = ``sector``."""
+    def check_states(
+        self, system: SpinSystem, sector: int | None = None, projection: Sequence[str] | None = None
+    ) -> None:
+        """Raise ConfigError, about ``states``, for more than are independent.
+
+        Args:
+            system: whose states they are.
+            sector: Σ σz of all configurations; None: any.
+            projection: in place of the ansatz's own.
+        """
         if self.states == 1:
             return
         if not self.log_domain:
@@ -81,6 +94,16 @@ class AnsatzConfig:
         if self.states > basis:
             where = "" if sector is None else f" with Σ σz = {sector}"
             allowed = f"{size} sites have only {basis} configurations{where}, and as many independent states"
+            raise ConfigError("states", self.states, allowed)
+        if size > MOST_COUNTED or basis > MOST_GROUP * size * self.states:
+            return
+        names = list(self.projection if projection is None else projection)
+        averaged = [name for name in getattr(self, "symmetries", []) if not {name, f"-{name}"} & set(names)]
+        independent = dimension(system, [*names, *averaged], self.invariances(system), sector)
+        if self.states > independent:
+            of = f"projected on {', '.join(names)}" if names else "with the symmetries of the ansatz"
+            where = "" if sector is None else f" with Σ σz = {sector}"
+            allowed = f"{size} sites have only {independent} independent states {of}{where}"
             raise ConfigError("states", self.states, allowed)
 
     def check_projection(self, system: SpinSystem, names: Sequence[str]) -> None:

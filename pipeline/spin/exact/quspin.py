@@ -12,7 +12,7 @@ from omegaconf import MISSING
 
 from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness
-from pipeline.base.errors import UserError
+from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.later import NDArray, np
 from pipeline.base.numbers.formatting import duration, memory
 from pipeline.base.numbers.result import Bound, Estimate, Result
@@ -27,8 +27,8 @@ from pipeline.spin.exact.ground_space import (
     witnesses,
 )
 from pipeline.spin.exact.sector_matrix import Level, build, solve
-from pipeline.spin.symmetry.charges import conserves_total_spin, is_real
-from pipeline.spin.symmetry.sectors import Search, number_of_levels, plan
+from pipeline.spin.symmetry.charges import conserves_magnetisation, conserves_total_spin, is_real
+from pipeline.spin.symmetry.sectors import Search, number_of_levels, plan, visited
 from pipeline.spin.systems import SpinSystem, beyond_range
 from pipeline.spin.terms import PauliTerm, flipped, in_own_unit, pauli_terms
 
@@ -49,25 +49,30 @@ class QuSpinED:
         levels: K, number of lowest levels; a multiplet of the total spin counts once.
         states: instead, the K lowest states, each of a multiplet by itself; null: as many as the ansatz has, where it
             has several (``train.ansatz.states``).
+        magnetisation: Σ σz of the ``states`` that count; null: any, or what a training of several is confined to.
         max_scanned: most basis states that may be visited in search of representatives, all sectors together.
         max_bytes: largest memory to expect.
     """
 
     version: ClassVar[int] = 2
     kind: ClassVar[str] = "QuSpin ED"
-    neutral: ClassVar[dict[str, Any]] = {"states": None}
+    neutral: ClassVar[dict[str, Any]] = {"states": None, "magnetisation": None}
 
     sector: str = MISSING
     levels: int = MISSING
     max_scanned: float = MISSING
     max_bytes: float = MISSING
     states: int | None = MISSING
+    magnetisation: int | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("sector", self.sector, ["proven", "symmetric"])
         checks.between("levels", self.levels, 1, 100)
         if self.states is not None:
             checks.between("states", self.states, 1, 100)
+            if self.levels > 1:
+                allowed = f"counts each multiplet once, states={self.states} every state: leave it at 1"
+                raise ConfigError("levels", self.levels, allowed)
         checks.at_least("max_scanned", self.max_scanned, 1)
         checks.at_least("max_bytes", self.max_bytes, 1)
 
@@ -90,9 +95,16 @@ class QuSpinED:
         except TypeError as error:
             return f"QuSpin ED: {error}"
         size, states = system.size, number_of_levels(system.size, terms, self.states is not None)
+        if self.magnetisation is not None:
+            if reason := self._outside(size, terms):
+                return reason
+            states = visited(size, self._up(size))
         if self.count > states:
             key = "levels" if self.states is None else "states"
-            return f"QuSpin ED: {size} sites have {states} levels, baseline.quspin.{key}={self.count} asks for more"
+            where = "" if self.magnetisation is None else f" with Σ σz = {self.magnetisation}"
+            return (
+                f"QuSpin ED: {size} sites have {states} levels{where}, baseline.quspin.{key}={self.count} asks for more"
+            )
         instead = "use baseline=dmrg (chains, narrow lattices)"
         if size > MOST_SITES:
             return f"QuSpin would visit 2^{math.log2(states):.0f} basis states of {size} spins; {instead}"
@@ -114,10 +126,10 @@ class QuSpinED:
         real, moves = is_real(terms), len({flipped(term) for term in terms} - {frozenset()})
         seconds, largest = 1.0, 0.0
         search = self._search(system, terms)
-        sectors = list(search.sectors)
+        sectors, confined = list(search.sectors), self.magnetisation is not None
         # All but a few sectors are done with when their lowest level is known.
         solves = 1 + (self.count - 1) / len(sectors)
-        if search.proven and (more := witnesses(system, terms, search)) is not None:
+        if not confined and search.proven and (more := witnesses(system, terms, search)) is not None:
             sectors += more.sectors
         for sector in sectors:
             states, up = sector.states(system.size), sector.up
@@ -134,7 +146,8 @@ class QuSpinED:
 
         ``energy``, ``energy_1``, ... ``energy_{K-1}``: the K lowest levels with multiplicity, except that a multiplet
         of the total spin counts once unless ``states`` are asked for, of which ``trace`` is the sum; sigma is the
-        residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue.
+        residual ‖Hψ - Eψ‖, which bounds the distance to an eigenvalue. Of those with Σ σz = ``magnetisation`` alone,
+        where that is given.
         Observables of a state beyond the first, ``absolute_magnetisation_1``, ..., where it is alone in its level.
         ``energy_variance`` ⟨H²⟩ - ⟨H⟩² = ‖Hψ - Eψ‖² of the lowest state in total², zero but for rounding. Of all
         states of the lowest level, where they agree: ``absolute_magnetisation`` ⟨|Σ σz|⟩/N; and
@@ -146,10 +159,10 @@ class QuSpinED:
             UserError: the symmetric sector has fewer states than levels are asked for.
         """
         terms, unit = in_own_unit(pauli_terms(system))
-        search = self._search(system, terms)
+        search, confined = self._search(system, terms), self.magnetisation is not None
         # one more state tells whether the last one that is asked for is the only one of its level
-        found, solved, dimension = self._levels(system.size, search, self.count + (1 if self._several else 0))
-        found, beyond = found[: self.count], found[self.count :]
+        found, solved, dimension = self._levels(system.size, search, self.count + (self._several or confined))
+        every, found = found, found[: self.count]
         if len(found) < self.count:
             key = "levels" if self.states is None else "states"
             raise UserError(f"baseline.quspin.{key}={self.count}: the symmetric sector has {dimension} states only")
@@ -159,14 +172,32 @@ class QuSpinED:
             estimates.append(_trace(estimates, bound))
         residual = unit * found[0].residual
         estimates.append(Estimate("energy_variance", residual * residual, unit="total^2"))
-        space = self._ground_space(system, terms, search, solved) if search.proven else GroundSpace(1, ((found[0],),))
+        space: GroundSpace | None = GroundSpace(1, ((found[0],),))
+        if confined:
+            space = space if _alone(every, 0) else None
+        elif search.proven:
+            space = self._ground_space(system, terms, search, solved)
         named = {name: space.shared(of) if space else None for name, of in observables(system).items()}
         estimates += [Estimate(name, value, 0.0, bound=bound) for name, value in named.items() if value is not None]
         if self._several:
-            estimates += _of_excited(observables(system), [*found, *beyond], self.count)
+            estimates += _of_excited(observables(system), every, self.count)
         notes = self._notes(terms, search, space, [name for name, value in named.items() if value is None])
         extra = {"basis_states": dimension, "sectors": len(search.sectors), "symmetries": search.sectors[0].names}
         return Result(estimates=tuple(estimates), notes=notes, extra=extra)
+
+    def _up(self, size: int) -> int | None:
+        """Number of spins up of the states that count."""
+        return None if self.magnetisation is None else (size + self.magnetisation) // 2
+
+    def _outside(self, size: int, terms: Sequence[PauliTerm]) -> str | None:
+        """Why no states with this ``magnetisation`` are eigenstates."""
+        if self.states is None:
+            return "QuSpin ED: baseline.quspin.magnetisation needs baseline.quspin.states"
+        if not conserves_magnetisation(terms):
+            return f"QuSpin ED: H does not conserve Σ σz, baseline.quspin.magnetisation={self.magnetisation}"
+        if abs(self.magnetisation or 0) > size or (size - (self.magnetisation or 0)) % 2:
+            return f"QuSpin ED: {size} spins cannot have Σ σz = {self.magnetisation}"
+        return None
 
     @property
     def _several(self) -> bool:
@@ -200,7 +231,8 @@ class QuSpinED:
         return ground_space(system, terms, search, solved)
 
     def _search(self, system: SpinSystem, terms: Sequence[PauliTerm]) -> Search:
-        return plan(system, terms, self.count, self.sector == "symmetric", self.states is not None)
+        up = self._up(system.size)
+        return plan(system, terms, self.count, self.sector == "symmetric", self.states is not None, up)
 
     def _notes(
         self, terms: Sequence[PauliTerm], search: Search, space: GroundSpace | None, left_out: Sequence[str]
@@ -212,6 +244,8 @@ class QuSpinED:
                 "QuSpin: only the fully symmetric sector was searched; its levels are upper bounds, and that the "
                 "ground state lies there is not proven."
             )
+        if self.magnetisation is not None:
+            notes.append(f"QuSpin: of the states with Σ σz = {self.magnetisation}, which is where the training was.")
         if self.states is None and self.levels > 1 and conserves_total_spin(terms):
             notes.append("QuSpin: each multiplet of the total spin counts as one level.")
         if left_out:
@@ -244,14 +278,19 @@ def _of_excited(
     """Observables of the states 1, ..., ``count`` - 1 that are alone in their level, as far as ``levels`` tell."""
     found = []
     for n in range(1, count):
-        near = [levels[m] for m in (n - 1, n + 1) if m < len(levels)]
-        level = levels[n]
-        if any(abs(other.energy - level.energy) <= SAME * abs(level.energy) for other in near):
+        if not _alone(levels, n):
             continue
+        level = levels[n]
         for name, diagonal in named.items():
             value = float(np.abs(level.vector) ** 2 @ diagonal(level.states))
             found.append(Estimate(f"{name}_{n}", value, 0.0))
     return found
+
+
+def _alone(levels: Sequence[Level], n: int) -> bool:
+    """Whether none of the other ascending ``levels`` is the same as the level ``n``."""
+    near, energy = [levels[m] for m in (n - 1, n + 1) if 0 <= m < len(levels)], levels[n].energy
+    return all(abs(other.energy - energy) > SAME * abs(energy) for other in near)
 
 
 def observables(system: SpinSystem) -> dict[str, Callable[[States], NDArray[np.float64]]]:

@@ -96,6 +96,65 @@ def representatives(group: Mapping[Transformation, int], invariances: Iterable[P
     return found
 
 
+def dimension(
+    system: SpinSystem, names: Sequence[str], invariances: Iterable[Permutation] = (), magnetisation: int | None = None
+) -> int:
+    """Number of independent states with the characters of ``names`` that do not change under ``invariances``.
+
+    The trace of the projector, 1/|G| Σ_g χ(g) × the number of configurations that g leaves unchanged.
+
+    Args:
+        system: with N spins.
+        names: as in :func:`character_group`.
+        invariances: generators of permutations.
+        magnetisation: Σ σz of the configurations that count; None: any.
+
+    Raises:
+        ConfigError: ``system`` does not have one of the symmetries.
+    """
+    generators = [*_generators(system, names, "projection"), *((move, 1) for move in invariances)]
+    found, count = _closure(system.size, generators), 0
+    parities = {1: 1}
+    # flips leave every Σ σz but 0
+    if not magnetisation:
+        for name in (name for name in names if name.endswith("spin_flip")):
+            parities[-1] = -1 if name.startswith("-") else 1
+    for move, character in found.items():
+        lengths = _cycles(move)
+        for sign, parity in parities.items():
+            count += character * parity * _unchanged(lengths, sign, magnetisation)
+    return count // (len(found) * len(parities))
+
+
+def _cycles(move: Permutation) -> list[int]:
+    """Lengths of the cycles of a permutation."""
+    seen: set[int] = set()
+    lengths = []
+    for first in move:
+        length, site = 0, first
+        while site not in seen:
+            seen.add(site)
+            length, site = length + 1, move[site]
+        lengths += [length] if length else []
+    return lengths
+
+
+def _unchanged(lengths: Sequence[int], sign: int, magnetisation: int | None) -> int:
+    """Number of configurations with Σ σz = ``magnetisation`` that are their own images, by the lengths of cycles."""
+    if sign < 0:  # spins alternate along each cycle
+        return 0 if any(length % 2 for length in lengths) else 2 ** len(lengths)
+    if magnetisation is None:
+        return 2 ** len(lengths)
+    counts = {0: 1}
+    for length in lengths:
+        more: dict[int, int] = {}
+        for total, number in counts.items():
+            for spin in (-length, length):
+                more[total + spin] = more.get(total + spin, 0) + number
+        counts = more
+    return counts.get(magnetisation, 0)
+
+
 def _generators(system: SpinSystem, names: Sequence[str], key: str) -> list[tuple[Permutation, int]]:
     """Permutations that generate the symmetries of ``names``, with their characters; see :func:`symmetry_group`."""
     terms = pauli_terms(system)

@@ -116,6 +116,7 @@ def plan(
     levels: int,
     symmetric: bool = False,
     every_state: bool = False,
+    up: int | None = None,
 ) -> Search:
     """The smallest sectors that are proven to hold the ``levels`` lowest energies of ``terms``.
 
@@ -127,10 +128,10 @@ def plan(
 
     ``symmetric`` asks for the even sectors alone, whether they are proven to hold the levels or not. By the min-max
     principle the k-th level of any sector is at least the k-th of H. ``every_state`` of a multiplet of the total spin
-    counts as a level of its own.
+    counts as a level of its own. Where ``up`` is a number of spins up, the levels are those of the states that have it.
     """
     size = system.size
-    numbers = spins_up(size, terms, levels, every_state)
+    numbers = spins_up(size, terms, levels, every_state) if up is None else {up: 1}
     stoquastic = stoquastic_form(terms)
     proven = levels == 1 and stoquastic is not None
     if stoquastic is not None and (proven or symmetric):
@@ -142,10 +143,10 @@ def plan(
         characters, parities = decompose(size, generators, is_real(terms)), [0, 1]
     flips = conserves_spin_flip(terms)
     sectors = []
-    for up, multiplicity in numbers.items():
+    for number, multiplicity in numbers.items():
         # The flip maps n spins up to themselves only for n = N/2.
-        flipped: Sequence[int | None] = parities if flips and up in (None, size / 2) else [None]
-        sectors += [_sector(up, character, parity, multiplicity) for character in characters for parity in flipped]
+        flipped: Sequence[int | None] = parities if flips and number in (None, size / 2) else [None]
+        sectors += [_sector(number, character, parity, multiplicity) for character in characters for parity in flipped]
     return Search(list(terms), sectors, proven or not symmetric)
 
 

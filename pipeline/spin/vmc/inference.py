@@ -193,10 +193,7 @@ def _of_weights(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], 
         Means by name, notes, and the effective sample size.
     """
     names = [name for name in ("energy", *OBSERVABLES) if name in records[0]]
-    log_weights = np.array([r["log_weight"] for r in records])
-    # of a common scale, which cancels
-    sizes = np.array([r["draws"] for r in records])
-    weights = sizes * np.exp(log_weights - log_weights.max())
+    weights, sizes, effective = worth(records)
     columns = [weights, *(weights * [r[name] for r in records] for name in (*names, "square"))]
     blocks = np.stack(columns, axis=1)
 
@@ -206,9 +203,7 @@ def _of_weights(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], 
         return np.append(found[:-1], found[-1] - found[0] ** 2)
 
     batches, draws = len(records), int(sizes.sum())
-    squares = sum(w**2 / (n * r["ess"]) for w, n, r in zip(weights, sizes, records, strict=True))
-    ess = float(weights.sum() ** 2 / squares) / draws
-    doubt = doubt_of_few(batches, "batch", "batches") or doubt_of_weights(ess * draws)
+    doubt = doubt_of_few(batches, "batch", "batches") or doubt_of_weights(effective)
     values, sigmas = jackknife(blocks, ratios) if batches >= FEWEST_SAMPLES else (ratios(blocks.mean(axis=0)), None)
     found = {}
     for i, name in enumerate((*names, "variance")):
@@ -217,10 +212,20 @@ def _of_weights(records: Sequence[Record]) -> tuple[dict[str, Mean], list[str], 
         found[name] = Mean(float(values[i]), sigma, None, draws, doubt=why)
     means = {name: found[name] for name in ("energy", "variance", *names[1:])}
     notes = [
-        f"{draws} independent draws with weights, worth {ess * draws:.0f} of |ψ|²; "
+        f"{draws} independent draws with weights, worth {effective:.0f} of |ψ|²; "
         + ("too few batches for an error." if sigmas is None else "errors by the jackknife over batches.")
     ]
-    return means, notes, [Estimate("ess", ess, n=batches)]
+    return means, notes, [Estimate("ess", effective / draws, n=batches)]
+
+
+def worth(records: Sequence[Record]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Total weights of batches up to a factor (n,), their draws (n,), and how many effective ones these are."""
+    log_weights = np.array([r["log_weight"] for r in records])
+    sizes = np.array([float(r["draws"]) for r in records])
+    # totals, not means: batches of weighted draws may differ in size
+    weights = sizes * np.exp(log_weights - log_weights.max())
+    squares = sum(w**2 / (n * r["ess"]) for w, n, r in zip(weights, sizes, records, strict=True))
+    return weights, sizes, float(weights.sum() ** 2 / squares)
 
 
 def _chain_mean(series: NDArray[np.float64]) -> Mean:

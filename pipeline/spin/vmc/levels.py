@@ -20,16 +20,17 @@ from pipeline.base.numbers.statistics import (
     Mean,
     doubt_of_equals,
     doubt_of_few,
+    doubt_of_weights,
     doubted_by_mixing,
     doubts,
     is_rounding,
     jackknife,
 )
 from pipeline.spin.sampler.contract import Errors
-from pipeline.spin.vmc.inference import OBSERVABLES, UNITS
+from pipeline.spin.vmc.inference import OBSERVABLES, UNITS, worth
 
 SAME_LEVEL = 1e-6
-"""Levels closer than this, relative to their size, or than three errors, are one: observables of its states mix."""
+"""Levels closer than this, relative to the largest, or than three errors, are one: observables of its states mix."""
 
 
 def of_several_states(
@@ -80,7 +81,7 @@ def estimates(
     flat = np.ascontiguousarray((weights[:, None] * blocks.reshape(len(blocks), -1)).view(float))
     columns = np.concatenate([weights[:, None], flat], axis=1)
     exact = errors == "exact"
-    doubt = "" if exact else doubt_of_few(len(blocks), *unit)
+    doubt = "" if exact else doubt_of_few(len(blocks), *unit) or _doubt_of_weights(records, errors)
     if exact or len(blocks) < FEWEST_SAMPLES:
         values, sigmas = solve(columns.mean(0)).reshape(-1, states), None
     else:
@@ -94,13 +95,15 @@ def estimates(
                 sigma = None if is_rounding(sigmas[q, n], value) else float(sigmas[q, n])
                 why = doubt if sigma else doubt_of_equals(len(blocks))
             level = name == "energy"
-            mixed = "" if level else _mixed(n, values[0], None if sigmas is None else sigmas[0])
+            # noise drives levels apart; without any they are what they are
+            mixed = "" if level and exact else _mixed(n, values[0], None if sigmas is None else sigmas[0])
             mean = Mean(value, sigma, None, len(blocks), doubt=why or mixed)
             called = f"{name}_{n}" if n else name
             found.append(mean.estimate(called, UNITS.get(name, "1"), bound if level else "none"))
     over = f"{len(blocks)} {unit[len(blocks) > 1]}"
     notes = [] if exact else [f"Levels: the matrix of energies averaged over {over}, then diagonalised."]
-    return found + _overlap_estimates(records, exact), notes
+    overlaps, more = _overlap_estimates(records, errors)
+    return found + overlaps, notes + more
 
 
 def _blocks(records: Sequence[Record], errors: Errors) -> tuple[NDArray[Any], NDArray[Any], tuple[str, str]]:
@@ -110,14 +113,16 @@ def _blocks(records: Sequence[Record], errors: Errors) -> tuple[NDArray[Any], ND
     for one in records:
         factor = np.exp(one["columns"] - first)
         rebased.append(np.asarray(one["matrices"]).astype(complex) * (factor / factor[:, None]))
-    if errors == "chains" and len(rebased[0]) >= FEWEST_SAMPLES:
+    if errors == "chains":
         chains = np.mean(rebased, axis=0)
         return chains, np.ones(len(chains)), ("chain", "chains")
     batches = np.stack([one.mean(axis=0) for one in rebased])
-    logs = np.array([float(one.get("log_weight", 0.0)) for one in records])
-    # totals, not means: batches of weighted draws may differ in size
-    sizes = np.array([float(one.get("draws", 1)) for one in records])
-    return batches, sizes * np.exp(logs - logs.max()), ("batch", "batches")
+    weights = worth(records)[0] if errors == "weighted" else np.ones(len(batches))
+    return batches, weights, ("batch", "batches")
+
+
+def _doubt_of_weights(records: Sequence[Record], errors: Errors) -> str:
+    return doubt_of_weights(worth(records)[2]) if errors == "weighted" else ""
 
 
 def _levels(mean: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -132,9 +137,9 @@ def _levels(mean: NDArray[np.complex128]) -> NDArray[np.float64]:
 
 
 def _mixed(n: int, levels: NDArray[np.float64], sigmas: NDArray[np.float64] | None) -> str:
-    """Why an observable of level ``n`` says nothing: another level is the same as far as is known."""
+    """Why a level ``n`` that is drawn and its observables say little: another level is the same as far as is known."""
     for m in range(len(levels)):
-        least = SAME_LEVEL * abs(levels[n])
+        least = SAME_LEVEL * float(np.abs(levels).max())
         if sigmas is not None:
             least = max(least, 3 * float(np.hypot(sigmas[n], sigmas[m])))
         if m != n and abs(levels[n] - levels[m]) <= least:
@@ -142,16 +147,70 @@ def _mixed(n: int, levels: NDArray[np.float64], sigmas: NDArray[np.float64] | No
     return ""
 
 
-def _overlap_estimates(records: Sequence[Record], exact: bool) -> list[Estimate]:
-    """Means over batches of |⟨ψ_i|ψ_j⟩|, normalised."""
-    overlaps = np.stack([np.asarray(one["overlaps"]) for one in records])
-    few = len(records) < FEWEST_SAMPLES
-    found = []
-    for i in range(overlaps.shape[1]):
-        for j in range(i + 1, overlaps.shape[1]):
-            series = overlaps[:, i, j]
-            value = float(series.mean())
-            sigma = 0.0 if exact else None if few else float(series.std(ddof=1) / np.sqrt(len(series)))
-            doubt = "" if exact else doubt_of_few(len(series), "batch", "batches")
-            found.append(Mean(value, sigma, None, len(series), doubt=doubt).estimate(f"overlap_{i}_{j}"))
+def _overlap_estimates(records: Sequence[Record], errors: Errors) -> tuple[list[Estimate], list[str]]:
+    """|⟨ψ_i|ψ_j⟩|, normalised, of the matrix of overlaps averaged over all records, and what is to be said of it.
+
+    Errors by the jackknife over groups of chains or over batches.
+    """
+    if any("overlap_matrix" not in one for one in records):  # of before they were kept with their phases
+        return [], []
+    unknown = sum(not np.isfinite(one["overlap_matrix"]).all() for one in records)
+    if unknown:
+        of = f"{unknown} of {len(records)} batch{'' if len(records) == 1 else 'es'}"
+        return [], [f"Overlaps unknown: amplitudes of single states are not finite in {of}."]
+    wholes = np.stack([_in_first_basis(one["overlap_matrix"], one, records[0]) for one in records])
+    values, sigmas, n, unit = _overlap_errors(records, wholes, errors)
+    few = doubt_of_few(n, *unit) or _doubt_of_weights(records, errors)
+    found, states = [], wholes.shape[1]
+    for i in range(states):
+        for j in range(i + 1, states):
+            sigma, doubt = (0.0, "") if errors == "exact" else (None, few)
+            if errors != "exact" and sigmas is not None:
+                # of the unit of an overlap, for itself it may be 0
+                sigma = None if is_rounding(sigmas[i, j], 1.0) else float(sigmas[i, j])
+                doubt = few if sigma else doubt_of_equals(n)
+            found.append(Mean(float(values[i, j]), sigma, None, n, doubt=doubt).estimate(f"overlap_{i}_{j}"))
+    return found, []
+
+
+def _overlap_errors(
+    records: Sequence[Record], wholes: NDArray[Any], errors: Errors
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int, tuple[str, str]]:
+    """Normalised overlaps (K, K), their errors if there are blocks enough, the number of blocks and what they are."""
+    if errors == "chains":
+        value, n = _normalised(wholes.mean(0)), 1
+        if all("overlap_matrices_without" in one for one in records):
+            left_out = np.mean([_in_first_basis(r["overlap_matrices_without"], r, records[0]) for r in records], axis=0)
+            n = len(left_out)
+        if n < FEWEST_SAMPLES:
+            return value, None, n, ("chain", "chains")
+        sigmas = np.sqrt((n - 1) * np.stack([_normalised(one) for one in left_out]).var(axis=0))
+        return value, sigmas, n, ("chain", "chains")
+    weights = worth(records)[0] if errors == "weighted" else np.ones(len(records))
+    flat = np.ascontiguousarray((weights[:, None] * wholes.reshape(len(wholes), -1)).view(float))
+    # a factor of all of it drops out
+    means = flat / weights.sum()
+
+    def solve(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _normalised(mean.view(complex).reshape(wholes.shape[1:]))
+
+    if errors == "exact" or len(records) < FEWEST_SAMPLES:
+        return solve(means.mean(0)), None, len(records), ("batch", "batches")
+    values, sigmas = jackknife(means, solve)
+    return values, sigmas, len(records), ("batch", "batches")
+
+
+def _in_first_basis(overlaps: Any, one: Record, first: Record) -> NDArray[np.complex128]:
+    """Overlaps (..., K, K) of a record in the basis of another one, the mean of their diagonals 1."""
+    factor = np.exp(one["columns"] - first["columns"])
+    found = np.asarray(overlaps).astype(complex) * (factor[:, None] * factor)
+    scale = np.diagonal(found, axis1=-2, axis2=-1).real.mean(-1)
+    rebased: NDArray[np.complex128] = found / scale[..., None, None]
+    return rebased
+
+
+def _normalised(overlaps: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """|S_ij|/sqrt(S_ii S_jj)."""
+    norms = np.sqrt(np.diagonal(overlaps).real)
+    found: NDArray[np.float64] = np.abs(overlaps) / np.outer(norms, norms)
     return found

@@ -22,6 +22,9 @@ from pipeline.spin.sampler.contract import Batch, Errors
 ITERATIONS, CLOSE = 2000, 1e-11
 """Most steps of the fixed-point iteration for overlaps, and the change at which it ends."""
 
+GROUPS, CLOSE_ENOUGH = 10, 1e-6
+"""Most groups of chains without which overlaps are solved, one at a time, and the change at which that ends."""
+
 
 @dataclass(frozen=True)
 class Matrices:
@@ -31,12 +34,15 @@ class Matrices:
         of: Ψ⁻¹ O Ψ in states ψ_j e^{-c_j}, by the name of the operator, ``energy`` first, (B, K, K) float64 or
             complex128.
         columns: c, (K,).
-        overlaps: |⟨ψ_i|ψ_j⟩| of the single states, normalised, (K, K).
+        overlaps: ⟨ψ_i|ψ_j⟩ of the states ψ_j e^{-c_j}, up to a factor that makes the mean of its diagonal 1, (K, K)
+            float64 or complex128; NaN where an amplitude is not finite.
+        without: the same without one group of chains at a time, (G, K, K); None of anything but chains.
     """
 
     of: dict[str, Tensor]
     columns: Tensor
     overlaps: Tensor
+    without: Tensor | None = None
 
     @property
     def local_energy(self) -> Tensor:
@@ -81,7 +87,8 @@ def matrices(
     found = {"energy": factors @ there[inverse].view(-1, size, size)}
     for name, values in diagonals.items():
         found[name] = factors @ (values[:, :, None] * entries)
-    return Matrices(found, columns, _overlaps(here, shares))
+    overlaps = _overlaps(here, shares)
+    return Matrices(found, columns, overlaps, _without(here, inverse.view(-1, size), overlaps, batch))
 
 
 def _moved(
@@ -137,16 +144,16 @@ def _columns(magnitudes: Tensor, weights: Tensor) -> Tensor:
     return torch.where(total > 0, mean, 0.0)
 
 
-def _overlaps(amplitudes: Tensor, weights: Tensor) -> Tensor:
-    """|S_ij|/sqrt(S_ii S_jj) of single states with amplitudes (R, K), up to a factor a row, at rows of |Ψ|².
+def _overlaps(amplitudes: Tensor, weights: Tensor, start: Tensor | None = None, close: float = CLOSE) -> Tensor:
+    """S_ij of single states with amplitudes (R, K), up to a factor a row, at rows of |Ψ|²; the mean of S_ii is 1.
 
     A copy has the density ψ† S⁻¹ ψ / K, so that S = K ⟨ψ* ψᵀ / (ψ† S⁻¹ ψ)⟩, whose solution is unique up to a factor
     (Tyler, Ann. Statist. 15, 234 (1987)): found by iteration.
     """
     size = amplitudes.shape[1]
     if not bool(amplitudes.isfinite().all()):
-        return torch.full((size, size), torch.nan, dtype=torch.float64, device=amplitudes.device)
-    overlaps = torch.eye(size, dtype=amplitudes.dtype, device=amplitudes.device)
+        return torch.full((size, size), torch.nan, dtype=amplitudes.dtype, device=amplitudes.device)
+    overlaps = torch.eye(size, dtype=amplitudes.dtype, device=amplitudes.device) if start is None else start
     for _ in range(ITERATIONS):
         inverse = torch.linalg.pinv(overlaps, hermitian=True)
         density = ((amplitudes @ inverse) * amplitudes.conj()).sum(1).real.clamp(min=1e-300)
@@ -154,23 +161,38 @@ def _overlaps(amplitudes: Tensor, weights: Tensor) -> Tensor:
         overlaps = (amplitudes.mH * (weights / density)) @ amplitudes
         overlaps = 0.5 * (overlaps + overlaps.mH)
         overlaps = overlaps / overlaps.diagonal().real.mean()
-        if (overlaps - before).abs().max() < CLOSE:
+        if (overlaps - before).abs().max() < close:
             break
-    norms = overlaps.diagonal().real.sqrt()
-    return overlaps.abs() / (norms[:, None] * norms)
+    return overlaps
+
+
+def _without(amplitudes: Tensor, rows: Tensor, overlaps: Tensor, batch: Batch) -> Tensor | None:
+    """Overlaps without one group of chains at a time; ``rows`` (B, K) are those of every configuration."""
+    if batch.order is None or batch.log_weights is not None or len(batch.order) == 1:
+        return None
+    counted = []
+    for first in range(min(GROUPS, len(batch.order))):
+        drawn = rows[batch.order[first::GROUPS].flatten()].flatten()
+        counted.append(torch.bincount(drawn, minlength=len(amplitudes)).double())
+    total = torch.stack(counted).sum(0)
+    left = [(total - group) / (total - group).sum() for group in counted]
+    return torch.stack([_overlaps(amplitudes, weights, overlaps, CLOSE_ENOUGH) for weights in left])
 
 
 def record_matrices(batch: Batch, found: Matrices, errors: Errors) -> dict[str, Any]:
-    """What is kept of the matrices of a batch: ``matrices`` (blocks, operators, K, K), ``columns`` and ``overlaps``.
+    """What is kept of the matrices of a batch: ``matrices`` (blocks, operators, K, K), ``columns`` and overlaps.
 
-    A block is a Markov chain, else the batch. Operators in the order of ``found``.
+    ``overlap_matrix`` (K, K), and of chains ``overlap_matrices_without`` (groups, K, K). A block of the
+    others is a Markov chain, else the batch. Operators in the order of ``found``.
     """
     all_of_them = torch.stack(list(found.of.values()), 1)
     if errors == "chains" and batch.order is not None:
         blocks = torch.stack([all_of_them[chain].mean(0) for chain in batch.order])
     else:
         blocks = torch.einsum("b,bqij->qij", batch.weights.to(all_of_them.dtype), all_of_them)[None]
-    arrays = {"matrices": blocks, "columns": found.columns, "overlaps": found.overlaps}
+    arrays = {"matrices": blocks, "columns": found.columns, "overlap_matrix": found.overlaps}
+    if errors == "chains" and found.without is not None:
+        arrays["overlap_matrices_without"] = found.without
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 

@@ -153,8 +153,11 @@ class VMCConfig:
             names = names if phase.projection is None else phase.projection
             # on the system of the phase, and on that of the inference
             for changes in ({}, phase.system):
+                system = replace(run.system, **changes)
                 with checks.under(f"train.phases[{number}]"):
-                    ansatz.check_projection(replace(run.system, **changes), names)
+                    ansatz.check_projection(system, names)
+                with checks.under("train.ansatz"):
+                    ansatz.check_states(system, reach(run.train.sampler, ansatz, system), names)
 
     def _check_batches(self, run: RunConfig) -> None:
         """Raise ConfigError where stochastic reconfiguration would have a single draw."""

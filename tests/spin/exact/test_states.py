@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import ConfigError, UserError
 from pipeline.spin.exact.free_fermions import FreeFermions
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, SpinSystem, SquareTFIM
-from pipeline.stages.choose import choose
+from pipeline.stages.choose import baseline_name, choose
 from pipeline.stages.compose import compose_run
 from tests.spin import dense
 from tests.spin.exact.solvers import quspin
@@ -71,10 +71,51 @@ def test_references_follow_the_ansatz() -> None:
     assert compose_run(words).baseline.quspin.states is None
     run = compose_run([*words, "train.ansatz.states=3"])
     assert run.baseline.quspin.states == 3
-    assert compose_run([*words, "train.ansatz.states=3", "baseline.quspin.states=5"]).baseline.quspin.states == 5
+    assert compose_run([*words, "train.ansatz.states=3", "baseline.quspin.states=3"]).baseline.quspin.states == 3
+    for key, number in ("quspin.states", 5), ("dmrg.states", 2), ("quspin.magnetisation", 0):
+        with pytest.raises(ConfigError, match=f"baseline.{key}={number}"):
+            compose_run([*words, "train.ansatz.states=3", f"baseline.{key}={number}"])
+    with pytest.raises(ConfigError, match=r"baseline.quspin.levels=2.*leave it at 1"):
+        compose_run([*words, "train.ansatz.states=3", "baseline.quspin.levels=2"])
+    with pytest.raises(ConfigError, match=r"lowest state alone, train.ansatz.states=3"):
+        compose_run([*words, "train.ansatz.states=3", "baseline=free_fermions"])
     ring = ChainTFIM(n_sites=6, range=1, coupling=1.0, field=1.0)
     candidates: dict[str, Any] = {"free_fermions": FreeFermions(), "quspin": quspin(states=3)}
     assert choose(candidates, ring) == "free_fermions"
     assert choose(candidates, ring, states=3) == "quspin"
     with pytest.raises(UserError, match="lowest state alone"):
         choose({"free_fermions": FreeFermions()}, ring, states=2)
+
+
+@pytest.mark.parametrize(("case", "magnetisation"), [("multiplets, odd", 1), ("multiplets, even", 0), ("ladder", 4)])
+def test_states_of_one_magnetisation(case: str, magnetisation: int) -> None:
+    """The spectrum within the sector, not that of all states."""
+    system, matrix = SYSTEMS[case]
+    baseline = replace(quspin(states=4), magnetisation=magnetisation)
+    if case == "ladder":
+        assert "does not conserve" in str(baseline.supports(system))
+        return
+    inside = dense.basis(system.size).sum(1) == magnetisation
+    energies = np.linalg.eigvalsh(matrix[np.ix_(inside, inside)])
+    assert abs(energies[:4].sum() - np.linalg.eigvalsh(matrix)[:4].sum()) > 0.1
+    result = baseline.run(system)
+    assert baseline.supports(system) is None
+    found = [result.estimate(name).value for name in ("energy", "energy_1", "energy_2", "energy_3")]
+    assert found == pytest.approx(list(energies[:4]), abs=1e-10)
+    assert result.estimate("trace").value == pytest.approx(energies[:4].sum(), abs=1e-9)
+    assert result.estimate("absolute_magnetisation").value == pytest.approx(magnetisation / system.size)
+    most = np.count_nonzero(inside) + 1
+    assert f"with Σ σz = {magnetisation}" in str(replace(baseline, states=most).supports(system))
+
+
+def test_references_keep_to_the_sector_of_the_training() -> None:
+    words = ["method=vmc", "system=chain_heisenberg", "system.n_sites=5", "ansatz=rbm", "sampler=metropolis"]
+    words += ["train.sampler.rule=exchange", "train.ansatz.states=3"]
+    run = compose_run(words)
+    assert baseline_name(run) == "quspin"
+    assert run.baseline.quspin.magnetisation == 1
+    assert compose_run([*words, "train.ansatz.states=1"]).baseline.quspin.magnetisation is None
+    with pytest.raises(ConfigError, match=r"counts the states of every Σ σz.*Σ σz = 1"):
+        compose_run([*words, "baseline=dmrg"])
+    with pytest.raises(ConfigError, match=r"baseline.quspin.magnetisation=3"):
+        compose_run([*words, "baseline.quspin.magnetisation=3"])

@@ -24,9 +24,11 @@ from pipeline.spin.sampler.schema import ExhaustiveConfig
 from pipeline.spin.space import space_of
 from pipeline.spin.sr.dense import DenseLogDerivatives
 from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
+from pipeline.spin.symmetry.groups import character_group, dimension
 from pipeline.spin.systems import ChainHeisenberg, SpinSystem, SquareTFIM
 from pipeline.spin.terms import of_copies, pauli_terms
 from pipeline.spin.vmc.inference import Observables
+from pipeline.spin.vmc.levels import _mixed, estimates
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.matrices import matrices
 from pipeline.spin.vmc.update import _set_gradients
@@ -93,7 +95,10 @@ def test_local_energies_and_levels(system: SpinSystem, config: Any) -> None:
     overlaps = scaled.conj().T @ scaled
     np.testing.assert_allclose(mean, np.linalg.solve(overlaps, scaled.conj().T @ matrix @ scaled), atol=1e-8)
     norms = np.sqrt(np.diagonal(overlaps).real)
-    np.testing.assert_allclose(found.overlaps.numpy(), abs(overlaps) / np.outer(norms, norms), atol=1e-8)
+    own = found.overlaps.diagonal().real.sqrt()
+    expected = overlaps / np.outer(norms, norms)
+    np.testing.assert_allclose((found.overlaps / torch.outer(own, own)).numpy(), expected, atol=1e-8)
+    assert found.without is None
 
 
 @pytest.mark.parametrize("states", [2, 3])
@@ -175,6 +180,11 @@ def test_levels_from_draws(sampler: Any) -> None:
     state = method.init(4)
     levels = ritz(columns(state.ansatz), H[4])
     result = method.summarise([method.measure(state, k) for k in range(8)])
+    vectors = columns(state.ansatz) / np.linalg.norm(columns(state.ansatz), axis=0)
+    overlap, exact = result.estimate("overlap_0_1"), abs(np.vdot(vectors[:, 0], vectors[:, 1]))
+    assert overlap.sigma is not None
+    assert 0 < overlap.sigma < 0.1
+    assert abs(overlap.value - exact) < 4 * overlap.sigma
     for name, exact in zip(("energy", "energy_1", "trace"), [*levels, levels.sum()], strict=True):
         estimate = result.estimate(name)
         assert estimate.sigma is not None
@@ -301,6 +311,66 @@ def test_ground_states_by_projection() -> None:
     assert odd[0] > energies[0] + 0.01
 
 
+def kept(matrix: Any, overlap: Any, norms: Any = (0.0, 0.0), **more: Any) -> dict[str, Any]:
+    """A record of two states with one block, or with those of ``matrix``, (blocks, 2, 2)."""
+    blocks = np.asarray(matrix, dtype=float).reshape(-1, 1, 2, 2)
+    return {"matrices": blocks, "columns": np.array(norms), "overlap_matrix": np.asarray(overlap), **more}
+
+
+def test_errors_of_levels_are_over_chains_or_unknown() -> None:
+    """Two chains are too few, however many batches they are cut into."""
+    rng = np.random.default_rng(1)
+    records = [kept(np.diag([-2.0, 1.0]) + 0.1 * rng.normal(size=(2, 2, 2)), np.eye(2)) for _ in range(6)]
+    found, notes = estimates(records, "chains", ["energy"])
+    assert found[0].sigma is None
+    assert found[0].doubt == "only 2 chains"
+    assert "averaged over 2 chains" in notes[0]
+
+
+def test_levels_of_few_effective_draws_are_in_doubt() -> None:
+    rng = np.random.default_rng(1)
+    worth = {"log_weight": 0.0, "draws": 50, "ess": 0.1}
+    records = [kept(np.diag([-2.0, 1.0]) + 0.1 * rng.normal(size=(2, 2)), np.eye(2), **worth) for _ in range(10)]
+    found, _ = estimates(records, "weighted", ["energy"])
+    assert [one.doubt for one in found[:2]] == ["only 50 effective samples"] * 2
+    found, _ = estimates([one | {"ess": 1.0} for one in records], "weighted", ["energy"])
+    assert found[0].doubt == ""
+
+
+def test_overlaps_are_averaged_with_their_phases() -> None:
+    """Noise of any phase averages out, whatever the columns of a batch are scaled by."""
+    phases = np.exp(2j * np.pi * np.arange(8) / 8)
+    records = []
+    for k, phase in enumerate(phases):
+        norms = np.array([0.3 * k, -0.2 * k])
+        matrix = np.array([[1.0, 0.2 + 0.4 * phase], [0.2 + 0.4 * phase.conjugate(), 1.0]])
+        scale = np.exp(-norms)
+        records.append(kept(np.diag([-2.0, 1.0]), 7.0 * matrix * np.outer(scale, scale), norms, **UNWEIGHTED))
+    found = {one.name: one for one in estimates(records, "weighted", ["energy"])[0]}
+    assert found["overlap_0_1"].value == pytest.approx(0.2)
+    assert found["overlap_0_1"].sigma == pytest.approx(0.4 / np.sqrt(2 * 7), rel=0.1)
+    same = {one.name: one for one in estimates([records[0]] * 8, "weighted", ["energy"])[0]}
+    assert same["overlap_0_1"].sigma is None
+    assert "same value" in same["overlap_0_1"].doubt
+    broken = [*records[:-1], records[-1] | {"overlap_matrix": np.full((2, 2), np.nan)}]
+    found_, notes = estimates(broken, "weighted", ["energy"])
+    assert not any(one.name.startswith("overlap") for one in found_)
+    assert "not finite in 1 of 8 batches" in notes[-1]
+
+
+def test_nearly_degenerate_levels_from_draws_are_in_doubt() -> None:
+    rng = np.random.default_rng(1)
+    records = [kept(-1.0 * np.eye(2) + 0.1 * rng.normal(size=(2, 2)), np.eye(2), **UNWEIGHTED) for _ in range(10)]
+    found, _ = estimates(records, "weighted", ["energy"])
+    assert all("same within errors" in one.doubt for one in found[:2])
+    # relative to the largest: a level at zero is the same as one next to it
+    exact, _ = estimates([kept(np.diag([0.0, 1e-9]) + 0.0, np.eye(2))], "exact", ["energy"])
+    assert exact[0].doubt == ""
+    assert _mixed(0, np.array([0.0, 1e-9, 5.0]), None)
+    assert not _mixed(0, np.array([0.0, 1e-3, 5.0]), None)
+
+
+UNWEIGHTED = {"log_weight": 0.0, "draws": 50, "ess": 1.0}
 SPIN = ("method=vmc", "system=square_tfim", "system.length_x=2", "system.length_y=2", "stages=[train]")
 REFUSED = {
     "basis": (("ansatz=rbm", "train.ansatz.states=17", "sampler=metropolis"), "only 16 configurations"),
@@ -319,6 +389,43 @@ def test_refused_at_composing(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose_run([*SPIN, *words])
     assert message in str(error.value)
+
+
+def test_more_states_than_a_projection_leaves() -> None:
+    """2x2 sites: 6 orbits of the rotations and reflections, 4 with the spin flip."""
+    words = [*SPIN, "ansatz=rbm", "sampler=metropolis"]
+    for names, most in (("spin_flip", 8), ("point_group", 6), ("point_group,spin_flip", 4)):
+        compose_run([*words, f"train.ansatz.projection=[{names}]", f"train.ansatz.states={most}"])
+        with pytest.raises(ConfigError, match=f"only {most} independent states projected on"):
+            compose_run([*words, f"train.ansatz.projection=[{names}]", f"train.ansatz.states={most + 1}"])
+    phase = "train.phases=[{steps:1},{steps:1,projection:[point_group]}]"
+    with pytest.raises(ConfigError, match=r"train.ansatz.states=7.*6 independent"):
+        compose_run([*words, phase, "train.steps=2", "train.ansatz.states=7"])
+
+
+@pytest.mark.parametrize("magnetisation", [None, 0, 2])
+@pytest.mark.parametrize(
+    "names", [("point_group",), ("-spin_flip",), ("-translations",), ("-reflections", "spin_flip")]
+)
+def test_dimensions_of_projections(names: tuple[str, ...], magnetisation: int | None) -> None:
+    """The rank of the projector, written out."""
+    system = ChainHeisenberg(n_sites=6, periodic=True, j1=1.0, j2=0.3)
+    spins = dense.basis(6)
+    group = character_group(system, names)
+    if magnetisation:
+        group = {(move, sign): character for (move, sign), character in group.items() if sign > 0}
+    projector = np.zeros((64, 64))
+    for (move, sign), character in group.items():
+        projector[np.arange(64), dense.row(sign * spins[:, move])] += character / len(group)
+    inside = slice(None) if magnetisation is None else spins.sum(1) == magnetisation
+    assert dimension(system, names, (), magnetisation) == round(projector.diagonal()[inside].sum())
+
+
+def test_projected_states_are_as_real_as_their_base() -> None:
+    for amplitudes, signed in (("signed", True), ("complex", False)):
+        config = replace(MLP, amplitudes=amplitudes, projection=["-spin_flip"], states=1)
+        network: Any = build_ansatz(config, PLAQUETTE, 1)
+        assert network.signed == signed
 
 
 def test_other_methods_have_one_state() -> None:
