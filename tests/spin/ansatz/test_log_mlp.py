@@ -67,3 +67,9 @@ def test_file_is_that_of_the_appendix() -> None:
     assert (config.depth, config.width, config.activation) == (4, 128, "gelu")
     with pytest.raises(ConfigError, match="amplitudes"):
         compose_run(["method=vmc", "ansatz=log_mlp", "train.ansatz.amplitudes=real"])
+
+
+def test_a_width_of_one_is_refused() -> None:
+    """A layer norm of one number would be a constant."""
+    with pytest.raises(ConfigError, match="at least 2"):
+        replace(CONFIG, width=1)

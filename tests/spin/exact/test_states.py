@@ -104,7 +104,7 @@ def test_states_of_one_magnetisation(case: str, magnetisation: int) -> None:
     assert found == pytest.approx(list(energies[:4]), abs=1e-10)
     assert result.estimate("trace").value == pytest.approx(energies[:4].sum(), abs=1e-9)
     assert result.estimate("absolute_magnetisation").value == pytest.approx(magnetisation / system.size)
-    most = int(np.count_nonzero(inside)) + 1
+    most = int(inside.sum()) + 1
     assert f"with Σ σz = {magnetisation}" in str(replace(baseline, states=most).supports(system))
 
 
