@@ -90,7 +90,8 @@ def _errors(cells: Sequence[Mapping[str, str]], artefact: Artefact) -> str:
     """``NQS+NF median 4.9e-05, worst 2.5e-01 (N40-L1)``, of each of the paper's own methods."""
     said = []
     for method, name in artefact.methods.items():
-        rows = [c for c in cells if c["method"] == method and c["quantity"] == "energy" and c["rel_error_ours"]]
+        levels = [c for c in cells if c["method"] == method and c["quantity"].partition("_")[0] == "energy"]
+        rows = [c for c in levels if c["rel_error_ours"]]
         errors = sorted((abs(float(c["rel_error_ours"])), c["cell"]) for c in rows)
         if errors:
             size, where = errors[-1]

@@ -204,8 +204,9 @@ def verdict(found: Sequence[Course], table: Table) -> list[str]:
         b, floor, trace = (band(found, method, quantity) for quantity in ("divergence", "floor", "trace"))
         if b is None or floor is None or trace is None:
             continue
-        k = max(range(len(b.mean)), key=b.mean.__getitem__)
-        text = f"{NAMES[method]}: the divergence is {_shown(b, k)} nat at most (step {b.x[k]:.0f}) and "
+        pick, most = (max, "most") if method == NIR else (min, "least")
+        k = pick(range(len(b.mean)), key=b.mean.__getitem__)
+        text = f"{NAMES[method]}: the divergence is {_shown(b, k)} nat at {most} (step {b.x[k]:.0f}) and "
         text += f"{_shown(b, len(b.mean) - 1)} at the end, that of independent draws {_shown(floor, len(b.mean) - 1)}"
         if exact is not None:
             text += f"; the trace ends {magnitude(_relative(trace.mean[-1], exact.value))} from the exact one"
