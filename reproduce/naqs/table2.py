@@ -97,8 +97,8 @@ def _of_projected(table: Table) -> list[str]:
         return []
     shown = f" (V-score {magnitude(score.ours, score.ours_sigma)})" if score and score.ours is not None else ""
     return [
-        f"NAQS, projected ({shared.trainings([row])}; ours, not the paper's): confined to Σσz = 0, longer and shorter "
-        f"steps of stochastic reconfiguration, amplitudes summed over the symmetries in the last phase: "
+        f"NAQS, projected ({shared.trainings([row])}; ours, not the paper's): confined to Σσz = 0, steps of stochastic "
+        f"reconfiguration that are shortened at the end, amplitudes summed over the symmetries in the last phase: "
         f"{shared.error(row)}{shown}."
     ]
 
