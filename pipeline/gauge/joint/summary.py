@@ -50,7 +50,10 @@ def reweighted(name: str, samples: Numbers, log_weights: Numbers, against: str =
 
 
 def divergence(name: str, log_weights: Numbers) -> Estimate:
-    """D_KL(q‖p) of samples of q, (n,), by the δ method: the error of log ⟨w⟩ - ⟨log w⟩."""
+    """D_KL(q‖p) = log ⟨w⟩ - ⟨log w⟩ of samples of q, (n,), with the error of the δ method.
+
+    Joint weights have heavy tails: a small eigenvalue of D D† makes S, and with it -log w, as large as its inverse.
+    """
     value, n = kl_divergence(log_weights), log_weights.size
     if n < FEWEST_SAMPLES:
         return Estimate(name, value, n=n, doubt=doubt_of_few(n))
