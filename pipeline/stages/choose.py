@@ -9,8 +9,6 @@ from pipeline.base.config.nodes import RunConfig
 from pipeline.base.contracts import EXACTNESS_ORDER, Baseline
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.store.keys import digest
-from pipeline.spin.sampler.schema import SamplerConfig, reach
-from pipeline.spin.systems import SpinSystem
 
 
 def states_of(run: RunConfig) -> int:
@@ -20,10 +18,9 @@ def states_of(run: RunConfig) -> int:
 
 def magnetisation_of(run: RunConfig) -> int | None:
     """Σ σz that a training of several states is confined to; None: it is not, or has one state."""
-    train = run.train
-    if states_of(run) == 1 or not isinstance(train.sampler, SamplerConfig) or not isinstance(run.system, SpinSystem):
-        return None
-    return reach(train.sampler, train.ansatz, run.system)
+    said = getattr(run.train.method, "magnetisation_of", None)
+    found: int | None = said(run) if said and states_of(run) > 1 else None
+    return found
 
 
 def unfit(baseline: Baseline, system: Any, states: int = 1, magnetisation: int | None = None) -> str | None:

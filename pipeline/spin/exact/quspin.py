@@ -63,7 +63,7 @@ class QuSpinED:
     max_scanned: float = MISSING
     max_bytes: float = MISSING
     states: int | None = MISSING
-    magnetisation: int | None = None
+    magnetisation: int | None = MISSING
 
     def __post_init__(self) -> None:
         checks.one_of("sector", self.sector, ["proven", "symmetric"])
@@ -73,6 +73,8 @@ class QuSpinED:
             if self.levels > 1:
                 allowed = f"counts each multiplet once, states={self.states} every state: leave it at 1"
                 raise ConfigError("levels", self.levels, allowed)
+        if self.magnetisation is not None:
+            checks.between("magnetisation", self.magnetisation, -MOST_SITES, MOST_SITES)
         checks.at_least("max_scanned", self.max_scanned, 1)
         checks.at_least("max_bytes", self.max_bytes, 1)
 

@@ -18,7 +18,7 @@ from pipeline.spin.ansatz.schema import AnsatzConfig
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import SamplerConfig, reach
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
-from pipeline.spin.systems import must_be_spins
+from pipeline.spin.systems import SpinSystem, must_be_spins
 from pipeline.spin.terms import pauli_terms
 
 DIVERGENCES = ("divergence", "divergence_floor")
@@ -107,6 +107,12 @@ class VMCConfig:
         seconds = max(batch.seconds for batch in batches) + SECONDS_A_CALL
         seconds += rows * 6.0 * weights / OPERATIONS_A_SECOND
         return Cost(seconds=seconds / ranks, bytes=held + max(batch.bytes for batch in batches))
+
+    def magnetisation_of(self, run: RunConfig) -> int | None:
+        """Σ σz of all configurations that the training can reach; None: any."""
+        if not isinstance(run.train.sampler, SamplerConfig) or not isinstance(run.system, SpinSystem):
+            return None
+        return reach(run.train.sampler, run.train.ansatz, run.system)
 
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""

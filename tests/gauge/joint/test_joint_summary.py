@@ -81,7 +81,7 @@ def test_one_configuration_with_all_the_weight() -> None:
     one["log_gauge"][7] += 2000.0
     result = summarise([one])
     assert result.not_finite() is None
-    assert result.estimate("joint_ess").doubt == "all the weight is in one block of samples"
+    assert result.estimate("joint_ess").doubt == "only 1 effective samples"
     found = result.estimate("plaquette")
     assert found.value == pytest.approx(one["plaquette"][7])
     assert "effective samples" in found.doubt
