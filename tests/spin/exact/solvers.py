@@ -6,4 +6,4 @@ from pipeline.spin.exact.quspin import QuSpinED
 
 
 def quspin(levels: int = 1, sector: str = "proven", states: int | None = None) -> QuSpinED:
-    return QuSpinED(sector, levels, max_scanned=6e8, max_bytes=1.6e10, states=states)
+    return QuSpinED(sector, levels, max_scanned=6e8, max_bytes=1.6e10, states=states, magnetisation=None)

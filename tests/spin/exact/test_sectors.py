@@ -262,14 +262,16 @@ def test_limits_count_states_and_bytes() -> None:
     square = SquareHeisenberg(length_x=6, length_y=6, periodic=True, j1=1.0, j2=0.5)
     began = time.process_time()
     assert "9.1e+09 basis states of 36 spins" in (quspin(sector="symmetric").supports(square) or "")
-    ready = QuSpinED("symmetric", 1, max_scanned=1e10, max_bytes=5e10, states=None)
+    ready = QuSpinED("symmetric", 1, max_scanned=1e10, max_bytes=5e10, states=None, magnetisation=None)
     assert ready.supports(square) is None
     assert 1e10 < ready.cost(square).bytes < 5e10
     assert 3600 < ready.cost(square).seconds < 1e5
     assert plan(square, pauli_terms(square), 1, symmetric=True).sectors[0].states(36) == pytest.approx(
         15.76e6, rel=1e-3
     )
-    hopeless = QuSpinED("proven", 1, max_scanned=1e10, max_bytes=5e10, states=None).supports(square) or ""
+    hopeless = (
+        QuSpinED("proven", 1, max_scanned=1e10, max_bytes=5e10, states=None, magnetisation=None).supports(square) or ""
+    )
     assert "baseline.quspin.sector=symmetric" in hopeless
     assert "baseline=dmrg" in hopeless
     assert "2^4096" in (quspin().supports(ChainTFIM(n_sites=4096, range=1, coupling=1.0, field=1.0)) or "")
@@ -279,7 +281,7 @@ def test_limits_count_states_and_bytes() -> None:
 @pytest.mark.parametrize(("sector", "scanned", "key"), [("even", 1e9, "sector=even"), ("proven", 0.0, "max_scanned=0")])
 def test_refuses_settings(sector: str, scanned: float, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{key}"):
-        QuSpinED(sector, 1, max_scanned=scanned, max_bytes=1e9, states=None)
+        QuSpinED(sector, 1, max_scanned=scanned, max_bytes=1e9, states=None, magnetisation=None)
 
 
 def test_three_levels_of_twenty_spins_are_expected_to_take_seconds() -> None:

@@ -288,7 +288,9 @@ def test_chains_that_can_go_on() -> None:
 def test_observables_are_those_of_quspin() -> None:
     """Names and conventions of the exact reference, at the ground state."""
     system = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, field=2.0)
-    exact = QuSpinED(sector="proven", levels=1, max_scanned=1e9, max_bytes=1e9, states=None).run(system)
+    exact = QuSpinED(sector="proven", levels=1, max_scanned=1e9, max_bytes=1e9, states=None, magnetisation=None).run(
+        system
+    )
     method = build(system)
     state = method.init(1)
     values, vectors = np.linalg.eigh(dense.square(3, 2, False, 1.0, 2.0))
