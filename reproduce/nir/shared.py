@@ -7,7 +7,7 @@ import math
 from pipeline.analysis.verdict import relative_error
 from reproduce.artefact import Cell, Column
 from reproduce.naqs.judgement import with_exponent
-from reproduce.tables import CellRow
+from reproduce.tables import CellRow, Table
 
 NIR, MCMC = "nir", "mcmc"
 NAMES = {NIR: "NIR", MCMC: "MCMC"}
@@ -31,6 +31,14 @@ def row(g: float) -> str:
 def columns(method: str, more: tuple[str, ...] = ()) -> tuple[Column, ...]:
     """The three levels, their sum, and what else is wanted."""
     return tuple(Column(method, name, name) for name in (*LEVELS, "trace", *more))
+
+
+def other_lattice(table: Table, theirs: str) -> list[str]:
+    """A sentence where the lattice is not that of the paper."""
+    if not table.other_system:
+        return []
+    system = table.finished[0].task.run.system
+    return [f"The lattice has {system.length_x} × {system.length_y} sites, the paper's {theirs}."]
 
 
 def reference(where: str, physics: tuple[str, ...], settings: str) -> Cell:

@@ -170,10 +170,7 @@ def verdict(table: Table, counts: Mapping[tuple[int, int], int]) -> list[str]:
     if len(found) > 1:
         low, high = min((v, k) for k, v in found.items()), max((v, k) for k, v in found.items())
         said.append(f"Effective samples a proposal: {low[0]:.2g} ({low[1]}) to {high[0]:.2g} ({high[1]}).")
-    if table.other_system:
-        system = table.finished[0].task.run.system
-        said.append(f"The lattice has {system.length_x} × {system.length_y} sites, the paper's 10 × 10.")
-    return said
+    return [*said, *shared.other_lattice(table, "10 × 10")]
 
 
 def notes(table: Table) -> list[str]:

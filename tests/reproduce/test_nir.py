@@ -52,12 +52,12 @@ def test_bands_are_standard_errors_over_seeds() -> None:
     assert math.isnan(alone.sigma[0])
 
 
-def levels(g: float, gap: float, error: float) -> list[CellRow]:
+def levels(g: float, gap: float, error: float, sigma: float | None = 1e-5) -> list[CellRow]:
     exact = (-20.0, -20.0 + gap, -20.0 + 4.5 + (g - 3.0) ** 2)
     lines: list[CellRow] = []
     for name, value in zip(LEVELS, exact, strict=True):
         for method, shift in ((NIR, error * abs(value)), ("reference", 0.0)):
-            one = energy(row(g), method, value + shift, 1e-5, value)
+            one = energy(row(g), method, value + shift, sigma, value)
             lines.append(replace(one, quantity=name))
     return lines
 
@@ -71,6 +71,14 @@ def test_levels_within_the_target_and_a_gap_that_opens(error: float, gaps: tuple
     assert agreement.seen == seen
     assert gap.seen == seen
     assert f"{9 if seen == 'yes' else 0} of 9 levels" in fig4.verdict(table)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sigma", [None, 3.0])
+def test_levels_of_large_or_unknown_errors_decide_nothing(sigma: float | None) -> None:
+    fields = (1.0, 3.0, 6.0)
+    lines = [line for g, gap in zip(fields, (0.01, 2.0, 4.0), strict=True) for line in levels(g, gap, 5e-4, sigma)]
+    table = Rows(lines, finished=[done(row(g), NIR) for g in fields])  # type: ignore[arg-type]
+    assert [claim.seen for claim in fig4.claims(table)] == ["undecided", "undecided"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
