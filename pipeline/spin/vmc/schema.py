@@ -114,6 +114,12 @@ class VMCConfig:
             return None
         return reach(run.train.sampler, run.train.ansatz, run.system)
 
+    def projection_of(self, run: RunConfig) -> list[str]:
+        """Symmetries that the state is projected on after the last step."""
+        names, schedule = run.train.ansatz.projection, Schedule(run.train.optimizer, run.train.phases)
+        last = schedule.projections[schedule.at(max(0, run.train.steps - 1)).projection]
+        return list(names if last is None else last)
+
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""
         ansatz, sampler = run.train.ansatz, run.train.sampler

@@ -1,0 +1,64 @@
+"""Training steps of the NIR paper's states with neural importance resampling and with Markov chains."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from benchmarks.contract import Work
+
+RECIPES = {"nir": "nir", "mcmc": "nir/mcmc"}
+"""The paper's settings with either sampler: network, K = 3, batch, thinning, reconfiguration."""
+
+PARTS = {
+    "proposal_draws": "draws of the proposal",
+    "proposal_amplitudes": "ψ of the proposals",
+    "proposal_training": "training of the proposal",
+    "chains": "chains",
+    "local_energies": "local energies",
+    "update": "reconfiguration",
+}
+"""Parts of a step as the method marks them, ``chains`` for what sampling takes besides."""
+
+
+def step(sampler: str, scale: str, length: int, field: float, warmup: int) -> Work:
+    """One training step of the sum of three levels, after ``warmup`` steps with the same sampler.
+
+    Args:
+        sampler: key of :data:`RECIPES`.
+        scale: of the recipe.
+        length: extent of the open lattice.
+        field: g.
+        warmup: steps before the first that is timed: burn-in of the chains, and the proposal comes to know the state.
+    """
+    import torch
+
+    from pipeline.base.run.laps import Laps, measured
+    from pipeline.stages.compose import compose_run
+    from pipeline.stages.train import build_method
+
+    system = [f"system.length_x={length}", f"system.length_y={length}", f"system.field={field:g}"]
+    run = compose_run([f"paper={RECIPES[sampler]}", f"scale={scale}", "stages=[train]", *system])
+    run.threads = torch.get_num_threads()
+    method: Any = build_method(run)
+    state = method.init(1)
+    for k in range(warmup):
+        method.step(state, k)
+    numbers = itertools.count(warmup)
+
+    def one() -> dict[str, float]:
+        laps = Laps()
+        with measured(laps):
+            metrics = method.step(state, next(numbers))
+        assert not metrics["rejected_steps"]
+        return shown(laps.seconds) | {"proposals": float(metrics.get("proposed", 0.0))}
+
+    return Work(one, sum(p.numel() for p in state.ansatz.parameters()), None)
+
+
+def shown(seconds: dict[str, float]) -> dict[str, float]:
+    """Parts by the names of the table, sampling split into its own."""
+    own = ("proposal_draws", "proposal_amplitudes", "proposal_training")
+    if own[0] not in seconds:
+        return {PARTS["chains"]: seconds["sampling"]} | {PARTS[name]: seconds[name] for name in PARTS if name in seconds}
+    return {PARTS[name]: seconds[name] for name in PARTS if name in seconds}
