@@ -60,5 +60,7 @@ def shown(seconds: dict[str, float]) -> dict[str, float]:
     """Parts by the names of the table, sampling split into its own."""
     own = ("proposal_draws", "proposal_amplitudes", "proposal_training")
     if own[0] not in seconds:
-        return {PARTS["chains"]: seconds["sampling"]} | {PARTS[name]: seconds[name] for name in PARTS if name in seconds}
+        return {PARTS["chains"]: seconds["sampling"]} | {
+            PARTS[name]: seconds[name] for name in PARTS if name in seconds
+        }
     return {PARTS[name]: seconds[name] for name in PARTS if name in seconds}

@@ -68,8 +68,8 @@ def baseline_name(run: RunConfig) -> str | None:
     """The baseline that ``baseline.use`` stands for on this system; None for ``none``.
 
     Raises:
-        ConfigError: the named baseline cannot treat the system, the message says what could; or any baseline, of several
-            states that are projected on a symmetry: those of the references have all of them.
+        ConfigError: the named baseline cannot treat the system, the message says what could; or any baseline, of
+            several states that are projected on a symmetry: those of the references have all of them.
         UserError: ``auto`` finds none.
     """
     config = run.baseline

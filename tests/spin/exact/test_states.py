@@ -123,7 +123,14 @@ def test_references_keep_to_the_sector_of_the_training() -> None:
 
 def test_no_reference_keeps_to_a_projection_of_several_states() -> None:
     """Levels of one symmetry beside those of all would be compared as if they were the same."""
-    words = ["method=vmc", "system=chain_tfim", "system.n_sites=6", "system.range=1", "ansatz=rbm", "sampler=metropolis"]
+    words = [
+        "method=vmc",
+        "system=chain_tfim",
+        "system.n_sites=6",
+        "system.range=1",
+        "ansatz=rbm",
+        "sampler=metropolis",
+    ]
     several, odd = [*words, "train.ansatz.states=2"], "train.ansatz.projection=[-spin_flip]"
     phased = "train.phases=[{steps:1},{steps:1,projection:[translations]}]"
     for baseline in ("auto", "quspin"):
