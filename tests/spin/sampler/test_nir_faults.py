@@ -122,7 +122,7 @@ def test_a_run_killed_inside_a_retraining_round_is_resumed_bit_by_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two rounds of one batch, after the proposal has learnt something that no checkpoint has."""
-    efficient = "train.sampler.efficiency=0.35"
+    efficient = "train.sampler.efficiency=0.45"
     expected = run(tmp_path / "whole", efficient)
     rounds = [line["rounds"] for line in expected[1]]
     assert max(rounds[1:]) >= 3, "no step after the first trains the proposal anew"
