@@ -21,11 +21,11 @@ PARTS = {
 """Parts of a step as the method marks them, ``chains`` for what sampling takes besides."""
 
 
-def step(sampler: str, scale: str, length: int, field: float, warmup: int) -> Work:
+def step(proposals: int | None, scale: str, length: int, field: float, warmup: int) -> Work:
     """One training step of the sum of three levels, after ``warmup`` steps with the same sampler.
 
     Args:
-        sampler: key of :data:`RECIPES`.
+        proposals: of a step of resampling, a fixed number; None: Markov chains.
         scale: of the recipe.
         length: extent of the open lattice.
         field: g.
@@ -38,7 +38,9 @@ def step(sampler: str, scale: str, length: int, field: float, warmup: int) -> Wo
     from pipeline.stages.train import build_method
 
     system = [f"system.length_x={length}", f"system.length_y={length}", f"system.field={field:g}"]
-    run = compose_run([f"paper={RECIPES[sampler]}", f"scale={scale}", "stages=[train]", *system])
+    recipe = RECIPES["mcmc" if proposals is None else "nir"]
+    fixed = [] if proposals is None else [f"train.sampler.proposals={proposals}"]
+    run = compose_run([f"paper={recipe}", f"scale={scale}", "stages=[train]", *system, *fixed])
     run.threads = torch.get_num_threads()
     method: Any = build_method(run)
     state = method.init(1)

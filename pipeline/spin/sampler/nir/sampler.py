@@ -191,6 +191,12 @@ class NIRSampler:
             return only.found.drawn(only.broken)
         return replace(only.found.weighted(), metrics=_metrics(only, call.samples, [only]))
 
+    @torch.no_grad()
+    def log_proposal(self, state: NIRState, spins: Tensor) -> Tensor:
+        """log q of any configurations, (n, M) → (n,) float64."""
+        network = state.proposal
+        return shared(self._ranks, lambda rows: in_chunks(self._chunks, "log q", network.log_probability, rows), spins)
+
     def _settle(self, call: Call) -> Batch | None:
         """Train the proposal for an inference, and fix the number of proposals a batch; where ψ is no number, where."""
         c, state = self.config, call.state
