@@ -18,7 +18,7 @@ PARTS = {
     "local_energies": "local energies",
     "update": "reconfiguration",
 }
-"""Parts of a step as the method marks them, ``chains`` for what sampling takes besides."""
+"""Parts of a step as the method marks them; ``chains`` is sampling without a proposal."""
 
 
 def step(proposals: int | None, scale: str, length: int, field: float, warmup: int) -> Work:
@@ -53,16 +53,12 @@ def step(proposals: int | None, scale: str, length: int, field: float, warmup: i
         with measured(laps):
             metrics = method.step(state, next(numbers))
         assert not metrics["rejected_steps"]
-        return shown(laps.seconds) | {"proposals": float(metrics.get("proposed", 0.0))}
+        return shown(laps.seconds)
 
     return Work(one, sum(p.numel() for p in state.ansatz.parameters()), None)
 
 
 def shown(seconds: dict[str, float]) -> dict[str, float]:
-    """Parts by the names of the table, sampling split into its own."""
-    own = ("proposal_draws", "proposal_amplitudes", "proposal_training")
-    if own[0] not in seconds:
-        return {PARTS["chains"]: seconds["sampling"]} | {
-            PARTS[name]: seconds[name] for name in PARTS if name in seconds
-        }
-    return {PARTS[name]: seconds[name] for name in PARTS if name in seconds}
+    """Parts by the names of the table; all that sampling takes is the chains' where there is no proposal."""
+    known = dict(seconds) if "proposal_draws" in seconds else {**seconds, "chains": seconds["sampling"]}
+    return {title: known[name] for name, title in PARTS.items() if name in known}
