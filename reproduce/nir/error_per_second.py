@@ -244,10 +244,9 @@ def verdict(found: Sequence[Rate]) -> list[str]:
         known = {n: r for n in _sites(found) if (r := over(found, n, sampler)) is not None}
         if not known:
             continue
-        text = f"{SAMPLERS[sampler]}: for the same error of the energy "
-        text += ", ".join(
-            f"{mean.value:.2g} times the seconds of direct draws on {n} sites" for n, mean in known.items()
-        )
+        times, sites = _series([f"{mean.value:.2g}" for mean in known.values()]), _series([str(n) for n in known])
+        text = f"{SAMPLERS[sampler]}: {times} times the seconds of direct draws for the same error of the energy on "
+        text += f"{sites} sites"
         starts = [statistics.fmean(r.start for r in _of(found, n, sampler)) for n in known]
         said.append(f"{text}; before the first batch {min(starts):.2g} to {max(starts):.2g} s.")
     exact = {n: own for n in _sites(found) if (own := _of(found, n, EXHAUSTIVE))}
@@ -255,6 +254,11 @@ def verdict(found: Sequence[Rate]) -> list[str]:
         shown = ", ".join(f"{statistics.fmean(r.unit for r in own):.2g} s on {n}" for n, own in exact.items())
         said.append(f"A sum over all configurations, without any error, takes {shown} sites.")
     return said
+
+
+def _series(words: Sequence[str]) -> str:
+    """``1, 2 and 3``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def notes(found: Sequence[Rate]) -> list[str]:
@@ -266,7 +270,7 @@ def notes(found: Sequence[Rate]) -> list[str]:
         "autocorrelation, of weighted draws by the jackknife over batches. Local energies are in the seconds.",
         "Seconds of a unit are the median of all but the first, times the number of units; what the first took longer "
         "is the start. Runs go one after the other, on one thread, with nothing of this artefact beside them; seconds "
-        "are those of the machine in the provenance.",
+        "are of the wall, those of the machine in the provenance with whatever else it did.",
     ]
     unknown = [f"{SAMPLERS[r.sampler]} on {r.sites} sites, seed {r.seed}" for r in found if r.sigma is None]
     if unknown:

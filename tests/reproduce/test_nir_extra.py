@@ -112,6 +112,15 @@ def test_energies_of_one_state_agree(energy: float, seen: str) -> None:
     }
 
 
+def test_verdict_in_one_sentence_a_sampler() -> None:
+    found = [rate(s, sigma, sites=n) for s, sigma in ((DIRECT, 0.1), (NIR, 0.2)) for n in (6, 16, 36)]
+    (said,) = error_per_second.verdict(found)
+    assert said.startswith(
+        "NIR: 4, 4 and 4 times the seconds of direct draws for the same error of the energy on 6, 16 "
+    )
+    assert error_per_second.verdict([rate(EXHAUSTIVE, 0.0, units=1)])[0].endswith("takes 0.1 s on 6 sites.")
+
+
 def test_rates_are_kept_for_rendering_anew() -> None:
     found = [rate(s, 0.1, seed=k) for s in (DIRECT, METROPOLIS) for k in range(2)]
     found += [rate(NIR, 0.05, worth=0.8), rate(NIR, None, seed=1), rate(EXHAUSTIVE, 0.0, units=1, start=0.0)]
