@@ -72,14 +72,14 @@ SIZES = {
         batch=1024,
         side=8,
         copies=3,
-        proposals=256,
+        proposals=128,
         states=3,
         hidden=128,
         tuples=128,
         recipe="paper",
         sides=(4, 8),
         batches=(1024, 2048),
-        warmup=3,
+        warmup=2,
     ),
     "tiny": _Size(
         length=3,
@@ -351,6 +351,8 @@ def _steps_nir(side: int, s: _Size) -> Case:
             "the paper's (Table A1); parts in wall seconds, medians of the warm runs.",
             f"A round is worth α_ESS = 2 batches: {s.batches[0]} proposals if q were |Ψ|² itself, {s.batches[1]} at an "
             "efficiency of 1/2; their number is fixed here, and there is one round a step.",
+            "Draws that are the same are evaluated once in local energies and reconfiguration, whose log-derivatives "
+            "are taken layer by layer for all.",
             f"{s.warmup} steps before the first that is timed, burn-in included.",
         ),
     )

@@ -40,6 +40,8 @@ def step(proposals: int | None, scale: str, length: int, field: float, warmup: i
     system = [f"system.length_x={length}", f"system.length_y={length}", f"system.field={field:g}"]
     recipe = RECIPES["mcmc" if proposals is None else "nir"]
     fixed = [] if proposals is None else [f"train.sampler.proposals={proposals}"]
+    # by itself it depends on how many draws of a batch are different, which is not what is compared
+    fixed.append("train.optimizer.derivatives=layerwise")
     run = compose_run([f"paper={recipe}", f"scale={scale}", "stages=[train]", *system, *fixed])
     run.threads = torch.get_num_threads()
     method: Any = build_method(run)
