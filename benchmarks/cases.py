@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import lattice, ours, peer, peer_steps, proposals, states, steps
+from benchmarks import lattice, nir_steps, ours, peer, peer_steps, proposals, states, steps
 from benchmarks.contract import Case, Contender
 from pipeline.base.errors import ConfigError
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
@@ -42,6 +42,10 @@ class _Size:
     states: int
     hidden: int
     tuples: int
+    recipe: str
+    sides: tuple[int, int]
+    batches: tuple[int, int]
+    warmup: int
 
 
 SIZES = {
@@ -72,6 +76,10 @@ SIZES = {
         states=3,
         hidden=128,
         tuples=128,
+        recipe="paper",
+        sides=(4, 8),
+        batches=(1024, 2048),
+        warmup=2,
     ),
     "tiny": _Size(
         length=3,
@@ -100,6 +108,10 @@ SIZES = {
         states=2,
         hidden=4,
         tuples=4,
+        recipe="smoke",
+        sides=(2, 2),
+        batches=(16, 32),
+        warmup=0,
     ),
 }
 
@@ -314,6 +326,38 @@ def local_energies_states(s: _Size) -> Case:
     )
 
 
+def steps_nir_small(s: _Size) -> Case:
+    """Training steps of three states with resampling and with chains, on the smaller lattice of the NIR paper."""
+    return _steps_nir(s.sides[0], s)
+
+
+def steps_nir_large(s: _Size) -> Case:
+    """The same on its largest."""
+    return _steps_nir(s.sides[1], s)
+
+
+def _steps_nir(side: int, s: _Size) -> Case:
+    mine = partial(nir_steps.step, scale=s.recipe, length=side, field=s.field, warmup=s.warmup)
+    return Case(
+        f"Training steps of three states, NIR paper's settings: {side}×{side}, g = {s.field:g}",
+        1,
+        "steps",
+        (
+            Contender("Markov chains", "torch", partial(mine, None)),
+            *(Contender(f"NIR, {count} proposals", "torch", partial(mine, count)) for count in s.batches),
+        ),
+        (
+            "Network, batch, reconfiguration, thinning (10 proposals of each of 64 chains) and proposal network are "
+            "the paper's (Table A1); parts in wall seconds, medians of the warm runs.",
+            f"A round is worth α_ESS = 2 batches: {s.batches[0]} proposals if q were |Ψ|² itself, {s.batches[1]} at an "
+            "efficiency of 1/2; their number is fixed here, and there is one round a step.",
+            "Draws that are the same are evaluated once in local energies and reconfiguration, whose log-derivatives "
+            "are taken layer by layer for all.",
+            f"{s.warmup} steps before the first that is timed, burn-in included.",
+        ),
+    )
+
+
 CASES: dict[str, Callable[[_Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
@@ -325,6 +369,8 @@ CASES: dict[str, Callable[[_Size], Case]] = {
     "forces_su3": forces_su3,
     "nir_proposals": nir_proposals,
     "local_energies_states": local_energies_states,
+    "steps_nir_small": steps_nir_small,
+    "steps_nir_large": steps_nir_large,
     "steps_resnet": steps_resnet,
     "steps_vit": steps_vit,
 }

@@ -23,6 +23,13 @@ def magnetisation_of(run: RunConfig) -> int | None:
     return found
 
 
+def projection_of(run: RunConfig) -> list[str]:
+    """Symmetries that a training of several states is projected on in the end; none: it is not, or has one state."""
+    said = getattr(run.train.method, "projection_of", None)
+    found: list[str] = said(run) if said and states_of(run) > 1 else []
+    return found
+
+
 def unfit(baseline: Baseline, system: Any, states: int = 1, magnetisation: int | None = None) -> str | None:
     """Why ``baseline`` cannot give as many states of ``system`` as a training has, with its Σ σz; None: it can."""
     if states > 1 and not hasattr(baseline, "states"):
@@ -61,12 +68,16 @@ def baseline_name(run: RunConfig) -> str | None:
     """The baseline that ``baseline.use`` stands for on this system; None for ``none``.
 
     Raises:
-        ConfigError: the named baseline cannot treat the system; the message says what could.
+        ConfigError: the named baseline cannot treat the system, the message says what could; or any baseline, of
+            several states that are projected on a symmetry: those of the references have all of them.
         UserError: ``auto`` finds none.
     """
     config = run.baseline
     if config.use == "none":
         return None
+    if projection := projection_of(run):
+        allowed = f"counts the states of every symmetry, and the training of {states_of(run)} states is projected on "
+        raise ConfigError("baseline.use", config.use, f"{allowed}{', '.join(projection)}; use baseline=none")
     states, magnetisation = states_of(run), magnetisation_of(run)
     if config.use == "auto":
         of = {"states": states, "magnetisation": magnetisation}

@@ -105,6 +105,10 @@ class Resampler(Protocol):
         """Draws with weights, worth about ``samples`` of |ψ|², independent of those of other ``k``."""
         ...
 
+    def log_proposal(self, state: Any, spins: Tensor) -> Tensor:
+        """log of the probability that a draw is one of these configurations, (n, N) → (n,) float64."""
+        ...
+
 
 class NoState:
     """Of samplers that remember nothing from one batch to the next."""

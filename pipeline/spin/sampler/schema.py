@@ -24,10 +24,12 @@ class SamplerConfig:
 
     Attributes:
         draws: whether it draws samples, which have statistical errors and can be kept.
+        learns: whether it has a proposal that learns |ψ|².
         name: of the sampler, as its file in ``conf/sampler``.
     """
 
     draws: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     name: str = MISSING
 

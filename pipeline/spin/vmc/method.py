@@ -33,7 +33,7 @@ from pipeline.spin.space import Space, space_of
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.terms import PauliTerm, of_copies, pauli_terms
-from pipeline.spin.vmc import divergence
+from pipeline.spin.vmc import coverage, divergence
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.levels import of_several_states
 from pipeline.spin.vmc.local_energy import local_energy
@@ -171,7 +171,7 @@ class VariationalMonteCarlo:
         source = precise if errors in ("exact", "weighted") else ansatz
         draw = sampler.weighted if isinstance(sampler, Resampler) else sampler.sample
         batch = draw(source, sampling, self.infer.samples, self.infer.seed, INFERENCE_PURPOSE, k)
-        apart = self._divergences(double, sampler, precise, batch, sampling, k) if self.infer.divergence else {}
+        apart = self._compared(double, sampler, precise, batch, sampling, k)
         if isinstance(precise, Determinant):
             return apart | self._levels(double, precise, batch, errors, k)
         local = self._measured(self._parts_of(0, state.projection_number), double, ansatz, precise, batch)
@@ -185,7 +185,8 @@ class VariationalMonteCarlo:
         result = summarise(records, errors, self.system.size, self._samples(), self.sector)
         if self.copies > 1:
             result = of_several_states(result, records, errors, self.copies, self.sector)
-        more = (*divergence.estimates(records), Estimate("parameters", self._parameters(), 0.0))
+        apart = (*divergence.estimates(records), *coverage.estimates(records))
+        more = (*apart, Estimate("parameters", self._parameters(), 0.0))
         result = replace(result, estimates=(*result.estimates, *more))
         if self.sector == reach(config, self.train.ansatz, self.system):
             return result
@@ -273,17 +274,24 @@ class VariationalMonteCarlo:
         kept = record(batch, found.local_energy, means, errors, self.infer.keep_samples)
         return kept | record_matrices(batch, found, errors)
 
-    def _divergences(
+    def _compared(
         self, double: SystemParts, sampler: Sampler, precise: WaveFunction, batch: Batch, sampling: Any, k: int
     ) -> dict[str, float]:
-        """How far the draws of a batch, and independent ones, are from |ψ|²; every rank does all of it."""
-        space = replace(double.space, sector=self.sector)
+        """How far draws, and what a proposal covers, are from |ψ|² of all configurations; every rank does all of it."""
+        if not (self.infer.divergence or self.infer.coverage):
+            return {}
+        space, found = replace(double.space, sector=self.sector), dict[str, float]()
         everything = ExhaustiveSampler(ExhaustiveConfig(max_sites=space.size), space, self.device, double.chunks)
         exact = everything.sample(precise, NoState(), None, 0, "", 0)
-        config: Any = self.infer.sampler or self.train.sampler
-        at_once = config.samples if getattr(config, "proposals", None) else self._samples()
-        many = divergence.Draws(precise, self._samples(), at_once, self.infer.seed, DIVERGENCE_PURPOSE, k)
-        return divergence.divergences(exact, batch, sampler, sampling, many)
+        if self.infer.divergence:
+            config: Any = self.infer.sampler or self.train.sampler
+            at_once = config.samples if getattr(config, "proposals", None) else self._samples()
+            many = divergence.Draws(precise, self._samples(), at_once, self.infer.seed, DIVERGENCE_PURPOSE, k)
+            found |= divergence.divergences(exact, batch, sampler, sampling, many)
+        if self.infer.coverage:
+            assert isinstance(sampler, Resampler), "the configuration was checked"
+            found |= coverage.coverage(exact.spins, exact.weights, sampler.log_proposal(sampling, exact.spins))
+        return found
 
     def _clipped(self, local: Tensor, batch: Batch) -> Tensor:
         """What an update sees of drawn local energies; all of them where weights are exact."""

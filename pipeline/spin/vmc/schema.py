@@ -24,6 +24,9 @@ from pipeline.spin.terms import pauli_terms
 DIVERGENCES = ("divergence", "divergence_floor")
 """Estimates of ``infer.divergence``: of the draws of the sampler, and of as many independent draws from |ψ|² itself."""
 
+COVERAGES = ("proposal_overlap", "proposal_efficiency", "proposal_minority", "minority")
+"""Estimates of ``infer.coverage``, see :func:`pipeline.spin.vmc.coverage.coverage`."""
+
 MOST_ENUMERATED = 22
 """Spins of all copies whose configurations a divergence is taken over."""
 
@@ -113,6 +116,12 @@ class VMCConfig:
         if not isinstance(run.train.sampler, SamplerConfig) or not isinstance(run.system, SpinSystem):
             return None
         return reach(run.train.sampler, run.train.ansatz, run.system)
+
+    def projection_of(self, run: RunConfig) -> list[str]:
+        """Symmetries that the state is projected on after the last step."""
+        names, schedule = run.train.ansatz.projection, Schedule(run.train.optimizer, run.train.phases)
+        last = schedule.projections[schedule.at(max(0, run.train.steps - 1)).projection]
+        return list(names if last is None else last)
 
     def check_parts(self, run: RunConfig) -> None:
         """Raise ConfigError for parts that do not fit each other, of the training or of the inference."""
@@ -213,16 +222,18 @@ class VMCInferConfig(InferConfig):
             have burned in, or with a proposal that was trained.
         keep_samples: keep every sample in the records, packed into bits.
         divergence: compare draws of each batch with |ψ|² of all configurations (Jensen-Shannon divergence).
+        coverage: compare what a learnt proposal covers with |ψ|² of all configurations.
     """
 
     version: ClassVar[int] = 3
-    neutral: ClassVar[dict[str, Any]] = {"divergence": False}
+    neutral: ClassVar[dict[str, Any]] = {"divergence": False, "coverage": False}
 
     samples: int | None = MISSING
     sampler: Any = None
     chains: str = MISSING
     keep_samples: bool = MISSING
     divergence: bool = False
+    coverage: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -263,17 +274,21 @@ class VMCInferConfig(InferConfig):
                 sampler.check_fresh()
         if self.keep_samples and not sampler.draws:
             raise ConfigError("infer.keep_samples", self.keep_samples, "sampler=exhaustive draws no samples to keep")
-        if self.divergence:
-            self._check_divergence(sampler, run)
-
-    def _check_divergence(self, sampler: SamplerConfig, run: RunConfig) -> None:
-        """Raise ConfigError where nothing is drawn, or where there are too many configurations to compare with."""
-        spins = run.train.ansatz.states * run.system.size
-        if not sampler.draws:
+        if self.divergence and not sampler.draws:
             raise ConfigError("infer.divergence", True, "sampler=exhaustive draws nothing to compare with |ψ|²")
+        if self.coverage and not sampler.learns:
+            allowed = f"sampler={sampler.name} has no proposal that learns |ψ|²; sampler=nir has"
+            raise ConfigError("infer.coverage", True, allowed)
+        for key in ("divergence", "coverage"):
+            if getattr(self, key):
+                self._check_enumerated(f"infer.{key}", run)
+
+    def _check_enumerated(self, key: str, run: RunConfig) -> None:
+        """Raise ConfigError where there are too many configurations to compare with."""
+        spins = run.train.ansatz.states * run.system.size
         if spins > MOST_ENUMERATED:
             allowed = f"would enumerate 2^{spins} configurations of all copies; at most 2^{MOST_ENUMERATED}"
-            raise ConfigError("infer.divergence", True, allowed)
+            raise ConfigError(key, True, allowed)
 
     def hints(self, run: RunConfig) -> list[str]:
         """What to know of a sampler that starts anew, where it could go on instead."""

@@ -119,3 +119,25 @@ def test_references_keep_to_the_sector_of_the_training() -> None:
         compose_run([*words, "baseline=dmrg"])
     with pytest.raises(ConfigError, match=r"baseline.quspin.magnetisation=3"):
         compose_run([*words, "baseline.quspin.magnetisation=3"])
+
+
+def test_no_reference_keeps_to_a_projection_of_several_states() -> None:
+    """Levels of one symmetry beside those of all would be compared as if they were the same."""
+    words = [
+        "method=vmc",
+        "system=chain_tfim",
+        "system.n_sites=6",
+        "system.range=1",
+        "ansatz=rbm",
+        "sampler=metropolis",
+    ]
+    several, odd = [*words, "train.ansatz.states=2"], "train.ansatz.projection=[-spin_flip]"
+    phased = "train.phases=[{steps:1},{steps:1,projection:[translations]}]"
+    for baseline in ("auto", "quspin"):
+        with pytest.raises(ConfigError, match=rf"baseline.use={baseline}: .*2 states is projected on -spin_flip; use"):
+            compose_run([*several, odd, f"baseline={baseline}"])
+        with pytest.raises(ConfigError, match=r"projected on translations; use baseline=none"):
+            compose_run([*several, phased, f"baseline={baseline}"])
+    assert baseline_name(compose_run([*several, odd, "baseline=none"])) is None
+    for restored in ([*words, odd], [*several, odd, phased.replace("translations", "")]):
+        assert baseline_name(compose_run(restored)) in ("quspin", "free_fermions")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.spin.sampler.nir.proposal import COMPILED_FROM, Proposal
+from pipeline.spin.sampler.nir import draw_loop
+from pipeline.spin.sampler.nir.proposal import COMPILED_FROM, COMPILED_UP_TO, Proposal
 from pipeline.spin.space import space_of
 from pipeline.spin.systems import ChainTFIM
 from tests.spin import dense
@@ -94,7 +95,12 @@ def test_compiled_draws_are_those_of_forward_passes(width: int, heads: int, floo
         assert (spins.dtype, log_q.dtype) == (torch.int8, torch.float64)
         assert torch.equal(spins, expected)
         torch.testing.assert_close(log_q, log_q_expected, rtol=0.0, atol=1e-4)
-        assert torch.equal(network.draw_compiled(uniforms[:1])[1], log_q[:1])
+        # neither how many are drawn nor where one stands among them
+        for first in range(6):
+            alone, log_q_alone = network.draw_compiled(uniforms[first : first + 1])
+            assert torch.equal(alone, spins[first : first + 1])
+            assert torch.equal(log_q_alone, log_q[first : first + 1])
+            assert torch.equal(network.draw_compiled(uniforms[first:])[1], log_q[first:])
 
 
 def test_large_batches_are_drawn_by_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +112,8 @@ def test_large_batches_are_drawn_by_the_compiled_loop(monkeypatch: pytest.Monkey
     assert called == []
     network.float().draw(uniforms)
     assert called == [len(uniforms)]
+    assert not proposal_of(space_of(lattice(2)), embedding=132, heads=2).float().compiles(uniforms)
+    assert COMPILED_UP_TO * 4 == draw_loop.WIDEST
 
 
 def test_draws_follow_the_probabilities() -> None:

@@ -1,7 +1,8 @@
 """Draws of the proposal as one compiled loop over configurations (numba), for CPUs in single precision.
 
-One configuration after the other: its keys and values stay in the caches of a core, where those of a whole batch, read
-once a spin, would come from the memory. Exponentials are polynomials, for a library's are calls that do not vectorise.
+A few configurations at a time: their keys and values stay in the caches of a core, where those of a whole batch, read
+once a spin, would come from the memory, and a weight that is read serves all of them. What comes of one does not depend
+on the others. Exponentials are polynomials, for a library's are calls that do not vectorise.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from pipeline.base.run.compiled import njit
 Array = NDArray[np.float32]
 
 FAST = {"contract", "reassoc", "nsz", "nnan", "arcp"}
-"""Infinities stay what they are."""
+"""Infinities stay what they are. Divisions by zero give them (``error_model``): a check would keep loops scalar."""
 
 ONE, ZERO = np.float32(1.0), np.float32(0.0)
 LOG2_E = np.float32(1.4426950408889634)
+TOGETHER = 4
+"""Configurations at a time: each more takes its keys and values from the caches."""
+
+WIDEST = 512
+"""Most outputs of a layer; features of the configurations lie so far apart, which loops that vectorise must know."""
+
 LOWEST_POWER = np.float32(-125.0)
 """2 to this is the smallest factor of an exponential: smaller ones are no normal numbers."""
 
@@ -25,7 +32,7 @@ EPSILON = np.float32(1e-5)
 """Of torch's layer norm."""
 
 
-@njit(nogil=True, fastmath=FAST, inline="always")
+@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
 def _exponentials(powers: Array, count: int, bits: NDArray[np.int32]) -> None:
     """2 to each of the first powers, which are at most 0, in place; relative errors of 3e-7.
 
@@ -51,25 +58,50 @@ def _exponentials(powers: Array, count: int, bits: NDArray[np.int32]) -> None:
         powers[j] *= scales[j]
 
 
-@njit(nogil=True, fastmath=FAST, inline="always")
-def _linear(x: Array, weight: Array, bias: Array, y: Array) -> None:
-    """y = bias + x weight, with weight (I, O)."""
-    inputs, outputs = weight.shape
-    y[:outputs] = bias
+@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
+def _linear(x: Array, weights: Array, first: int, bias: Array, inputs: int, y: Array) -> None:
+    """y = bias + x weight of all configurations, (inputs,) and (outputs,) of each :data:`WIDEST` apart.
+
+    Args:
+        x, y: flat, (TOGETHER WIDEST,).
+        weights: (inputs, outputs) from ``first`` on.
+        bias: (outputs,).
+        inputs: their number.
+    """
+    outputs = len(bias)
+    for o in range(outputs):
+        y[o] = y[WIDEST + o] = y[2 * WIDEST + o] = y[3 * WIDEST + o] = bias[o]
     i = 0
     while i + 4 <= inputs:
-        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        p = first + i * outputs
+        w0, w1 = weights[p : p + outputs], weights[p + outputs : p + 2 * outputs]
+        w2, w3 = weights[p + 2 * outputs : p + 3 * outputs], weights[p + 3 * outputs : p + 4 * outputs]
+        a0, a1, a2, a3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        p = WIDEST + i
+        b0, b1, b2, b3 = x[p], x[p + 1], x[p + 2], x[p + 3]
+        p = 2 * WIDEST + i
+        c0, c1, c2, c3 = x[p], x[p + 1], x[p + 2], x[p + 3]
+        p = 3 * WIDEST + i
+        d0, d1, d2, d3 = x[p], x[p + 1], x[p + 2], x[p + 3]
         for o in range(outputs):
-            y[o] += x0 * w0[o] + x1 * w1[o] + x2 * w2[o] + x3 * w3[o]
+            s, t, u, v = w0[o], w1[o], w2[o], w3[o]
+            y[o] += a0 * s + a1 * t + a2 * u + a3 * v
+            y[WIDEST + o] += b0 * s + b1 * t + b2 * u + b3 * v
+            y[2 * WIDEST + o] += c0 * s + c1 * t + c2 * u + c3 * v
+            y[3 * WIDEST + o] += d0 * s + d1 * t + d2 * u + d3 * v
         i += 4
     while i < inputs:
+        w0 = weights[first + i * outputs : first + (i + 1) * outputs]
+        a0, b0, c0, d0 = x[i], x[WIDEST + i], x[2 * WIDEST + i], x[3 * WIDEST + i]
         for o in range(outputs):
-            y[o] += x[i] * weight[i, o]
+            y[o] += a0 * w0[o]
+            y[WIDEST + o] += b0 * w0[o]
+            y[2 * WIDEST + o] += c0 * w0[o]
+            y[3 * WIDEST + o] += d0 * w0[o]
         i += 1
 
 
-@njit(nogil=True, fastmath=FAST, inline="always")
+@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
 def _normed(x: Array, y: Array) -> None:
     """y = (x - mean) / deviation."""
     mean, square = ZERO, ZERO
@@ -83,24 +115,25 @@ def _normed(x: Array, y: Array) -> None:
         y[i] = (x[i] - mean) * scale
 
 
-@njit(nogil=True, fastmath=FAST, inline="always")
-def _gelu(x: Array, count: int, powers: Array, bits: NDArray[np.int32]) -> None:
-    """x Φ(x) in place, erf as in Abramowitz and Stegun, 7.1.26; absolute errors of 3e-7 (1 + |x|)."""
-    for i in range(count):
-        powers[i] = np.float32(-0.5) * x[i] * x[i] * LOG2_E
-    _exponentials(powers, count, bits)
+@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
+def _gelu(x: Array, count: int) -> None:
+    """x Φ(x) in place, erfc as in Abramowitz and Stegun, 7.1.28, without exponentials; errors of 1e-6 (1 + |x|)."""
     for i in range(count):
         z = np.abs(x[i]) * np.float32(0.70710678118)
-        t = ONE / (ONE + np.float32(0.3275911) * z)
-        total = np.float32(1.061405429) * t - np.float32(1.453152027)
-        total = total * t + np.float32(1.421413741)
-        total = total * t - np.float32(0.284496736)
-        total = (total * t + np.float32(0.254829592)) * t
-        tail = np.float32(0.5) * total * powers[i]
+        total = np.float32(0.0000430638) * z + np.float32(0.0002765672)
+        total = total * z + np.float32(0.0001520143)
+        total = total * z + np.float32(0.0092705272)
+        total = total * z + np.float32(0.0422820123)
+        total = total * z + np.float32(0.0705230784)
+        total = total * z + ONE
+        total *= total
+        total *= total
+        total *= total
+        tail = np.float32(0.5) / (total * total)
         x[i] *= ONE - tail if x[i] > ZERO else tail
 
 
-@njit(nogil=True, fastmath=FAST, inline="always")
+@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
 def _largest(x: Array, count: int, bits: NDArray[np.int32]) -> float:
     """Largest of the first numbers, by halves: a running maximum would not vectorise."""
     some = bits.view(np.float32)
@@ -113,7 +146,7 @@ def _largest(x: Array, count: int, bits: NDArray[np.int32]) -> float:
     return some[0]
 
 
-@njit(nogil=True, fastmath=FAST, inline="always")
+@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
 def _attend(
     projections: Array, keys: Array, values: Array, place: int, scores: Array, bits: NDArray[np.int32], out: Array
 ) -> None:
@@ -169,7 +202,7 @@ def _attend(
             out[first + i] = m0 / total
 
 
-@njit(nogil=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST, error_model="numpy")
 def draw(
     weights: Array,
     biases: Array,
@@ -200,35 +233,44 @@ def draw(
         fields: difference of the logits.
     """
     layers, d, size = len(shapes), len(token), uniforms.shape[1]
-    blocks, widest = (layers - 3) // 4, max(4 * d, size)
-    keys = np.empty((blocks, heads, d // heads, size), np.float32)
+    blocks = (layers - 3) // 4
+    keys = np.empty((TOGETHER, blocks, heads, d // heads, size), np.float32)
     values = np.empty_like(keys)
-    x, narrow = np.empty(d, np.float32), np.empty(4 * d, np.float32)
-    wide, scratch, bits = np.empty(4 * d, np.float32), np.empty(widest, np.float32), np.empty(widest, np.int32)
-    for row in range(len(uniforms)):
-        x[:] = token
+    x, narrow = np.empty((TOGETHER, d), np.float32), np.zeros(TOGETHER * WIDEST, np.float32)
+    wide = np.zeros(TOGETHER * WIDEST, np.float32)
+    scratch, bits = np.empty(size, np.float32), np.empty(size, np.int32)
+    for begin in range(0, len(uniforms), TOGETHER):
+        count = min(TOGETHER, len(uniforms) - begin)
+        for r in range(count):
+            x[r] = token
         for place in range(size):
             w = b = 0
             for layer in range(layers):
                 kind, (inputs, outputs) = (layer % 4 if layer < 4 * blocks else 4 + layer - 4 * blocks), shapes[layer]
                 if kind == 0 or kind == 2 or kind == 4:
-                    _normed(x, narrow)
-                if kind == 4:
-                    narrow[:d] = narrow[:d] * norm[0] + norm[1]
-                weight = weights[w : w + inputs * outputs].reshape(inputs, outputs)
-                _linear(narrow, weight, biases[b : b + outputs], wide)
+                    for r in range(count):
+                        _normed(x[r], narrow[r * WIDEST : r * WIDEST + d])
+                        if kind == 4:
+                            some = narrow[r * WIDEST : r * WIDEST + d]
+                            some[:] = some * norm[0] + norm[1]
+                _linear(narrow, weights, w, biases[b : b + outputs], inputs, wide)
                 w, b = w + inputs * outputs, b + outputs
-                if kind == 0:
-                    _attend(wide, keys[layer // 4], values[layer // 4], place, scratch, bits, narrow)
-                elif kind == 1 or kind == 3:
-                    x += wide[:d]
-                else:
-                    if kind == 2 or kind == 4:
-                        _gelu(wide, outputs, scratch, bits)
-                    narrow[:outputs] = wide[:outputs]
-            field = np.float64(wide[0]) - np.float64(wide[1])
-            fields[row, place] = field
-            up = floor + (1.0 - 2.0 * floor) / (1.0 + np.exp(min(max(-field, -700.0), 700.0)))
-            drawn = 1 if uniforms[row, place] >= up else 0
-            down[row, place] = drawn
-            x[:] = table[place, drawn]
+                for r in range(count):
+                    found = wide[r * WIDEST : r * WIDEST + outputs]
+                    if kind == 0:
+                        out = narrow[r * WIDEST : r * WIDEST + d]
+                        _attend(found, keys[r, layer // 4], values[r, layer // 4], place, scratch, bits, out)
+                    elif kind == 1 or kind == 3:
+                        x[r] += found
+                    else:
+                        if kind == 2 or kind == 4:
+                            _gelu(found, outputs)
+                        narrow[r * WIDEST : r * WIDEST + outputs] = found
+            for r in range(count):
+                row = begin + r
+                field = np.float64(wide[r * WIDEST]) - np.float64(wide[r * WIDEST + 1])
+                fields[row, place] = field
+                up = floor + (1.0 - 2.0 * floor) / (1.0 + np.exp(min(max(-field, -700.0), 700.0)))
+                drawn = 1 if uniforms[row, place] >= up else 0
+                down[row, place] = drawn
+                x[r] = table[place, drawn]

@@ -15,6 +15,9 @@ from pipeline.spin.space import Space
 COMPILED_FROM = 2**12
 """Spins of a batch from which on a compiled loop, where there is one, draws them: fewer are not worth loading it."""
 
+COMPILED_UP_TO = 128
+"""Largest embedding that it takes."""
+
 
 class Block(nn.Module):
     """x + attention(norm x), then x + MLP(norm x), d → 4d → d; norms have no parameters of their own.
@@ -129,6 +132,7 @@ class Proposal(nn.Module):
     def compiles(self, uniforms: Tensor) -> bool:
         """Whether there is a compiled loop for parameters of this kind, and enough to draw, (B, M), to load it."""
         plain = uniforms.device.type == "cpu" and self.token.dtype == torch.float32
+        plain = plain and self.token.shape[1] <= COMPILED_UP_TO
         return plain and uniforms.numel() >= COMPILED_FROM and importlib.util.find_spec("numba") is not None
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.base.descent import Adam
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.rng import derive_seed, torch_generator
+from pipeline.base.run.laps import part
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks, in_chunks
@@ -190,6 +191,12 @@ class NIRSampler:
             return only.found.drawn(only.broken)
         return replace(only.found.weighted(), metrics=_metrics(only, call.samples, [only]))
 
+    @torch.no_grad()
+    def log_proposal(self, state: NIRState, spins: Tensor) -> Tensor:
+        """log q of any configurations, (n, M) → (n,) float64."""
+        network = state.proposal
+        return shared(self._ranks, lambda rows: in_chunks(self._chunks, "log q", network.log_probability, rows), spins)
+
     def _settle(self, call: Call) -> Batch | None:
         """Train the proposal for an inference, and fix the number of proposals a batch; where ψ is no number, where."""
         c, state = self.config, call.state
@@ -217,7 +224,8 @@ class NIRSampler:
                 return last, last.broken, {}
             chosen = last.found.resampled(call.samples, call.generator(f"resampling of round {number}", self._device))
             metrics = _metrics(last, call.samples, rounds) | {"proposal_loss": last.found.divergence(c.divergence)}
-            self._train(call, last.found, chosen, number)
+            with part("proposal_training"):
+                self._train(call, last.found, chosen, number)
             if fixed is not None or (last.effective >= wanted and last.efficiency >= c.efficiency):
                 return last, chosen, metrics
         raise PoorProposal(_complaint(c, wanted, rounds))
@@ -257,9 +265,11 @@ class NIRSampler:
             spins, log_q = network.draw(rows, compiled)
             return torch.cat([spins.double(), log_q[:, None]], 1)
 
-        drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, name, draw, rows), uniforms)
-        spins = drawn[:, :m].to(torch.int8)
-        return Proposals(spins, drawn[:, m], self._log_amplitude(call.ansatz, spins))
+        with part("proposal_draws"):
+            drawn = shared(self._ranks, lambda rows: in_chunks(self._chunks, name, draw, rows), uniforms)
+            spins = drawn[:, :m].to(torch.int8)
+        with part("proposal_amplitudes"):
+            return Proposals(spins, drawn[:, m], self._log_amplitude(call.ansatz, spins))
 
     def _log_amplitude(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
         """log ψ, (n, M) → (n,) float64 or complex128; equal configurations are evaluated once."""

@@ -51,6 +51,7 @@ class NIRConfig(SamplerConfig):
 
     version: ClassVar[int] = 1
     implementation: ClassVar[str] = "pipeline.spin.sampler.nir.sampler:NIRSampler"
+    learns: ClassVar[bool] = True
 
     name: str = "nir"
     samples: int = MISSING
