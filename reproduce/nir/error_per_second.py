@@ -12,7 +12,8 @@ from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, quoted, yes_no
 from reproduce.tables import Finished, Table
 
-LATTICES = {(3, 2): (), (4, 4): (), (6, 6): ("laptop", "paper"), (8, 8): ("laptop", "paper")}
+LARGE = ("laptop", "long", "gpu", "paper")
+LATTICES = {(3, 2): (), (4, 4): (), (6, 6): LARGE, (8, 8): LARGE}
 """Extents, and the scales at which they are drawn from; empty: all of them."""
 
 DIRECT, METROPOLIS, NIR, EXHAUSTIVE = "direct", "metropolis", "nir", "exhaustive"
@@ -92,7 +93,7 @@ def cells() -> list[Cell]:
         for sampler in SAMPLERS:
             if sampler == EXHAUSTIVE and math.prod(lattice) > MOST_SITES:
                 continue
-            columns = (Column(sampler, "energy", "energy"),)
+            columns = (Column(sampler, "energy", "energy_of_the_state"),)
             settings = f"nir/rate_{sampler}"
             cell = Cell(
                 row(lattice), sampler, physics, columns, SEEDS, exclusive=True, settings=settings, scales=scales

@@ -28,6 +28,7 @@ from reproduce.tables import CELL_FIELDS, over_seeds
 PAPERS_OWN_SIZES = ("train.method.draws=150", "infer.draws=150")
 SAMPLES_AT_10 = "train.sampler.samples=150"
 SWEPT = {
+    "nir/divergences": ("train.sampler.divergence=",),
     "nf_nqs/priors": ("train.method.prior=", "train.method.stop=floor", "train.method.patience="),
     "naqs/fig2": ("infer_sampler=metropolis", "infer.sampler.chains=", "infer.sampler.start=", "infer.seed="),
     "pseudofermion/hmc": ("baseline.hmc.fermions.determinant=", "baseline.hmc.fermions.hasenbusch="),
