@@ -16,6 +16,7 @@ from pipeline.base.config.phases import AdamWConfig, Schedule
 from pipeline.base.contracts import Record
 from pipeline.base.descent import Adam, AdamW
 from pipeline.base.errors import NonFiniteError
+from pipeline.base.later import np
 from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.gauge import observables
@@ -24,6 +25,7 @@ from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_fl
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.joint.state import JointFlowState
 from pipeline.gauge.joint.summary import quality, summarise
+from pipeline.gauge.pseudofermion.estimators import conditional_divergence
 from pipeline.gauge.pseudofermion.loss import Gradient
 from pipeline.gauge.pseudofermion.target import pseudofermion_target
 from pipeline.gauge.systems import TwoFlavours
@@ -82,8 +84,9 @@ class JointFlowTraining:
         """Quality from fresh samples with one draw each, without the regulator.
 
         Returns:
-            ``joint_ess`` (Eq. 15) and ``joint_kl``; where L allows for determinants ``marginal_ess`` and
-            ``marginal_kl``. Nothing where solves fail or weights are not finite.
+            ``joint_ess`` (Eq. 15) and ``joint_kl``; where L allows for determinants ``marginal_ess``,
+            ``marginal_kl`` and ``conditional_kl``, the mean over links of Σ_i D_KL(q(φ_i|U)‖p(φ_i|U)). Nothing where
+            solves fail or weights are not finite.
         """
         generator = torch_generator(state.seed, "joint flow evaluation", k, self.device)
         exact = self.system.length <= self.config.exact_length
@@ -92,10 +95,13 @@ class JointFlowTraining:
         except (NotConverged, LinAlgError) as error:
             log.warning("quality before step %d unknown: %s", k, error)
             return {}
-        log_w = (found.log_gauge + found.log_ratios.sum(dim=(0, 2))).cpu().numpy()
-        metrics = quality("joint", log_w)
+        log_gauge, log_ratios = found.log_gauge.cpu().numpy(), found.log_ratios.cpu().numpy()
+        metrics = quality("joint", log_gauge + log_ratios.sum(axis=(0, 2)))
         if found.log_marginal is not None:
-            metrics |= quality("marginal", found.log_marginal.cpu().numpy())
+            log_marginal = found.log_marginal.cpu().numpy()
+            metrics |= quality("marginal", log_marginal)
+            each = conditional_divergence(log_marginal - log_gauge, log_ratios, found.log_volume)
+            metrics |= {"conditional_kl": float(each.mean())} if np.isfinite(each).all() else {}
         return metrics
 
     def measure(self, state: JointFlowState, k: int) -> Record:
