@@ -21,6 +21,7 @@ from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.gauge import observables
 from pipeline.gauge.fermions.solver import NotConverged
+from pipeline.gauge.joint.conditional import exact_conditional
 from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.joint.state import JointFlowState
@@ -110,8 +111,10 @@ class JointFlowTraining:
         Returns:
             ``log_gauge``, (batch,), and ``log_ratios``, (monomials, batch, draws), see
             :class:`pipeline.gauge.joint.model.WeightedSample`; ``log_marginal``, (batch,), with exact determinants
-            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); ``volume``, and
-            the ``seed`` of the inference; ``metropolis``, whether a chain is wanted.
+            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); of the first
+            ``spectra`` configurations what :func:`pipeline.gauge.joint.conditional.exact_conditional` finds;
+            ``volume``, ``log_volume`` of the fields, and the ``seed`` of the inference; ``metropolis``, whether a
+            chain is wanted.
 
         Raises:
             NotConverged: by conjugate gradients; weights cannot leave such configurations out.
@@ -130,7 +133,10 @@ class JointFlowTraining:
         if not all(torch.from_numpy(value).isfinite().all() for value in record.values()):
             raise NonFiniteError(f"inference: weights of batch {k} are not finite; try train.dtype=float64")
         record |= observables.gauge_observables(found.links, self.system)
-        return record | {"volume": self.system.size, "seed": infer.seed, "metropolis": int(infer.metropolis)}
+        if infer.spectra:
+            record |= exact_conditional(state.flow, self.target, found.links[: infer.spectra])
+        record |= {"volume": self.system.size, "log_volume": found.log_volume}
+        return record | {"seed": infer.seed, "metropolis": int(infer.metropolis)}
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Reweighted observables and the quality of the model, see :func:`pipeline.gauge.joint.summary.summarise`."""

@@ -1,0 +1,282 @@
+"""The numbers that Section IV prints in its text: condition numbers, effective sample sizes and acceptance rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.base.numbers.result import Estimate
+from reproduce.artefact import Artefact, Cell, Claim, Column, Derived, Rendering
+from reproduce.pseudofermion import flows
+from reproduce.pseudofermion.flows import FLOW, NAMES, PRECONDITIONINGS
+from reproduce.pseudofermion.shared import estimate, printed
+from reproduce.published import Published, published
+from reproduce.tables import CellRow, Finished, Table
+
+SMALL, LARGE = "schwinger-L8", "schwinger-L16"
+HMC = "hmc-monomials"
+"""Hybrid Monte Carlo with the paper's three shifts on its lattice: same matrices, another ensemble than the flow's."""
+
+SHIFTS = "baseline.hmc.fermions.hasenbusch=[0.001,0.01,0.05]"
+ENSEMBLES = ("none", "even-odd", "hasenbusch-3")
+"""Flows that Section IV.A.2 prints condition numbers of."""
+
+ENDS = ("", "_median", "_max")
+MODEL = {
+    "joint_ess": "joint_ess",
+    "marginal_ess": "marginal_ess",
+    "acceptance_one_draw": "acceptance",
+    "ess_all_draws": "joint_ess_64_pseudofermions",
+}
+"""Estimates of the flow of Fig. 2 and what ``published.csv`` calls them."""
+
+SETTINGS = ("configurations", "thinning", "independent_configurations")
+"""Quantities that are amounts of statistics: nothing to measure."""
+
+MONOMIALS = 4
+"""With three shifts."""
+
+
+def cells() -> list[Cell]:
+    """Seed 0 of trainings of Figures 2 and 4, and an ensemble of hybrid Monte Carlo."""
+    columns = tuple(Column(FLOW, name, quantity) for name, quantity in MODEL.items())
+    made = [Cell(LARGE, FLOW, (), columns, settings="pseudofermion/fig2")]
+    for method in ENSEMBLES:
+        wanted = tuple(
+            Column(method, f"condition_number_monomial_{i}{end}", _name(method, i) + end)
+            for i in range(MONOMIALS if method == "hasenbusch-3" else 1)
+            for end in ENDS
+        )
+        scales = flows.LARGE if method == "hasenbusch-3" else ()
+        made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0], scales=scales))
+    names = ["condition_number", "condition_number_even_odd"]
+    names += [f"condition_number_monomial_{i}" for i in range(MONOMIALS)]
+    wanted = tuple(Column(HMC, name + end, name + end) for name in names for end in ENDS)
+    overrides = ("system.length=8", "baseline=hmc", SHIFTS)
+    scales = ("smoke", "laptop", "paper")
+    return [
+        *made,
+        Cell(SMALL, HMC, overrides, wanted, stages=("baseline",), settings="pseudofermion/small", scales=scales),
+    ]
+
+
+def _name(method: str, i: int) -> str:
+    """As ``published.csv`` has it; monomials of three shifts by their number."""
+    return f"condition_number_monomial_{i}" if method == "hasenbusch-3" else "condition_number"
+
+
+def derived(table: Table) -> Sequence[Derived]:
+    """The largest mean and maximum of all monomials of the flow with three steps."""
+    made = []
+    for done in flows.finished(table, "hasenbusch-3"):
+        for end in ("", "_max"):
+            found = monomials(done, end)
+            if found:
+                largest = max(found, key=lambda e: e.value)
+                quantity = f"condition_number_hasenbusch{end}"
+                made.append(Derived(SMALL, FLOW, quantity, largest, ("hasenbusch-3",)))
+    return made
+
+
+def monomials(done: Finished, end: str) -> list[Estimate]:
+    """Condition numbers of all monomials of a run."""
+    found = (estimate(done, f"condition_number_monomial_{i}{end}") for i in range(MONOMIALS))
+    return [e for e in found if e is not None]
+
+
+def render(table: Table) -> Rendering:
+    """A line a printed number; then condition numbers monomial by monomial."""
+    header = ["lattice", "model", "quantity", "ours", "printed", "vs paper", "where"]
+    body = [_printed_line(table, number) for number in measured()]
+    body += [line for method in (*ENSEMBLES, HMC) for line in _conditions(table, method)]
+    return Rendering(
+        header,
+        body,
+        verdict=verdict(table),
+        keys=3,
+        claims=claims(table),
+        notes=notes(table),
+        draw=(lambda figure: draw(figure, table)) if _drawn(table) else None,
+        figure_size=(6.0, 3.2),
+        caption="Condition numbers: median (bar), mean (point) and maximum (cross) of each matrix; squares: what the "
+        "paper prints for means.",
+    )
+
+
+def measured() -> list[Published]:
+    """Printed numbers that are results."""
+    found = (n for n in published("pseudofermion") if n.artefact == "pseudofermion/text")
+    return [n for n in found if n.quantity not in SETTINGS]
+
+
+def _printed_line(table: Table, number: Published) -> list[str]:
+    row = table.row(number.cell, number.method, number.quantity)
+    model = NAMES.get(number.method, number.method)
+    ours, verdict_ = (flows.shown(row), row.vs_paper) if row else ("–", "not-run")
+    return [
+        _lattice(number.cell),
+        model,
+        number.quantity.replace("_", " "),
+        ours,
+        number.shown(),
+        verdict_,
+        number.location,
+    ]
+
+
+def _lattice(cell: str) -> str:
+    theory, length = cell.rsplit("-L", 1)
+    return f"{'SU(3)' if theory == 'su3' else 'Schwinger'}, L = {length}"
+
+
+def _conditions(table: Table, method: str) -> list[list[str]]:
+    """Means, medians and maxima that no printed number stands beside."""
+    numbers = {(n.method, n.quantity) for n in measured()}
+    name = "hybrid Monte Carlo, 3 Hasenbusch steps" if method == HMC else NAMES[method]
+    rows = [r for r in table.rows if r.method == method and r.cell == SMALL and r.ours is not None]
+    return [
+        [_lattice(SMALL), name, r.quantity.replace("_", " "), flows.shown(r), "–", "–", "–"]
+        for r in rows
+        if (r.method, r.quantity) not in numbers
+    ]
+
+
+def claims(table: Table) -> list[Claim]:
+    """Sentences of Section IV that stand on these numbers."""
+    limit, mean = (printed(SMALL, FLOW, f"condition_number_hasenbusch{end}") for end in ("_max", ""))
+    found = {m: flows.finished(table, m) for m in (HMC, "hasenbusch-3")}
+    evidence = []
+    for method, runs in found.items():
+        for done in runs:
+            means, largest = monomials(done, ""), monomials(done, "_max")
+            name = "hybrid Monte Carlo" if method == HMC else "the flow"
+            length = done.task.run.system.length
+            evidence.append(
+                f"{name} on {length} × {length}: means {', '.join(flows.of_estimate(e) for e in means)}, "
+                f"maxima {', '.join(f'{e.value:.0f}' for e in largest)}"
+            )
+    return [
+        Claim(
+            f"the average condition number is O({mean.value:.0f}) in all four monomials, and the maximum value is less "
+            f"than {limit.value:.0f} in all cases",
+            limit.location,
+            _below(found, mean.value, limit.value),
+            "; ".join(evidence)
+            + f" (order of magnitude: at most {mean.value * 10:.0f} and more than {mean.value / 10:.0f}, "
+            "ours; the paper's ensemble is its flow's, hybrid Monte Carlo has the density that the flow is trained to)",
+        ),
+        _order(table),
+    ]
+
+
+def _below(found: dict[str, list[Finished]], mean: float, limit: float) -> str:
+    """Of the paper's own kind of ensemble where there is one, else of hybrid Monte Carlo; on its lattice alone."""
+    for method in ("hasenbusch-3", HMC):
+        for done in found[method]:
+            if done.task.run.system.length != 8:
+                continue
+            means = all(mean / 10.0 < e.value < 10.0 * mean for e in monomials(done, ""))
+            return "yes" if means and all(e.value < limit for e in monomials(done, "_max")) else "no"
+    return "not-comparable" if any(found.values()) else "not run"
+
+
+def _order(table: Table) -> Claim:
+    """Even/odd lowers the condition number, on the ensembles of our own flows."""
+    plain, even_odd = (table.row(SMALL, method, "condition_number_median") for method in ("none", "even-odd"))
+    answer = flows.larger(plain, even_odd, 3.0)
+    return Claim(
+        "even/odd preconditioning reduces the condition number",
+        "Section III.D.1",
+        answer or "not run",
+        f"medians {flows.shown(plain)} without, {flows.shown(even_odd)} with it, each of the ensemble of its own flow "
+        "(beyond 3 σ)",
+    )
+
+
+def verdict(table: Table) -> list[str]:
+    """What can be compared and what cannot."""
+    said = []
+    row = {name: table.row(LARGE, FLOW, quantity) for name, quantity in MODEL.items()}
+    lattice = flows.of_lattice(table)
+    if row["joint_ess"] is not None and row["joint_ess"].ours is not None:
+        where = f" on {lattice} sites" if lattice else ""
+        said.append(
+            f"Our flow{where}: joint ESS {flows.shown(row['joint_ess'])}, marginal {flows.shown(row['marginal_ess'])}, "
+            f"acceptance {flows.shown(row['acceptance_one_draw'])}, ESS with all draws "
+            f"{flows.shown(row['ess_all_draws'])}"
+            + ("; the paper's numbers are of another system." if lattice else ".")
+        )
+    for done in flows.finished(table, HMC):
+        if done.task.run.system.length == 8:
+            means = ", ".join(flows.of_estimate(e) for e in monomials(done, ""))
+            largest = max((e.value for e in monomials(done, "_max")), default=float("nan"))
+            said.append(
+                f"Condition numbers of the four monomials with the paper's shifts on its 8 × 8 lattice, on an "
+                f"ensemble of "
+                f"hybrid Monte Carlo: means {means}, the largest of all {largest:.0f}; printed, of a flow's ensemble: "
+                "O(10), below 100."
+            )
+    said.append("Numbers of the SU(3) flow are not measured here.")
+    return said
+
+
+def notes(table: Table) -> list[str]:
+    """Definitions."""
+    del table
+    return [
+        "Condition numbers: of D D† without preconditioning, of D_sc D_sc† with even/odd, of the covariance of each "
+        "monomial with Hasenbusch's factorisation (monomial 0 has the smallest shift). Means have heavy tails without "
+        "it: "
+        "few configurations dominate them, so that medians stand beside. Flows: unweighted samples of the model, as in "
+        "the paper.",
+        "`pseudofermion/hmc` has the condition numbers of D D† and of the Schur complement on ensembles of hybrid "
+        "Monte "
+        "Carlo with more statistics, and the pseudoscalar masses that Section IV prints.",
+        "The paper's acceptance rates do not say with how many pseudofermions; ours are with one.",
+        "Amounts of statistics that captions print (configurations, thinning) are settings, not results.",
+    ]
+
+
+def _drawn(table: Table) -> list[tuple[str, CellRow, CellRow, CellRow]]:
+    """Label, mean, median and maximum of each matrix there is."""
+    found = []
+    for method in (*ENSEMBLES, HMC):
+        quantities = [r.quantity for r in table.rows if r.cell == SMALL and r.method == method]
+        for quantity in (q for q in quantities if not q.endswith(("_median", "_max"))):
+            rows = [table.row(SMALL, method, quantity + end) for end in ENDS]
+            if all(r is not None and r.ours is not None for r in rows):
+                kind = (
+                    "flow, " + NAMES[method] if method != HMC else "HMC, " + quantity.removeprefix("condition_number")
+                )
+                found.append((kind.replace("_", " ").replace("HMC,  ", "HMC, ").rstrip(", "), *rows))
+    return found  # type: ignore[return-value]
+
+
+def draw(figure: Any, table: Table) -> None:
+    """A line a matrix."""
+    axes = figure.subplots()
+    lines = _drawn(table)
+    for k, (_, mean, median, most) in enumerate(lines):
+        axes.plot([median.ours], [k], "|", color="C0", ms=12)
+        axes.errorbar([mean.ours], [k], xerr=[mean.ours_sigma or 0.0], fmt="o", color="C0", ms=4, capsize=2)
+        axes.plot([most.ours], [k], "x", color="C3", ms=5)
+        if mean.published is not None:
+            axes.plot([mean.published], [k], "s", mfc="none", color="0.4", ms=7)
+    axes.set_yticks(range(len(lines)), [label for label, *_ in lines], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("condition number")
+
+
+ARTEFACT = Artefact(
+    "pseudofermion",
+    "text",
+    "Section IV: condition numbers, effective sample sizes and acceptance rates in the text",
+    cells,
+    render,
+    literature=("hmc", "all"),
+    own={FLOW: "Joint flow", **{method: NAMES[method] for method in ENSEMBLES}},
+    checks=(HMC,),
+    derived=derived,
+    labels={SMALL: "Schwinger model, L = 8", LARGE: "Schwinger model, L = 16", "su3-L16": "SU(3), L = 16"},
+)
