@@ -63,8 +63,7 @@ def claims(table: Table, found: list[Finished]) -> list[Claim]:
     order = flows.larger(rows[1], rows[0], SIGMAS)
     return [
         quoted(
-            f"a ∼{100 * joint.value:.0f}% joint ESS is obtained, while the marginal ESS is "
-            f"∼{100 * marginal.value:.0f}%",
+            f"a ∼{joint.value:.0%} joint ESS is obtained, while the marginal ESS is ∼{marginal.value:.0%}",
             joint.location,
             answer if found else "not run",
             evidence + (f", on {lattice} sites" if lattice else ""),

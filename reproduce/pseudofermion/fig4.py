@@ -178,7 +178,8 @@ def draw(figure: Any, table: Table, there: list[str]) -> None:
         axes.set_xlabel("step")
         axes.set_ylabel(label)
     panels[2].set_yscale("log")
-    panels[2].legend(frameon=False, fontsize=6)
+    if panels[2].lines:
+        panels[2].legend(frameon=False, fontsize=6)
 
 
 ARTEFACT = Artefact(
