@@ -178,7 +178,7 @@ def draw(figure: Any, table: Table, there: list[str]) -> None:
         axes.set_xlabel("step")
         axes.set_ylabel(label)
     panels[2].set_yscale("log")
-    if panels[2].lines:
+    if panels[2].get_legend_handles_labels()[0]:
         panels[2].legend(frameon=False, fontsize=6)
 
 

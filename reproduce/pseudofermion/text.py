@@ -51,7 +51,7 @@ def cells() -> list[Cell]:
     names = ["condition_number", "condition_number_even_odd"]
     names += [f"condition_number_monomial_{i}" for i in range(MONOMIALS)]
     wanted = tuple(Column(HMC, name + end, name + end) for name in names for end in ENDS)
-    scales = ("smoke", "laptop", "paper")
+    scales = ("laptop", "paper")  # a trajectory with three shifts is no matter of seconds
     settings = "pseudofermion/small_hasenbusch"
     return [*made, Cell(SMALL, HMC, (), wanted, stages=("baseline",), settings=settings, scales=scales)]
 
@@ -108,16 +108,16 @@ def measured() -> list[Published]:
 def _printed_line(table: Table, number: Published) -> list[str]:
     row = table.row(number.cell, number.method, number.quantity)
     model = NAMES.get(number.method, number.method)
-    ours, verdict_ = (flows.shown(row), row.vs_paper) if row else ("–", "not-run")
-    return [
-        _lattice(number.cell),
-        model,
-        number.quantity.replace("_", " "),
-        ours,
-        number.shown(),
-        verdict_,
-        number.location,
-    ]
+    ours, verdict_ = (flows.shown(row) + _where(table, number), row.vs_paper) if row else ("–", "not-run")
+    quantity = number.quantity.replace("_", " ")
+    return [_lattice(number.cell), model, quantity, ours, number.shown(), verdict_, number.location.split(",")[0]]
+
+
+def _where(table: Table, number: Published) -> str:
+    """The lattice of ours where it is not that of the number."""
+    cells = [d for d in table.finished if (d.task.cell.row, d.task.cell.method) == (number.cell, number.method)]
+    lengths = {d.task.run.system.length for d in cells if not number.cell.endswith(f"-L{d.task.run.system.length}")}
+    return "".join(f" on L = {length}" for length in lengths)
 
 
 def _lattice(cell: str) -> str:
@@ -126,15 +126,18 @@ def _lattice(cell: str) -> str:
 
 
 def _conditions(table: Table, method: str) -> list[list[str]]:
-    """Means, medians and maxima that no printed number stands beside."""
-    numbers = {(n.method, n.quantity) for n in measured()}
-    name = "hybrid Monte Carlo, 3 Hasenbusch steps" if method == HMC else NAMES[method]
-    rows = [r for r in table.rows if r.method == method and r.cell == SMALL and r.ours is not None]
-    return [
-        [_lattice(SMALL), name, r.quantity.replace("_", " "), flows.shown(r), "–", "–", "–"]
-        for r in rows
-        if (r.method, r.quantity) not in numbers
-    ]
+    """A line a matrix, with the mean, median and maximum of its condition number."""
+    name = "hybrid Monte Carlo" if method == HMC else NAMES[method]
+    lines = []
+    for done in flows.finished(table, method):
+        for quantity in dict.fromkeys(column.quantity.removesuffix("_median") for column in done.task.cell.columns):
+            rows = [table.row(SMALL, method, quantity + end) for end in ENDS]
+            if not quantity.endswith("_max") and all(row is not None and row.ours is not None for row in rows):
+                mean, median, most = map(flows.shown, rows)
+                shown = f"mean {mean}, median {median}, maximum {float(most):.3g}"
+                lattice = f"Schwinger, L = {done.task.run.system.length}"
+                lines.append([lattice, name, quantity.replace("_", " "), shown, "–", "–", "–"])
+    return lines
 
 
 def claims(table: Table) -> list[Claim]:
