@@ -131,10 +131,9 @@ def _conditions(table: Table, method: str) -> list[list[str]]:
     lines = []
     for done in flows.finished(table, method):
         for quantity in dict.fromkeys(column.quantity.removesuffix("_median") for column in done.task.cell.columns):
-            rows = [table.row(SMALL, method, quantity + end) for end in ENDS]
-            if not quantity.endswith("_max") and all(row is not None and row.ours is not None for row in rows):
-                mean, median, most = map(flows.shown, rows)
-                shown = f"mean {mean}, median {median}, maximum {float(most):.3g}"
+            mean, median, most = (table.row(SMALL, method, quantity + end) for end in ENDS)
+            if most is not None and most.ours is not None:
+                shown = f"mean {flows.shown(mean)}, median {flows.shown(median)}, maximum {most.ours:.3g}"
                 lattice = f"Schwinger, L = {done.task.run.system.length}"
                 lines.append([lattice, name, quantity.replace("_", " "), shown, "–", "–", "–"])
     return lines
