@@ -46,7 +46,7 @@ def cells() -> list[Cell]:
             for i in range(MONOMIALS if method == "hasenbusch-3" else 1)
             for end in ENDS
         )
-        scales = flows.LARGE if method == "hasenbusch-3" else ()
+        scales: tuple[str, ...] = flows.LARGE if method == "hasenbusch-3" else ()
         made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0], scales=scales))
     names = ["condition_number", "condition_number_even_odd"]
     names += [f"condition_number_monomial_{i}" for i in range(MONOMIALS)]

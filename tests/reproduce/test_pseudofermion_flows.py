@@ -28,7 +28,7 @@ class Made:
     name: str
     estimates: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()
-    metrics: dict[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
     seconds: float = 1.0
     device: str = "cpu"
     status: dict[str, Any] = field(default_factory=lambda: {"device": "cpu", "kind": "made up", "stopped": None})
@@ -36,7 +36,7 @@ class Made:
     def result(self) -> Result:
         return Result(self.estimates, self.curves)
 
-    def series(self) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    def series(self) -> Mapping[str, tuple[Sequence[float], Sequence[float]]]:
         return self.metrics
 
 
@@ -233,7 +233,7 @@ def conditions(means: Sequence[float], largest: float) -> Numbers:
 
 
 def test_printed_numbers_stand_beside_ours_or_are_not_run() -> None:
-    numbers = {
+    numbers: dict[str, list[Numbers]] = {
         "flow": [{"joint_ess": (0.04, 0.01)}],
         "none": [{"condition_number_monomial_0_median": (396.0, 5.0)}],
         "even-odd": [{"condition_number_monomial_0_median": (65.0, 1.0)}],
