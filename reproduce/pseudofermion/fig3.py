@@ -77,7 +77,7 @@ def _body(done: Finished, made: dict[int, InverseESSFit]) -> list[list[str]]:
     for k, x in enumerate(points.x if points else ()):
         assert points is not None
         lines = [f"{float(fit.ess(np.array(x))):.4f}" for fit in made.values()]
-        more = [f"{c.y[k]:.3f}" if c is not None else "–" for c in (finite, expected)]
+        more = [f"{c.y[k]:.2g}" if c is not None else "–" for c in (finite, expected)]
         body.append([f"{x:.0f}", with_error(points.y[k], points.sigma[k]), *lines, *more])
     limits = [flows.of_estimate(estimate(done, f"ess_limit_{degree}")) for degree in made]
     marginal = flows.of_estimate(estimate(done, "marginal_ess_of_batches"))
@@ -173,7 +173,8 @@ def _variances(done: Finished) -> list[Claim]:
             "where it is finite, ⟨w²⟩ is Π s²/(2s − 1)",
             "ours; by construction, for Gaussians",
             "undecided",
-            f"{pairs} (errors need ⟨w⁴⟩, which is finite for s > 3/4 alone: no test)",
+            f"{pairs} (few draws carry the moment, most samples miss them; errors need ⟨w⁴⟩, which is finite for s > "
+            f"3/4 alone: no test)",
         ),
     ]
 

@@ -19,11 +19,15 @@ QUANTITIES = (
     "ess_all_draws",
     "marginal_ess",
     "conditional_kl",
+    "conditional_kl_median",
     "marginal_kl",
     "infinite_variance",
     "plaquette_exact_weights",
 )
 PANELS = {"joint_ess": "joint ESS", "marginal_ess": "marginal ESS", "conditional_kl": "conditional divergence"}
+DIVERGENCE = "conditional_kl_median"
+"""That targets are compared by: configurations with near-zero modes carry the mean."""
+
 SIGMAS = 3.0
 """Differences count beyond so many errors over seeds: those of three seeds are themselves known to a factor of two."""
 
@@ -39,7 +43,8 @@ def cells() -> list[Cell]:
 def render(table: Table) -> Rendering:
     """A line a target; quality against the step."""
     there = [method for method in PRECONDITIONINGS if flows.finished(table, method)]
-    header = ["target", "seeds", "joint ESS", "marginal ESS", "conditional KL", "marginal KL", "min s ≤ 1/2", "⟨P⟩"]
+    header = ["target", "seeds", "joint ESS", "marginal ESS", "conditional KL", "median"]
+    header += ["marginal KL", "min s ≤ 1/2", "⟨P⟩"]
     return Rendering(
         header,
         [_line(table, method) for method in there] + _reference(table),
@@ -57,14 +62,14 @@ def render(table: Table) -> Rendering:
 
 def _line(table: Table, method: str) -> list[str]:
     line = table.row(ROW, method, "conditional_kl")
-    quantities = ("joint_ess", "marginal_ess", "conditional_kl", "marginal_kl", "infinite_variance")
-    values = [flows.shown(table.row(ROW, method, name)) for name in (*quantities, "plaquette_exact_weights")]
+    shown = [name for name in QUANTITIES if name != "ess_all_draws"]
+    values = [flows.shown(table.row(ROW, method, name)) for name in shown]
     return [NAMES[method], str(line.seeds if line else 0), *values]
 
 
 def _reference(table: Table) -> list[list[str]]:
     found = table.reference(ROW, "plaquette")
-    return [[table.reference_kind(ROW), *["–"] * 6, with_error(found.value, found.sigma)]] if found else []
+    return [[table.reference_kind(ROW), *["–"] * 7, with_error(found.value, found.sigma)]] if found else []
 
 
 def _steps(table: Table, there: list[str], quantity: str, sign: int) -> tuple[list[Answer], list[str]]:
@@ -106,7 +111,8 @@ def claims(table: Table, there: list[str]) -> list[Claim]:
         answers = [answer for one, _ in found for answer in one]
         evidence = "; ".join(f"{PANELS[n]}: {', '.join(said)}" for n, (_, said) in zip(wanted, found, strict=True))
         made.append(quoted(text, "Section IV.A.2", tally(answers), evidence + rule))
-    answers, said = _steps(table, there, "conditional_kl", -1)
+    answers, said = _steps(table, there, DIVERGENCE, -1)
+    means = ", ".join(f"{NAMES[m]} {flows.shown(table.row(ROW, m, 'conditional_kl'))}" for m in there)
     return [
         *made,
         Claim(
@@ -114,7 +120,7 @@ def claims(table: Table, there: list[str]) -> list[Claim]:
             "summed over monomials, falls from no preconditioning to even/odd to each Hasenbusch step",
             "Section IV.A.2; the divergence is ours",
             tally(answers),
-            "; ".join(said) + rule,
+            f"medians over links: {'; '.join(said)}{rule}; means, which near-zero modes of few links carry: {means}",
         ),
     ]
 
@@ -123,13 +129,13 @@ def verdict(table: Table, there: list[str]) -> list[str]:
     """The order of the divergences, the best model, and how far the lattice is from the paper's."""
     if not there:
         return []
-    divergences = ", ".join(f"{NAMES[m]} {flows.shown(table.row(ROW, m, 'conditional_kl'))}" for m in there)
+    divergences = ", ".join(f"{NAMES[m]} {flows.shown(table.row(ROW, m, DIVERGENCE))}" for m in there)
     sizes = ", ".join(f"{NAMES[m]} {flows.shown(table.row(ROW, m, 'marginal_ess'))}" for m in there)
-    answer = tally(_steps(table, there, "conditional_kl", -1)[0])
+    answer = tally(_steps(table, there, DIVERGENCE, -1)[0])
     ordered = {"yes": "falls with every step of preconditioning", "no": "does not fall with preconditioning"}
+    order = ordered.get(answer, f"falls with preconditioning: {answer}")
     said = [
-        f"The divergence of the conditional models {ordered.get(answer, f'falls with preconditioning: {answer}')}: "
-        f"{divergences}.",
+        f"The divergence of the conditional models, median over links, {order}: {divergences}.",
         f"Marginal ESS at the end: {sizes}.",
     ]
     if lattice := flows.of_lattice(table):
@@ -147,7 +153,9 @@ def notes(table: Table) -> list[str]:
     del table
     return [
         "ESS: Eq. 15 with one pseudofermion of each monomial (joint) and with exact determinants (marginal). "
-        "Conditional KL: Σ_i D_KL(q(φ_i|U)‖p(φ_i|U)) with the exact normalisers, averaged over links of the flow; "
+        "Conditional KL: Σ_i D_KL(q(φ_i|U)‖p(φ_i|U)) with the exact normalisers, mean over links of the flow from "
+        "draws, "
+        "and median over links from exact spectra; "
         "targets differ in the fields they have, so that it says how well each model does on its own target.",
         "min s ≤ 1/2: the share of configurations over which some direction of some monomial has a variance of the "
         "model below half of the target's. Weights over these have an infinite variance, and the joint ESS of samples "

@@ -105,7 +105,7 @@ def test_the_order_of_divergences_is_judged_by_the_scatter_of_seeds(
     plain: Sequence[float], even_odd: Sequence[float], hasenbusch: Sequence[float], seen: str
 ) -> None:
     values = {"none": plain, "even-odd": even_odd, "hasenbusch-1": hasenbusch}
-    table = table_of("fig4", {m: seeds("conditional_kl", v) for m, v in values.items()})
+    table = table_of("fig4", {m: seeds(fig4.DIVERGENCE, v) for m, v in values.items()})
     *_, claim = fig4.claims(table, list(values))
     assert claim.seen == seen
     said = " ".join(fig4.verdict(table, list(values)))
@@ -125,14 +125,14 @@ def test_sample_sizes_in_doubt_decide_nothing() -> None:
 
 
 def test_a_single_target_has_no_order() -> None:
-    table = table_of("fig4", {"even-odd": seeds("conditional_kl", EVEN_ODD)})
+    table = table_of("fig4", {"even-odd": seeds(fig4.DIVERGENCE, EVEN_ODD)})
     assert [claim.seen for claim in fig4.claims(table, ["even-odd"])] == ["not run"] * 4
     assert fig4.render(table_of("fig4", {})).draw is None
 
 
 def test_the_figure_of_preconditionings() -> None:
     methods = ["none", "even-odd", "hasenbusch-1"]
-    found = {m: seeds("conditional_kl", EVEN_ODD) for m in methods}
+    found = {m: seeds(fig4.DIVERGENCE, EVEN_ODD) for m in methods}
     table = table_of("fig4", {**found, "reference": [{"plaquette": (0.7532, 0.0008)}]}, metrics={"joint_ess": 0.1})
     shown = fig4.render(table)
     assert [line[0] for line in shown.body] == [*(flows.NAMES[m] for m in methods), "made up"]

@@ -84,8 +84,9 @@ def of_spectra(records: Sequence[Record]) -> tuple[list[Estimate], list[Curve]]:
     """What exact spectra of some configurations of each batch say; nothing where there are none.
 
     Returns:
-        ``condition_number_monomial_<i>`` with ``_median`` and ``_max``; ``conditional_kl_exact``;
-        ``infinite_variance``, the share of configurations with an s <= 1/2, where weights have no variance. Curves
+        ``condition_number_monomial_<i>`` with ``_median`` and ``_max``; ``conditional_kl_exact``, the mean over links,
+        and ``conditional_kl_median``, which near-zero modes of few of them do not carry; ``infinite_variance``, the
+        share of configurations with an s <= 1/2, where weights have no variance. Curves
         ``smallest_eigenvalue``, the share of configurations below each s; of configurations whose weights have a
         variance ``weight_second_moment``, measured ⟨w²⟩ against Π s²/(2s - 1) of all monomials, both with ⟨w⟩ = 1,
         and ESS(N_pf) ``ess_by_draws_finite``, beside it ``expected_ess_by_draws_finite``.
@@ -97,7 +98,9 @@ def of_spectra(records: Sequence[Record]) -> tuple[list[Estimate], list[Curve]]:
     for i, values in enumerate(spectra["condition_numbers"]):
         estimates += _condition_numbers(f"condition_number_monomial_{i}", values)
     smallest = spectra["smallest_eigenvalues"].min(axis=0)
-    estimates.append(independent_mean(spectra["divergences"].sum(axis=0)).estimate("conditional_kl_exact"))
+    divergences = spectra["divergences"].sum(axis=0)
+    estimates.append(independent_mean(divergences).estimate("conditional_kl_exact"))
+    estimates.append(_median("conditional_kl_median", divergences))
     estimates.append(independent_mean(smallest <= 0.5).estimate("infinite_variance"))
     shares = np.linspace(0.0, 1.0, min(QUANTILES, smallest.size))
     curves = [
@@ -110,13 +113,17 @@ def of_spectra(records: Sequence[Record]) -> tuple[list[Estimate], list[Curve]]:
 
 
 def _condition_numbers(name: str, values: Numbers) -> list[Estimate]:
-    blocks = [np.median(block) for block in np.array_split(values, min(BLOCKS, values.size))]
-    median = replace(independent_mean(blocks), value=float(np.median(values)), n=values.size)
     return [
         independent_mean(values).estimate(name),
-        median.estimate(f"{name}_median"),
+        _median(f"{name}_median", values),
         Estimate(f"{name}_max", float(values.max()), n=values.size),
     ]
+
+
+def _median(name: str, values: Numbers) -> Estimate:
+    """Of independent configurations; its error from the medians of blocks."""
+    blocks = [np.median(block) for block in np.array_split(values, min(BLOCKS, values.size))]
+    return replace(independent_mean(blocks), value=float(np.median(values)), n=values.size).estimate(name)
 
 
 def _of_finite(records: Sequence[Record], spectra: dict[str, Numbers], finite: NDArray[np.bool_]) -> list[Curve]:

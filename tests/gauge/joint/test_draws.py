@@ -100,6 +100,9 @@ def test_spectra_predict_second_moments_and_ess() -> None:
     assert expected[0] < 0.97 * expected[-1]
     divergence = estimates["conditional_kl_exact"]
     assert divergence.n == 4 * N
+    all_of_them = np.concatenate([record(k, draws=64)["divergences"].sum(axis=0) for k in range(4)])
+    assert estimates["conditional_kl_median"].value == np.median(all_of_them)
+    assert divergence.value == pytest.approx(all_of_them.mean())
     for i in range(MONOMIALS):
         mean, median = (estimates[f"condition_number_monomial_{i}{end}"] for end in ("", "_median"))
         assert mean.value == pytest.approx(2.0, rel=0.15)
