@@ -61,6 +61,7 @@ def claims(table: Table, found: list[Finished]) -> list[Claim]:
     evidence = ", ".join(f"{label} {flows.shown(row)}" for label, row in zip(SHOWN.values(), rows, strict=True))
     answer = "not-comparable" if lattice else "yes" if all(r and r.vs_paper == "agrees" for r in rows) else "no"
     order = flows.larger(rows[1], rows[0], SIGMAS)
+    order = "by construction" if order == "yes" else order
     return [
         quoted(
             f"a ∼{joint.value:.0%} joint ESS is obtained, while the marginal ESS is ∼{marginal.value:.0%}",

@@ -159,7 +159,7 @@ def test_the_end_of_a_training_on_another_lattice_is_not_compared() -> None:
     printed, order = shown.claims
     assert "∼5% joint ESS" in printed.text
     assert "∼35%" in printed.text
-    assert (printed.seen, order.seen) == ("not-comparable", "yes")
+    assert (printed.seen, order.seen) == ("not-comparable", "by construction")
     assert "by construction" in order.location
     assert [list(line) for line in shown.body[-2:]] == [["100", "0.030", "0.100"], ["150 (end)", "0.04(1)", "0.157(9)"]]
     assert shown.draw is not None
@@ -205,15 +205,15 @@ def test_fits_of_the_ess_find_what_it_was_made_of() -> None:
 @pytest.mark.parametrize(
     ("less", "share", "seen"),
     [
-        ((0.001, 0.002), 0.0, ["yes", "yes", "yes", "yes", "undecided"]),
-        ((0.01, 0.002), 0.25, ["yes", "no", "no", "no", "undecided"]),
-        ((0.01, None), 1.0, ["yes", "undecided", "undecided", "no", "undecided"]),
+        ((0.001, 0.002), 0.0, ["by construction", "yes", "yes", "yes", "undecided"]),
+        ((0.01, 0.002), 0.25, ["by construction", "no", "no", "no", "undecided"]),
+        ((0.01, None), 1.0, ["by construction", "undecided", "undecided", "no", "undecided"]),
     ],
 )
 def test_limits_and_variances(less: tuple[float, float | None], share: float, seen: Sequence[str]) -> None:
     found = fig3.render(by_draws(less, share)).claims
     assert [claim.seen for claim in found] == seen
-    assert "holds by construction" in found[0].evidence
+    assert "hold by construction" in found[0].evidence
     assert f"{share:.1%} of 400 configurations" in found[3].evidence
 
 
