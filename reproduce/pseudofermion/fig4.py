@@ -54,7 +54,7 @@ def render(table: Table) -> Rendering:
         figure_size=(8.4, 3.2),
         caption="Joint and marginal effective sample size and the conditional divergence, summed over monomials, along "
         "training, from fresh samples; means over seeds with bands of a standard error. Points: at the end, from the "
-        "samples of the table.",
+        "samples of the table; squares: the median over links.",
         verdict=verdict(table, there),
         keys=1,
     )
@@ -138,6 +138,10 @@ def verdict(table: Table, there: list[str]) -> list[str]:
         f"The divergence of the conditional models, median over links, {order}: {divergences}.",
         f"Marginal ESS at the end: {sizes}.",
     ]
+    shares = [(NAMES[m], line.ours) for m in there if (line := table.row(ROW, m, "infinite_variance")) and line.ours]
+    if shares:
+        listed = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+        said.append(f"Share of configurations over which weights have an infinite variance: {listed}.")
     if lattice := flows.of_lattice(table):
         said.append(
             f"The lattice is {lattice}, not the paper's 8 × 8, and flows are shallow: the order can be compared, "
@@ -183,6 +187,8 @@ def draw(figure: Any, table: Table, there: list[str]) -> None:
             if line is not None and line.ours is not None:
                 steps = max((d.found.step or 0 for d in flows.finished(table, method)), default=0)
                 axes.errorbar([steps], [line.ours], [line.ours_sigma or 0.0], fmt="o", color=colour, ms=3, capsize=2)
+                if quantity == "conditional_kl" and (median := table.row(ROW, method, DIVERGENCE)) and median.ours:
+                    axes.plot([steps], [median.ours], "s", mfc="none", color=colour, ms=5)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
     panels[2].set_yscale("log")
