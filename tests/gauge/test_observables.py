@@ -1,6 +1,7 @@
 """Fermionic observables against explicit matrices and the free theory."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_condition_numbers_of_monomials(length: int) -> None:
 def test_what_is_observed() -> None:
     assert set(gauge_observables(hot(u1, 4), U1PureGauge(length=4, beta=2.0))) == {"plaquette", "topological_charge"}
     assert set(gauge_observables(hot(su3, 2), SU3TwoD(length=2, beta=6.0, kappa=KAPPA))) == {"plaquette"}
-    everything = {"correlator": True, "condition_numbers": True}
+    everything: dict[str, Any] = {"correlator": True, "condition_numbers": True}
     assert fermion_observables(hot(u1, 4), U1PureGauge(length=4, beta=2.0), **everything) == {}
     full = fermion_observables(hot(u1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **everything)
     conditions = ("condition_number", "condition_number_even_odd")
