@@ -116,8 +116,8 @@ def claims(done: Finished, made: dict[int, InverseESSFit]) -> list[Claim]:
             "Section IV.A.1",
             rises if rise is not None else "not run",
             f"it rises by {flows.of_estimate(rise)} over batches, to {reached} draws. Both hold by construction, of "
-            f"samples "
-            "without end: the mean of N_pf draws has less variance the more there are, and tends to the determinant",
+            "samples without end: the mean of N_pf draws has less variance the more there are, and tends to the "
+            "determinant",
         )
     ]
     for degree in made:
@@ -134,8 +134,7 @@ def claims(done: Finished, made: dict[int, InverseESSFit]) -> list[Claim]:
                 tally([answer] if answer else []),
                 f"the fit's limit less the marginal ESS is {flows.of_estimate(less)} (errors by leaving out batches; "
                 f"seen if within {SIGMAS:g} σ); χ² = {made[degree].chi_squared:.1f} of {_freedom(done, degree)}, of "
-                f"points "
-                "that share their links and scatter together: no test",
+                "points that share their links and scatter together: no test",
             )
         )
     return [*made_claims, *_variances(done)]
@@ -166,8 +165,7 @@ def _variances(done: Finished) -> list[Claim]:
             "ours",
             "yes" if share.value == 0.0 else "no",
             f"some s ≤ 1/2 over {share.value:.1%} of {share.n} configurations (exact spectra): ESS of samples without "
-            f"end "
-            "is then zero at any N_pf, and any measured one that of so many samples",
+            "end is then zero at any N_pf, and any measured one that of so many samples",
         ),
         Claim(
             "where it is finite, ⟨w²⟩ is Π s²/(2s − 1)",
@@ -187,8 +185,7 @@ def verdict(table: Table, done: Finished, made: dict[int, InverseESSFit]) -> lis
     said = [
         f"With 1 to {points.x[-1]:.0f} pseudofermions of each monomial the ESS rises from "
         f"{with_error(points.y[0], points.sigma[0])} to {with_error(points.y[-1], points.sigma[-1])}; the marginal "
-        f"ESS is "
-        f"{flows.of_estimate(estimate(done, 'marginal_ess_of_batches'))}."
+        f"ESS is {flows.of_estimate(estimate(done, 'marginal_ess_of_batches'))}."
     ]
     if made:
         limits = ", ".join(f"{_named(d)} {flows.of_estimate(estimate(done, f'ess_limit_{d}'))}" for d in made)
@@ -197,8 +194,7 @@ def verdict(table: Table, done: Finished, made: dict[int, InverseESSFit]) -> lis
     if share is not None:
         said.append(
             f"Over {share.value:.0%} of the configurations the weights of the pseudofermions have an infinite "
-            f"variance, "
-            "which the paper does not look at: ESS(N_pf) there depends on how many samples are drawn."
+            "variance, which the paper does not look at: ESS(N_pf) there depends on how many samples are drawn."
         )
     if lattice := flows.of_lattice(table):
         said.append(f"The lattice is {lattice}, not the paper's 16 × 16: the course can be compared, numbers cannot.")
@@ -210,13 +206,11 @@ def notes(table: Table) -> list[str]:
     del table
     return [
         "Each batch gives one ESS(N_pf), the mean over its disjoint groups of N_pf draws; values are means over "
-        "batches "
-        "with standard errors over batches, as in the paper. The marginal ESS is averaged in the same way.",
+        "batches with standard errors over batches, as in the paper. The marginal ESS is averaged in the same way.",
         "s: eigenvalues of M^(−1/2) Σ_q M^(−1/2), the covariance of the model relative to that of the target of each "
         "monomial, all one for a perfect model; ⟨w²⟩/⟨w⟩² = Π s²/(2s − 1), infinite where an s is at most 1/2.",
         "finite variance: ESS and its prediction (Appendix A with the exact ⟨w²⟩ of each monomial) of those "
-        "configurations "
-        "alone whose weights have a variance, of the first `infer.spectra` of each batch.",
+        "configurations alone whose weights have a variance, of the first `infer.spectra` of each batch.",
         "Appendix A takes one monomial; with N_h + 1 of them Eq. 46 makes 1/ESS a polynomial of that degree in 1/N_pf.",
         "The paper prints no numbers of this figure but the ∼30 % at N_pf = 64 of Fig. 6 (`pseudofermion/text`).",
     ]

@@ -158,8 +158,7 @@ def notes(table: Table) -> list[str]:
     return [
         "ESS: Eq. 15 with one pseudofermion of each monomial (joint) and with exact determinants (marginal). "
         "Conditional KL: Σ_i D_KL(q(φ_i|U)‖p(φ_i|U)) with the exact normalisers, mean over links of the flow from "
-        "draws, "
-        "and median over links from exact spectra; "
+        "draws, and median over links from exact spectra; "
         "targets differ in the fields they have, so that it says how well each model does on its own target.",
         "min s ≤ 1/2: the share of configurations over which some direction of some monomial has a variance of the "
         "model below half of the target's. Weights over these have an infinite variance, and the joint ESS of samples "

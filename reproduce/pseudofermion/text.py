@@ -232,9 +232,8 @@ def verdict(table: Table) -> list[str]:
             largest = max((e.value for e in monomials(done, "_max")), default=float("nan"))
             said.append(
                 f"Condition numbers of the four monomials with the paper's shifts on its 8 × 8 lattice, on an "
-                f"ensemble of "
-                f"hybrid Monte Carlo: means {means}, the largest of all {largest:.0f}; printed, of a flow's ensemble: "
-                "O(10) in all four, below 100."
+                f"ensemble of hybrid Monte Carlo: means {means}, the largest of all {largest:.0f}; printed, of a "
+                "flow's ensemble: O(10) in all four, below 100."
             )
     said.append("Numbers of the SU(3) flow are not measured here.")
     return said
@@ -247,12 +246,10 @@ def notes(table: Table) -> list[str]:
         "Three numbers: mean / median / maximum over configurations.",
         "Condition numbers: of D D† without preconditioning, of D_sc D_sc† with even/odd, of the covariance of each "
         "monomial with Hasenbusch's factorisation (monomial 0 has the smallest shift). Means have heavy tails without "
-        "it: "
-        "few configurations dominate them, so that medians stand beside. Flows: unweighted samples of the model, as in "
-        "the paper.",
+        "it: few configurations dominate them, so that medians stand beside. Flows: unweighted samples of the model, "
+        "as in the paper.",
         "`pseudofermion/hmc` has the condition numbers of D D† and of the Schur complement on ensembles of hybrid "
-        "Monte "
-        "Carlo with more statistics, and the pseudoscalar masses that Section IV prints.",
+        "Monte Carlo with more statistics, and the pseudoscalar masses that Section IV prints.",
         "The paper's acceptance rates do not say with how many pseudofermions; ours are with one.",
         "Amounts of statistics that captions print (configurations, thinning) are settings, not results.",
     ]
