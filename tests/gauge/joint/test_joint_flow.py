@@ -78,15 +78,15 @@ def test_weights_without_regulator_average_to_the_determinant() -> None:
 
 def test_exact_spectra_of_the_conditional_models() -> None:
     """Divergences as draws find them, normalisers that multiply to the determinant, weights with the mean one."""
-    infer = {"configurations": 4, "draws": 3000, "spectra": 3}
+    infer = {"configurations": 4, "draws": 600, "spectra": 3}
     method = small(target={"hasenbusch": [0.3]}, infer=infer)
     record = method.measure(method.init(1), 0)
     assert {record[name].shape for name in SPECTRA} == {(2, 3)}
     log_det = record["log_marginal"] - record["log_gauge"]
     np.testing.assert_allclose(record["log_normalisers"].sum(axis=0), (log_det + record["log_volume"])[:3], rtol=1e-10)
     log_w = record["log_ratios"][:, :3] - record["log_normalisers"][..., None]
-    error = log_w.std(axis=2) / np.sqrt(3000)
-    assert (error < 0.1).all()
+    error = log_w.std(axis=2) / np.sqrt(600)
+    assert (error < 0.2).all()
     assert (abs(log_w.mean(axis=2) + record["divergences"]) < 4.5 * error).all()
     each = conditional_divergence(log_det, record["log_ratios"], record["log_volume"])
     np.testing.assert_allclose(each[:3], -log_w.mean(axis=2).sum(axis=0), rtol=1e-9)
