@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from pipeline.gauge.fermions import hopping
 from pipeline.gauge.fermions.determinants import normal_eigenvalues
 from pipeline.gauge.fermions.dirac import FermionMatrix, WilsonDirac, gamma_5
 from pipeline.gauge.fermions.even_odd import SchurComplement
+from pipeline.gauge.fermions.monomials import condition_numbers as of_monomials
+from pipeline.gauge.fermions.monomials import hasenbusch
 from pipeline.gauge.group import group_of
 from pipeline.gauge.systems import GaugeSystem, TwoFlavours
 
@@ -30,13 +33,22 @@ def gauge_observables(links: Tensor, system: GaugeSystem) -> dict[str, Any]:
 
 @torch.no_grad()
 def fermion_observables(
-    links: Tensor, system: GaugeSystem, *, correlator: bool, condition_numbers: bool
+    links: Tensor, system: GaugeSystem, *, correlator: bool, condition_numbers: bool, shifts: Sequence[float] = ()
 ) -> dict[str, Any]:
     """Of each configuration, batch first, float64; nothing without fermions.
 
+    Args:
+        links: of the group.
+        system: the theory.
+        correlator: measure it.
+        condition_numbers: measure them.
+        shifts: Hasenbusch's μ_1 < μ_2 < ... of the monomials whose condition numbers are measured too, on the Schur
+            complement where L is even.
+
     Returns:
         If asked for, ``correlator`` (batch, L), averaged over the time of the source, ``correlator_from_zero``, with
-        the source at time 0; ``condition_number`` and, for even L, ``condition_number_even_odd``.
+        the source at time 0; ``condition_number`` and, for even L, ``condition_number_even_odd``; with shifts
+        ``condition_number_monomial_<i>``, the one of det M(M + μ_1)^{-1} first.
     """
     found: dict[str, Any] = {}
     if not isinstance(system, TwoFlavours):
@@ -50,6 +62,12 @@ def fermion_observables(
         found["condition_number"] = condition_number(WilsonDirac, matrices, system.kappa).cpu().numpy()
         if system.length % 2 == 0:
             found["condition_number_even_odd"] = condition_number(SchurComplement, matrices, system.kappa).cpu().numpy()
+        if shifts:
+            kind = SchurComplement if system.length % 2 == 0 else WilsonDirac
+            monomials = hasenbusch([0.0, *shifts])
+            parts = [of_monomials(kind(part, system.kappa), monomials) for part in _chunks(matrices)]
+            for i, values in enumerate(torch.cat(parts, dim=1).cpu().numpy()):
+                found[f"condition_number_monomial_{i}"] = values
     return found
 
 

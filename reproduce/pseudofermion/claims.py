@@ -81,7 +81,7 @@ def condition_numbers(found: Sequence[Finished]) -> list[Claim]:
             f"monomials, and the maximum less than {below.value:.0f}",
             hasenbusch.location,
             "not run",
-            "hybrid Monte Carlo here measures none of monomials",
+            "hybrid Monte Carlo here measures none of monomials: see `pseudofermion/text`",
         ),
     ]
 

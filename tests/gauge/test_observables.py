@@ -1,6 +1,7 @@
 """Fermionic observables against explicit matrices and the free theory."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,10 +91,24 @@ def test_condition_numbers(group: Group) -> None:
         assert even_odd[b].item() == pytest.approx(np.linalg.cond(schur) ** 2, rel=1e-9)
 
 
+@pytest.mark.parametrize("length", [2, 3])
+def test_condition_numbers_of_monomials(length: int) -> None:
+    """From the eigenvalues of A A† by numpy: (λ + μ)/(λ + μ') of each pair of shifts, λ + μ of the last."""
+    system, links = Schwinger(length=length, beta=2.0, kappa=KAPPA), hot(u1, length)
+    found = fermion_observables(links, system, correlator=False, condition_numbers=True, shifts=[0.1, 0.5])
+    kind = SchurComplement if length == 2 else WilsonDirac
+    dense = kind(u1.matrices(links), KAPPA).dense().numpy()
+    for b, matrix in enumerate(dense):
+        m = np.linalg.eigvalsh(matrix @ matrix.conj().T)
+        for i, covariance in enumerate((m / (m + 0.1), (m + 0.1) / (m + 0.5), m + 0.5)):
+            ratio = covariance.max() / covariance.min()
+            assert found[f"condition_number_monomial_{i}"][b] == pytest.approx(ratio, rel=1e-9)
+
+
 def test_what_is_observed() -> None:
     assert set(gauge_observables(hot(u1, 4), U1PureGauge(length=4, beta=2.0))) == {"plaquette", "topological_charge"}
     assert set(gauge_observables(hot(su3, 2), SU3TwoD(length=2, beta=6.0, kappa=KAPPA))) == {"plaquette"}
-    everything = {"correlator": True, "condition_numbers": True}
+    everything: dict[str, Any] = {"correlator": True, "condition_numbers": True}
     assert fermion_observables(hot(u1, 4), U1PureGauge(length=4, beta=2.0), **everything) == {}
     full = fermion_observables(hot(u1, 4), Schwinger(length=4, beta=2.0, kappa=KAPPA), **everything)
     conditions = ("condition_number", "condition_number_even_odd")

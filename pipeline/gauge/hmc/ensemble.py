@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +40,7 @@ KEPT_ONLY = ("correlator_from_zero", "links")
 
 NO_MASS = f"No pseudoscalar mass: it takes L of at least {FEWEST_TIMES} and correlators that fluctuate."
 
-BOUNDS: Mapping[str, Bound] = {
+BOUNDS: dict[str, Bound] = {
     "plaquette": "stochastic",
     "topological_charge": "stochastic",
     "topological_susceptibility": "stochastic",
@@ -86,8 +86,10 @@ def summarise(records: Sequence[Record]) -> Result:
         ValueError: fewer than two trajectories.
     """
     series = series_of(records)
+    conditions = [name for name in series if name.startswith("condition_number")]
+    bounds = BOUNDS | {name: BOUNDS["condition_number"] for name in conditions if name not in BOUNDS}
     estimates = [
-        correlated_mean(series[name]).estimate(name, bound=bound) for name, bound in BOUNDS.items() if name in series
+        correlated_mean(series[name]).estimate(name, bound=bound) for name, bound in bounds.items() if name in series
     ]
     if series["broken"].any():
         weight = _weight_of_sound(series)
@@ -98,9 +100,8 @@ def summarise(records: Sequence[Record]) -> Result:
         )
         estimates.append(correlated_mean(series["broken"].astype(float)).estimate("broken"))
     notes = doubts(e for e in estimates if e.bound == "stochastic")
-    for name in ("condition_number", "condition_number_even_odd"):
-        if name in series:
-            estimates += [_median(name, series[name]), Estimate(f"{name}_max", float(series[name].max()))]
+    for name in conditions:
+        estimates += [_median(name, series[name]), Estimate(f"{name}_max", float(series[name].max()))]
     curves = histories(series)
     if "correlator" in series:
         mass, *found = spectrum(series["correlator"])

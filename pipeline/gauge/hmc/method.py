@@ -104,7 +104,11 @@ class HMC(HMCSettings):
         along = [self._observed_trajectory(state, generator) for _ in range(self.trajectories_per_measurement)]
         record: dict[str, Any] = {name: np.stack([one[name] for one in along], axis=1) for name in along[0]}
         record |= observables.fermion_observables(
-            state.links, state.system, correlator=self.correlator, condition_numbers=self.condition_numbers
+            state.links,
+            state.system,
+            correlator=self.correlator,
+            condition_numbers=self.condition_numbers,
+            shifts=self.fermions.hasenbusch,
         )
         if self.keep_links:
             single = torch.complex64 if state.links.is_complex() else torch.float32

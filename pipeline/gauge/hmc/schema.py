@@ -68,7 +68,8 @@ class HMCSettings:
         measurements: units of inference, at least 2.
         trajectories_per_measurement: trajectories from one measurement to the next.
         correlator: measure the pseudoscalar correlator and its mass; theories with fermions.
-        condition_numbers: measure those of D D† and D_sc D_sc†, from all singular values; theories with fermions.
+        condition_numbers: measure those of D D† and D_sc D_sc†, and of Hasenbusch's monomials where there are such,
+            from all singular values; theories with fermions.
         keep_links: keep the configurations of all measurements in the ensemble (single precision).
         fermions: see :class:`FermionSettings`.
         seed: every random number is a function of it and of the step or measurement it is drawn in.

@@ -16,14 +16,17 @@ from pipeline.base.config.phases import AdamWConfig, Schedule
 from pipeline.base.contracts import Record
 from pipeline.base.descent import Adam, AdamW
 from pipeline.base.errors import NonFiniteError
+from pipeline.base.later import np
 from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.gauge import observables
 from pipeline.gauge.fermions.solver import NotConverged
+from pipeline.gauge.joint.conditional import exact_conditional
 from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.joint.state import JointFlowState
 from pipeline.gauge.joint.summary import quality, summarise
+from pipeline.gauge.pseudofermion.estimators import conditional_divergence
 from pipeline.gauge.pseudofermion.loss import Gradient
 from pipeline.gauge.pseudofermion.target import pseudofermion_target
 from pipeline.gauge.systems import TwoFlavours
@@ -82,8 +85,9 @@ class JointFlowTraining:
         """Quality from fresh samples with one draw each, without the regulator.
 
         Returns:
-            ``joint_ess`` (Eq. 15) and ``joint_kl``; where L allows for determinants ``marginal_ess`` and
-            ``marginal_kl``. Nothing where solves fail or weights are not finite.
+            ``joint_ess`` (Eq. 15) and ``joint_kl``; where L allows for determinants ``marginal_ess``,
+            ``marginal_kl`` and ``conditional_kl``, the mean over links of Σ_i D_KL(q(φ_i|U)‖p(φ_i|U)). Nothing where
+            solves fail or weights are not finite.
         """
         generator = torch_generator(state.seed, "joint flow evaluation", k, self.device)
         exact = self.system.length <= self.config.exact_length
@@ -92,10 +96,13 @@ class JointFlowTraining:
         except (NotConverged, LinAlgError) as error:
             log.warning("quality before step %d unknown: %s", k, error)
             return {}
-        log_w = (found.log_gauge + found.log_ratios.sum(dim=(0, 2))).cpu().numpy()
-        metrics = quality("joint", log_w)
+        log_gauge, log_ratios = found.log_gauge.cpu().numpy(), found.log_ratios.cpu().numpy()
+        metrics = quality("joint", log_gauge + log_ratios.sum(axis=(0, 2)))
         if found.log_marginal is not None:
-            metrics |= quality("marginal", found.log_marginal.cpu().numpy())
+            log_marginal = found.log_marginal.cpu().numpy()
+            metrics |= quality("marginal", log_marginal)
+            each = conditional_divergence(log_marginal - log_gauge, log_ratios, found.log_volume)
+            metrics |= {"conditional_kl": float(each.mean())} if np.isfinite(each).all() else {}
         return metrics
 
     def measure(self, state: JointFlowState, k: int) -> Record:
@@ -104,8 +111,10 @@ class JointFlowTraining:
         Returns:
             ``log_gauge``, (batch,), and ``log_ratios``, (monomials, batch, draws), see
             :class:`pipeline.gauge.joint.model.WeightedSample`; ``log_marginal``, (batch,), with exact determinants
-            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); ``volume``, and
-            the ``seed`` of the inference; ``metropolis``, whether a chain is wanted.
+            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); of the first
+            ``spectra`` configurations what :func:`pipeline.gauge.joint.conditional.exact_conditional` finds;
+            ``volume``, ``log_volume`` of the fields, and the ``seed`` of the inference; ``metropolis``, whether a
+            chain is wanted.
 
         Raises:
             NotConverged: by conjugate gradients; weights cannot leave such configurations out.
@@ -124,7 +133,10 @@ class JointFlowTraining:
         if not all(torch.from_numpy(value).isfinite().all() for value in record.values()):
             raise NonFiniteError(f"inference: weights of batch {k} are not finite; try train.dtype=float64")
         record |= observables.gauge_observables(found.links, self.system)
-        return record | {"volume": self.system.size, "seed": infer.seed, "metropolis": int(infer.metropolis)}
+        if infer.spectra:
+            record |= exact_conditional(state.flow, self.target, found.links[: infer.spectra])
+        record |= {"volume": self.system.size, "log_volume": found.log_volume}
+        return record | {"seed": infer.seed, "metropolis": int(infer.metropolis)}
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Reweighted observables and the quality of the model, see :func:`pipeline.gauge.joint.summary.summarise`."""

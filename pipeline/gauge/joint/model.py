@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -93,12 +94,14 @@ class WeightedSample:
         log_gauge: log(e^{-S_g(U)}/q(U)), (batch,) float64.
         log_ratios: log(e^{-S_i}/q(φ_i|U)), (monomials, batch, draws) float64.
         log_marginal: log(det D D† e^{-S_g}/q(U)), (batch,) float64; None where not asked for.
+        log_volume: n log π of all fields of a configuration, n complex components in all: ∫dφ e^{-S} is det D D† π^n.
     """
 
     links: Tensor
     log_gauge: Tensor
     log_ratios: Tensor
     log_marginal: Tensor | None
+    log_volume: float
 
 
 @torch.no_grad()
@@ -134,7 +137,8 @@ def weighted_sample(
         parts.append(-target.actions(links, fields) - torch.stack(log_q_fields))
     log_gauge = -wilson_action(flow.marginal.group, system.beta).value(links) - log_q
     log_marginal = _log_target(system, links) - log_q if exact else None
-    return WeightedSample(links, log_gauge, torch.cat(parts, dim=2), log_marginal)
+    log_volume = sum(each[0, 0].numel() for each in fields) * math.log(math.pi)
+    return WeightedSample(links, log_gauge, torch.cat(parts, dim=2), log_marginal, log_volume)
 
 
 def _log_target(system: TwoFlavours, links: Tensor) -> Tensor:

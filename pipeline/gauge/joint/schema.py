@@ -164,20 +164,24 @@ class JointInferConfig(InferConfig):
         draws: N_pf, pseudofermions of each monomial over each of them, that share the context (Section III E).
         metropolis: build a chain of independence Metropolis from the same proposals too.
         exact_length: largest L at which weights with exact determinants are computed besides.
+        spectra: configurations a unit, the first ones, whose conditional models are held against their targets by
+            dense matrices; 0: none.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     configurations: int = MISSING
     draws: int = MISSING
     metropolis: bool = MISSING
     exact_length: int = MISSING
+    spectra: int = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least("configurations", self.configurations, 1)
         checks.at_least("draws", self.draws, 1)
         checks.at_least("exact_length", self.exact_length, 0)
+        checks.at_least("spectra", self.spectra, 0)
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of a unit, with the weights of all units."""

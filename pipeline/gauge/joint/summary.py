@@ -15,12 +15,17 @@ from pipeline.base.numbers.statistics import (
     doubt_of_few,
     doubts,
     effective_sample_size,
+    independent_mean,
     weighted_mean,
 )
-from pipeline.gauge.flow.weights import ess, independence_metropolis, kl_divergence
-from pipeline.gauge.pseudofermion.estimators import log_determinant
+from pipeline.gauge.flow.weights import Chain, ess, independence_metropolis, kl_divergence
+from pipeline.gauge.joint.draws import of_batches, of_spectra, powers_of_two
+from pipeline.gauge.pseudofermion.estimators import conditional_divergence, log_determinant
 
 Numbers = NDArray[np.float64]
+
+SERIES = ("log_gauge", "log_ratios", "log_marginal", "plaquette", "topological_charge")
+"""What records have of every configuration; (monomials, batch, draws) of the second, (batch,) of the others."""
 
 
 def quality(name: str, log_weights: Numbers) -> dict[str, float]:
@@ -67,7 +72,7 @@ def ess_by_draws(log_gauge: Numbers, log_ratios: Numbers) -> Curve:
 
     Each value is the mean over disjoint groups of draws, with the error of one of them, as all share their links.
     """
-    draws = [2**i for i in range(int(log_ratios.shape[2]).bit_length())]
+    draws = powers_of_two(int(log_ratios.shape[2]))
     found = [[ess(log_gauge + one) for one in log_determinant(log_ratios, n)] for n in draws]
     values = [float(np.mean([one.value for one in group])) for group in found]
     errors = [np.nan if group[0].sigma is None else group[0].sigma for group in found]
@@ -83,10 +88,11 @@ def summarise(records: Sequence[Record]) -> Result:
     Returns:
         Estimates ``plaquette`` and, for U(1), ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V;
         ``joint_ess`` at N_pf = 1, ``ess_all_draws`` at that of the inference if larger, ``joint_kl``; with exact
-        determinants ``plaquette_exact_weights`` and ``topological_susceptibility_exact_weights``, ``marginal_ess``
-        and ``marginal_kl``; of a chain ``acceptance`` and ``plaquette_metropolis``. Curve ``ess_by_draws``.
+        determinants ``plaquette_exact_weights`` and ``topological_susceptibility_exact_weights``, ``marginal_ess``,
+        ``marginal_kl`` and ``conditional_kl``; of chains ``acceptance`` with all draws, ``acceptance_one_draw`` and
+        ``plaquette_metropolis``. Curve ``ess_by_draws``. Besides what :mod:`pipeline.gauge.joint.draws` makes.
     """
-    names = [name for name in records[0] if name not in ("volume", "seed", "metropolis")]
+    names = [name for name in SERIES if name in records[0]]
     series = {name: np.concatenate([r[name] for r in records], axis=int(name == "log_ratios")) for name in names}
     log_gauge, log_ratios = series["log_gauge"], series["log_ratios"]
     draws = log_ratios.shape[2]
@@ -99,10 +105,16 @@ def summarise(records: Sequence[Record]) -> Result:
         estimates.append(replace(ess(log_w), name="ess_all_draws"))
     if "log_marginal" in series:
         estimates += _of_exact_weights(observed, series["log_marginal"])
+        log_det = series["log_marginal"] - log_gauge
+        each = conditional_divergence(log_det, log_ratios, float(records[0]["log_volume"]))
+        estimates.append(independent_mean(each).estimate("conditional_kl"))
     if records[0]["metropolis"]:
-        estimates += _of_chain(observed["plaquette"], log_w, int(records[0]["seed"]))
-    notes = doubts(estimates)
-    return Result(tuple(estimates), (ess_by_draws(log_gauge, log_ratios),), tuple(notes))
+        estimates += _of_chain(observed["plaquette"], log_w, log_joint, int(records[0]["seed"]))
+    curves = [ess_by_draws(log_gauge, log_ratios)]
+    for found, more in (of_batches(records), of_spectra(records)):
+        estimates += found
+        curves += more
+    return Result(tuple(estimates), tuple(curves), tuple(doubts(estimates)))
 
 
 def _observables(series: dict[str, Numbers], volume: float) -> dict[str, Numbers]:
@@ -126,11 +138,20 @@ def _of_exact_weights(observed: dict[str, Numbers], log_marginal: Numbers) -> li
     ]
 
 
-def _of_chain(plaquette: Numbers, log_w: Numbers, seed: int) -> list[Estimate]:
+def _of_chain(plaquette: Numbers, log_w: Numbers, log_joint: Numbers, seed: int) -> list[Estimate]:
     """Of independence Metropolis with unbiased estimates of weights (pseudomarginal where there are determinants)."""
     chain = independence_metropolis(log_w, rng.numpy_generator(seed, "joint flow metropolis"))
+    single = independence_metropolis(log_joint, rng.numpy_generator(seed, "joint flow metropolis, one draw"))
     mean = correlated_mean(plaquette[chain.positions][None])
     return [
-        Estimate("acceptance", chain.acceptance, n=len(chain.accepted) - 1),
+        *(_acceptance(name, one) for name, one in (("acceptance", chain), ("acceptance_one_draw", single))),
         mean.estimate("plaquette_metropolis", bound="stochastic", against="plaquette"),
     ]
+
+
+def _acceptance(name: str, chain: Chain) -> Estimate:
+    """With the error that rejections, which come in rows, leave."""
+    if len(chain.accepted) < 3:
+        return Estimate(name, chain.acceptance, n=len(chain.accepted) - 1)
+    found = correlated_mean(chain.accepted[None, 1:].astype(float)).estimate(name)
+    return replace(found, n=len(chain.accepted) - 1)

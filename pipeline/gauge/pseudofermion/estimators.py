@@ -38,6 +38,21 @@ def log_determinant(log_ratios: NDArray[np.float64], draws: int) -> NDArray[np.f
     return np.asarray(means.sum(axis=0).T)
 
 
+def conditional_divergence(
+    log_determinants: NDArray[np.float64], log_ratios: NDArray[np.float64], log_volume: float
+) -> NDArray[np.float64]:
+    """Σ_i D_KL(q(φ_i|U)‖p(φ_i|U)) of each configuration, from its draws, (batch,): unbiased, and no weight in it.
+
+    -⟨log(e^{-S}/q)⟩ + log ∫dφ e^{-S}, summed over monomials; the normalisers are det D D† π^n all together.
+
+    Args:
+        log_determinants: log det D D†, (batch,).
+        log_ratios: (monomials, batch, draws).
+        log_volume: n log π, n components of the fields of all monomials.
+    """
+    return np.asarray(log_determinants + log_volume - log_ratios.mean(axis=2).sum(axis=0))
+
+
 def ess_of_draws(log_gauge: NDArray[np.float64], log_ratios: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
     """ESS(N_pf) of Eq. 44 from each disjoint group of draws, (n // N_pf,).
 

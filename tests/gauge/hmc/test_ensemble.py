@@ -89,7 +89,10 @@ def test_long_histories_are_thinned() -> None:
 
 def test_condition_numbers_have_means_medians_and_maxima() -> None:
     values = np.exp(np.random.default_rng(3).normal(5.0, 1.0, size=(25, 200)))
-    result = ensemble.summarise(records_of(condition_number=values))
+    result = ensemble.summarise(records_of(condition_number=values, condition_number_monomial_0=values + 1.0))
+    for end in ("", "_median", "_max"):
+        shifted, plain = (result.estimate(f"condition_number{kind}{end}").value for kind in ("_monomial_0", ""))
+        assert shifted == pytest.approx(plain + 1.0)
     median, mean = result.estimate("condition_number_median"), result.estimate("condition_number")
     assert median.sigma is not None
     assert abs(median.value - math.exp(5.0)) < 4 * median.sigma

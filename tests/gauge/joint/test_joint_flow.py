@@ -13,9 +13,11 @@ from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.gauge.fermions.solver import NotConverged
+from pipeline.gauge.joint.draws import SPECTRA
 from pipeline.gauge.joint.method import JointFlowTraining
 from pipeline.gauge.joint.model import joint_kl, weighted_sample
 from pipeline.gauge.joint.state import JointFlowState
+from pipeline.gauge.pseudofermion.estimators import conditional_divergence
 from pipeline.gauge.pseudofermion.loss import Gradient
 from pipeline.gauge.pseudofermion.schema import SOLVERS
 from pipeline.gauge.reweighting import Reweighting
@@ -45,6 +47,7 @@ def test_weights_of_a_trained_model_give_the_observables_of_the_oracle() -> None
     after = method.evaluate(state, 0)
     assert after["joint_kl"] < 0.7 * before["joint_kl"]
     assert after["marginal_kl"] < before["marginal_kl"]
+    assert after["conditional_kl"] < before["conditional_kl"]
     found = method.summarise([method.measure(state, k) for k in range(2)])
     oracle = Reweighting(measurements=4, configurations=1000, max_length=4, seed=0)
     expected = oracle.summarise([oracle.measure(oracle.init(SYSTEM), k) for k in range(4)])
@@ -71,6 +74,29 @@ def test_weights_without_regulator_average_to_the_determinant() -> None:
     error = w.std(axis=1) / np.sqrt(w.shape[1])
     assert (error < 0.2).all()
     assert (abs(w.mean(axis=1) - 1.0) < 4.0 * error).all()
+
+
+def test_exact_spectra_of_the_conditional_models() -> None:
+    """Divergences as draws find them, normalisers that multiply to the determinant, weights with the mean one."""
+    infer = {"configurations": 4, "draws": 600, "spectra": 3}
+    method = small(target={"hasenbusch": [0.3]}, infer=infer)
+    record = method.measure(method.init(1), 0)
+    assert {record[name].shape for name in SPECTRA} == {(2, 3)}
+    log_det = record["log_marginal"] - record["log_gauge"]
+    np.testing.assert_allclose(record["log_normalisers"].sum(axis=0), (log_det + record["log_volume"])[:3], rtol=1e-10)
+    log_w = record["log_ratios"][:, :3] - record["log_normalisers"][..., None]
+    error = log_w.std(axis=2) / np.sqrt(600)
+    assert (error < 0.2).all()
+    assert (abs(log_w.mean(axis=2) + record["divergences"]) < 4.5 * error).all()
+    each = conditional_divergence(log_det, record["log_ratios"], record["log_volume"])
+    np.testing.assert_allclose(each[:3], -log_w.mean(axis=2).sum(axis=0), rtol=1e-9)
+    assert (record["smallest_eigenvalues"] > 0.0).all()
+    broken = record["smallest_eigenvalues"] <= 0.5
+    np.testing.assert_array_equal(np.isinf(record["weight_variances"]), broken)
+    found = method.summarise([method.measure(method.init(1), k) for k in (0, 1)])
+    assert found.estimate("conditional_kl").value == pytest.approx(
+        found.estimate("conditional_kl_exact").value, rel=0.2
+    )
 
 
 def test_the_number_of_draws_does_not_change_the_links() -> None:

@@ -36,6 +36,7 @@ WORDS = ["system=schwinger", "system.length=4", "method=joint_flow"]
         (["train.optimizer.eps=0"], r"^train\.optimizer\.eps=0\.0: must be a positive"),
         (["train.phases=[{steps:3,sgd:{lr:1,momentum:0}}]"], r"^train\.phases\[0\]\.sgd.*keeps its optimizer"),
         (["train.phases=[{steps:3,system:{beta:1}}]"], r"^train\.phases\[0\]\.system.*one system"),
+        (["infer.spectra=-1"], r"^infer\.spectra=-1: must be at least 0"),
         (["infer.draws=0"], r"^infer\.draws=0: must be at least 1"),
     ],
 )

@@ -19,6 +19,7 @@ def record(n: int, monomials: int = 2, draws: int = 4, spread: float = 0.5, **mo
         "plaquette": generator.random(n),
         "topological_charge": generator.integers(-1, 2, n),
         "volume": 16,
+        "log_volume": 0.0,
         "seed": 1,
         "metropolis": 0,
         **more,
@@ -51,7 +52,7 @@ def test_equal_weights_give_plain_means_and_perfect_quality() -> None:
 
 def test_more_draws_are_worth_more() -> None:
     result = summarise([record(400, spread=0.8), record(300, spread=0.8)])
-    (curve,) = result.curves
+    curve = result.curves[0]
     assert curve.x == (1.0, 2.0, 4.0)
     assert curve.y[0] < curve.y[1] < curve.y[2]
     assert all(sigma > 0.0 for sigma in curve.sigma)
