@@ -23,7 +23,7 @@ from pipeline.gauge.fermions.solver import NotConverged
 from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.joint.state import JointFlowState
-from pipeline.gauge.joint.summary import quality, summarise
+from pipeline.gauge.joint.summary import kept, quality, summarise
 from pipeline.gauge.pseudofermion.loss import Gradient
 from pipeline.gauge.pseudofermion.target import pseudofermion_target
 from pipeline.gauge.systems import TwoFlavours
@@ -104,8 +104,9 @@ class JointFlowTraining:
         Returns:
             ``log_gauge``, (batch,), and ``log_ratios``, (monomials, batch, draws), see
             :class:`pipeline.gauge.joint.model.WeightedSample`; ``log_marginal``, (batch,), with exact determinants
-            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); ``volume``, and
-            the ``seed`` of the inference; ``metropolis``, whether a chain is wanted.
+            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); if wanted
+            ``correlator``, C(x_0) of Eq. C3 with the source at time 0, (batch,); ``volume``, and the ``seed`` of the
+            inference; ``metropolis``, whether a chain is wanted.
 
         Raises:
             NotConverged: by conjugate gradients; weights cannot leave such configurations out.
@@ -124,11 +125,20 @@ class JointFlowTraining:
         if not all(torch.from_numpy(value).isfinite().all() for value in record.values()):
             raise NonFiniteError(f"inference: weights of batch {k} are not finite; try train.dtype=float64")
         record |= observables.gauge_observables(found.links, self.system)
+        if infer.correlator_time is not None:
+            measured = observables.fermion_observables(
+                found.links, self.system, correlator=True, condition_numbers=False
+            )
+            record["correlator"] = measured["correlator_from_zero"][:, infer.correlator_time]
         return record | {"volume": self.system.size, "seed": infer.seed, "metropolis": int(infer.metropolis)}
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Reweighted observables and the quality of the model, see :func:`pipeline.gauge.joint.summary.summarise`."""
         return summarise(records)
+
+    def ensemble(self, record: Record) -> dict[str, Any]:
+        """Observables and log weights of configurations; see :func:`pipeline.gauge.joint.summary.kept`."""
+        return kept(record)
 
     def _sample(
         self, flow: JointFlow, batch: int, draws: int, generator: torch.Generator, exact: bool

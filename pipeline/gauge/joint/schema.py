@@ -111,6 +111,10 @@ class JointFlowConfig:
             raise ConfigError("optimizer", train.optimizer.name, allowed)
         for number, phase in enumerate(train.phases):
             _check_phase(number, phase)
+        time = run.infer.correlator_time
+        if time is not None and time >= run.system.length:
+            allowed = f"must be less than system.length = {run.system.length}"
+            raise ConfigError("infer.correlator_time", time, allowed, whole=True)
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of an update: the fields that the backward pass keeps, the samples of an evaluation, weights."""
@@ -164,6 +168,7 @@ class JointInferConfig(InferConfig):
         draws: N_pf, pseudofermions of each monomial over each of them, that share the context (Section III E).
         metropolis: build a chain of independence Metropolis from the same proposals too.
         exact_length: largest L at which weights with exact determinants are computed besides.
+        correlator_time: x_0 of the pseudoscalar correlator C(x_0) of Eq. C3, measured of each configuration; null: none.
     """
 
     version: ClassVar[int] = 1
@@ -172,12 +177,15 @@ class JointInferConfig(InferConfig):
     draws: int = MISSING
     metropolis: bool = MISSING
     exact_length: int = MISSING
+    correlator_time: int | None = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least("configurations", self.configurations, 1)
         checks.at_least("draws", self.draws, 1)
         checks.at_least("exact_length", self.exact_length, 0)
+        if self.correlator_time is not None:
+            checks.at_least("correlator_time", self.correlator_time, 0)
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of a unit, with the weights of all units."""
