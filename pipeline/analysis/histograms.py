@@ -64,6 +64,14 @@ class Sample:
         """Of freedom of its covariance: units less one, or effective samples if these are fewer."""
         return min(float(self.units.max()) + 1.0, self.effective) - 1.0
 
+    @property
+    def mean(self) -> tuple[float, float]:
+        """Σ w x / Σ w and its standard error by linear propagation between units."""
+        w = self.weights / self.weights.sum()
+        value, k = float(w @ self.values), int(self.units.max()) + 1
+        deviations = np.bincount(self.units, w * (self.values - value), k)
+        return value, float(np.sqrt((deviations**2).sum() * (k / max(k - 1, 1))))
+
     def binned(self, edges: ArrayLike) -> NDArray[np.int64]:
         """Number of the bin of each value; what lies beyond the first or the last edge is in the bin there."""
         inner = np.asarray(edges, dtype=float)[1:-1]
@@ -124,13 +132,14 @@ class Comparison:
     """Whether two samples are of one distribution, as far as a histogram tells.
 
     Attributes:
-        chi2: Δᵀ (C_1 + C_2)^{-1} Δ of the differences of fractions; one bin is left out, as fractions add up to one.
+        chi2: Δᵀ (C_1 + C_2)^{-1} Δ of the differences of fractions, without one bin, as fractions add up to one; None
+            where that matrix is singular.
         dof: bins less one.
         p: probability of a larger ``chi2`` for equal distributions; None where there is one bin, or too few units.
         bins: that were compared, after joining.
     """
 
-    chi2: float
+    chi2: float | None
     dof: int
     p: float | None
     bins: int
@@ -173,12 +182,12 @@ def compare(first: Sample, second: Sample, edges: ArrayLike, fewest: float = FEW
     kept = joined(edges, (first, second), fewest)
     d = len(kept) - 2
     if d < 1:
-        return Comparison(0.0, 0, None, 1)
+        return Comparison(None, 0, None, 1)
     difference = (first.fractions(kept) - second.fractions(kept))[:-1]
     parts = [sample.covariance(kept)[:-1, :-1] for sample in (first, second)]
     total = parts[0] + parts[1]
     if np.linalg.matrix_rank(total) < d:
-        return Comparison(float("nan"), d, None, d + 1)
+        return Comparison(None, d, None, d + 1)
     chi2 = float(difference @ np.linalg.solve(total, difference))
     root = np.linalg.inv(total)
     # in units of the total covariance, so that the weight of a bin does not depend on how much it holds

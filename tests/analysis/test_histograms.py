@@ -43,6 +43,9 @@ def test_fractions_and_their_covariance_against_repetitions(make: object) -> Non
     fractions = np.array([sample.fractions(EDGES) for sample in samples])
     mean = np.mean([sample.covariance(EDGES) for sample in samples], axis=0)
     assert np.abs(mean.sum(axis=0)).max() < 1e-15
+    values, sigmas = np.array([sample.mean for sample in samples]).T
+    assert values.mean() == pytest.approx(SHIFT, abs=4.0 * values.std() / np.sqrt(600))
+    assert np.sqrt((sigmas**2).mean()) == pytest.approx(values.std(), rel=0.15)
     assert np.abs(fractions.mean(axis=0) - exact()).max() < 4.0 * fractions.std() / np.sqrt(600)
     np.testing.assert_allclose(np.diag(mean), fractions.var(axis=0), rtol=0.2)
     np.testing.assert_allclose(mean, np.cov(fractions.T), atol=0.15 * mean.max())
@@ -108,7 +111,7 @@ def test_bins_with_few_samples_are_joined() -> None:
 
 def test_corners() -> None:
     one = Sample.weighted([0.0])
-    assert compare(one, one, [-1.0, 0.5, 1.0]) == Comparison(0.0, 0, None, 1)
+    assert compare(one, one, [-1.0, 0.5, 1.0]) == Comparison(None, 0, None, 1)
     assert compare(one, one, [-1.0, 0.0, 1.0], fewest=0.0).p is None
     assert equal_edges(one, 2).tolist() == [-0.5, 0.0, 0.5]
     assert integer_edges(Sample.weighted([-1.0, 2.0])).tolist() == [-1.5, -0.5, 0.5, 1.5, 2.5]

@@ -168,7 +168,7 @@ class JointInferConfig(InferConfig):
         draws: N_pf, pseudofermions of each monomial over each of them, that share the context (Section III E).
         metropolis: build a chain of independence Metropolis from the same proposals too.
         exact_length: largest L at which weights with exact determinants are computed besides.
-        correlator_time: x_0 of the pseudoscalar correlator C(x_0) of Eq. C3, measured of each configuration; null: none.
+        correlator_time: x_0 of the pseudoscalar correlator C(x_0) (Eq. C3) of each configuration; null: not measured.
     """
 
     version: ClassVar[int] = 1

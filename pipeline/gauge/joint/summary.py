@@ -32,8 +32,8 @@ def kept(record: Record) -> dict[str, NDArray[Any]]:
     """What is kept of the configurations of a record, for comparison with other samplers.
 
     Returns:
-        ``log_weight`` with the stochastic determinant of all draws (Eq. 46), ``log_marginal`` where it is known, and the
-        :data:`OBSERVED` that were measured; (batch,) each.
+        ``log_weight`` with the stochastic determinant of all draws (Eq. 46), ``log_marginal`` where it is known, and
+        those :data:`OBSERVED` that were measured; (batch,) each.
     """
     ratios = record["log_ratios"]
     found = {"log_weight": record["log_gauge"] + log_determinant(ratios, ratios.shape[2])[0]}
@@ -99,10 +99,10 @@ def summarise(records: Sequence[Record]) -> Result:
 
     Returns:
         Estimates ``plaquette``, for U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V, and
-        ``correlator`` C(x_0) where it was measured;
-        ``joint_ess`` at N_pf = 1, ``ess_all_draws`` at that of the inference if larger, ``joint_kl``; with exact
-        determinants ``plaquette_exact_weights`` and ``topological_susceptibility_exact_weights``, ``marginal_ess``
-        and ``marginal_kl``; of a chain ``acceptance`` and ``plaquette_metropolis``. Curve ``ess_by_draws``.
+        ``correlator`` C(x_0) where it was measured; ``joint_ess`` at N_pf = 1, ``ess_all_draws`` at that of the
+        inference if larger, ``joint_kl``; with exact determinants ``plaquette_exact_weights`` and the like,
+        ``marginal_ess`` and ``marginal_kl``; of a chain ``acceptance`` and ``plaquette_metropolis``. Curve
+        ``ess_by_draws``.
     """
     names = [name for name in records[0] if name not in ("volume", "seed", "metropolis")]
     series = {name: np.concatenate([r[name] for r in records], axis=int(name == "log_ratios")) for name in names}
