@@ -11,6 +11,8 @@ import numpy as np
 from pipeline.analysis.histograms import Comparison, Sample, compare, equal_edges, integer_edges
 from pipeline.base.numbers import rng
 from pipeline.base.numbers.result import Curve
+from pipeline.base.store.entry import Entry
+from pipeline.gauge.joint import summary as joint_summary
 from reproduce.artefact import ExtraCurve
 from reproduce.tables import Finished, Table
 
@@ -149,7 +151,7 @@ def samples(finished: Sequence[Finished], observables: Sequence[Observable]) -> 
                 arrays["correlator"] = arrays["correlator_from_zero"][..., time]
             found[HMC] = {o.name: Sample.of_chains(_scaled(arrays, o, factor)) for o in observables}
         elif method == FLOW and done.found.inferred is not None:
-            arrays = done.found.inferred.ensemble()
+            arrays = of_flow(done.found.inferred)
             weights = {FLOW: arrays["log_weight"], EXACT: arrays.get("log_marginal"), PLAIN: None}
             for name, log_w in weights.items():
                 if log_w is not None or name == PLAIN:
@@ -161,6 +163,14 @@ def samples(finished: Sequence[Finished], observables: Sequence[Observable]) -> 
             log_w = arrays["log_weight"]
             found[ORACLE] = {o.name: Sample.weighted(_scaled(arrays, o, factor), log_w) for o in observables}
     return found
+
+
+def of_flow(entry: Entry) -> Mapping[str, Any]:
+    """What an inference kept of its configurations, (batch, batches); of an older one, from its records."""
+    if arrays := entry.ensemble():
+        return arrays
+    parts = [joint_summary.kept(record) for record in entry.records()]
+    return {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 def colors(done: Finished) -> int:

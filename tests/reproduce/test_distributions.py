@@ -147,6 +147,14 @@ def test_correlator_is_that_of_the_configured_time_and_plaquettes_are_traces() -
     assert rendering.claims[0].seen == "yes"
 
 
+def test_ensemble_of_an_older_inference_is_made_of_its_records() -> None:
+    record = {"log_gauge": normal("gauge", 5), "log_ratios": normal("ratios", 2, 5, 1), "plaquette": normal("p", 5)}
+    found = distributions.of_flow(cast(Entry, Made({}, [record, record, record])))
+    assert {name: array.shape for name, array in found.items()} == {"log_weight": (5, 3), "plaquette": (5, 3)}
+    expected = record["log_gauge"] + record["log_ratios"][..., 0].sum(axis=0)
+    np.testing.assert_allclose(found["log_weight"][:, 1], expected)
+
+
 @pytest.mark.parametrize("scale", ["smoke", "laptop"])
 def test_figure_6_has_the_training_of_the_joint_recipe(scale: str) -> None:
     fig, joint = (Keys(compose_run([f"paper=pseudofermion/{name}", f"scale={scale}"])) for name in ("fig6", "joint"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -172,6 +172,7 @@ class JointInferConfig(InferConfig):
     """
 
     version: ClassVar[int] = 1
+    neutral: ClassVar[dict[str, Any]] = {"correlator_time": None}
 
     configurations: int = MISSING
     draws: int = MISSING
