@@ -81,7 +81,8 @@ class Sample:
         """Σ w of each unit in each bin, (K, bins)."""
         bins, k = len(np.asarray(edges)) - 1, int(self.units.max()) + 1
         flat = np.bincount(self.units * bins + self.binned(edges), self.weights, k * bins)
-        return flat.reshape(k, bins)
+        found: Numbers = flat.reshape(k, bins).astype(np.float64)
+        return found
 
     def fractions(self, edges: ArrayLike) -> Numbers:
         """Σ w in each bin over Σ w, (bins,)."""
@@ -150,8 +151,8 @@ def joined(edges: ArrayLike, samples: Sequence[Sample], fewest: float = FEWEST_I
     every = np.asarray(edges, dtype=float)
     found = [every[0]]
     for edge in every[1:]:
-        trial = np.array([found[-1], edge])
-        inside = [_effective_between(sample, *trial, every[0], every[-1]) for sample in samples]
+        low = float(found[-1])
+        inside = [_effective_between(sample, low, float(edge), every) for sample in samples]
         if min(inside) >= fewest:
             found.append(edge)
     if len(found) == 1:
@@ -160,12 +161,12 @@ def joined(edges: ArrayLike, samples: Sequence[Sample], fewest: float = FEWEST_I
     return np.array(found)
 
 
-def _effective_between(sample: Sample, low: float, high: float, first: float, last: float) -> float:
+def _effective_between(sample: Sample, low: float, high: float, edges: Numbers) -> float:
     """Effective samples in a bin; the first and the last one have no outer edge."""
     inside = np.ones(sample.values.size, dtype=bool)
-    if low > first:
+    if low > edges[0]:
         inside &= sample.values >= low
-    if high < last:
+    if high < edges[-1]:
         inside &= sample.values < high
     w = sample.weights[inside]
     return float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0

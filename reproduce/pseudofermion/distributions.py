@@ -165,7 +165,7 @@ def samples(finished: Sequence[Finished], observables: Sequence[Observable]) -> 
     return found
 
 
-def of_flow(entry: Entry) -> Mapping[str, Any]:
+def of_flow(entry: Entry) -> dict[str, Any]:
     """What an inference kept of its configurations, (batch, batches); of an older one, from its records."""
     if arrays := entry.ensemble():
         return arrays

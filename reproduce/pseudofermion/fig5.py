@@ -153,9 +153,10 @@ def verdict(table: Table, last: Mapping[str, Estimate | None], steps: int | None
     if table.other_system:
         run, number = table.finished[0].task.run, _number("joint_ess")
         length = run.system.length
+        percent = f"{number.value:.0%}" if number else "–"
         said.append(
-            f"The lattice is {length} × {length} with flows that are as much shallower; the paper's ~"
-            f"{100.0 * number.value if number else math.nan:.0f} % is of 16 × 16 sites and cannot be set beside it."
+            f"The lattice is {length} × {length}, with flows that are as much shallower; the paper's ~{percent} is of "
+            "16 × 16 sites and cannot be set beside it."
         )
     return said
 

@@ -213,7 +213,7 @@ def charges_of(table: Table) -> Charges | None:
     """Of the largest Schwinger ensemble whose configurations were kept; as the report kept it if rendered anew."""
     if "charges" in table.kept:
         tree = table.kept["charges"]
-        return Charges(*(tuple(v) if isinstance(v, list) else v for v in tree.values())) if tree else None
+        return _charges(**tree) if tree else None
     done = _largest(runs(table))
     arrays = done.found.reference.ensemble() if done and done.found.reference else {}
     if done is None or "topological_charge" not in arrays:
@@ -221,8 +221,15 @@ def charges_of(table: Table) -> Charges | None:
     sample = Sample.of_chains(arrays["topological_charge"])
     edges = integer_edges(sample)
     errors = np.sqrt(np.diag(sample.covariance(edges)))
-    numbers = (0.5 * (edges[1:] + edges[:-1]), sample.fractions(edges), errors)
-    return Charges(done.task.cell.row, sample.values.size, *(tuple(x.tolist()) for x in numbers))
+    charges = 0.5 * (edges[1:] + edges[:-1])
+    row = done.task.cell.row
+    return _charges(row, sample.values.size, charges.tolist(), sample.fractions(edges).tolist(), errors.tolist())
+
+
+def _charges(
+    row: str, configurations: int, charges: Sequence[float], fractions: Sequence[float], errors: Sequence[float]
+) -> Charges:
+    return Charges(row, configurations, tuple(charges), tuple(fractions), tuple(errors))
 
 
 def _draw_charges(found: Charges, axes: Any) -> None:

@@ -268,7 +268,7 @@ def test_charge_of_one_chain_and_of_all_as_a_histogram() -> None:
     table.finished = [finished]
     axes = Figure().subplots()
     hmc._draw_history([finished], axes)
-    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.0, 1.0]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == [[0.0, 1.0]]
     charges = hmc.charges_of(table)
     assert charges is not None
     assert (charges.charges, charges.configurations) == ((-1.0, 0.0, 1.0, 2.0), 8)
