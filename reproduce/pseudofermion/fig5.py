@@ -100,11 +100,16 @@ def _judged(table: Table, quantity: str, ours: Estimate | None) -> str:
     return "different-system" if table.other_system else judged(ours, number)[0]
 
 
+def _shown(ours: Estimate | None) -> str:
+    """With its error, or three digits where there is none."""
+    return f"{ours.value:.3g}" if ours is not None and ours.sigma is None else shown(ours)
+
+
 def _line(table: Table, quantity: str, ours: Estimate | None) -> list[str]:
     number = _number(quantity)
     drawn = f"{ours.n} configurations" if ours and ours.n else "–"
     said = f"~{number.shown()}" if number else "–"
-    return [quantity.replace("_", " "), shown(ours), drawn, said, _judged(table, quantity, ours)]
+    return [quantity.replace("_", " "), _shown(ours), drawn, said, _judged(table, quantity, ours)]
 
 
 def claims(table: Table, found: Sequence[Course], last: Mapping[str, Estimate | None]) -> list[Claim]:
@@ -117,7 +122,7 @@ def claims(table: Table, found: Sequence[Course], last: Mapping[str, Estimate | 
         number, verdict = _number(quantity), _judged(table, quantity, last[quantity])
         assert number is not None
         seen = {"–": "not run", "different-system": "not-comparable", "agrees": "yes", "undecided": "undecided"}
-        evidence = f"{shown(last[quantity])} on our lattice" if last[quantity] else "–"
+        evidence = f"{_shown(last[quantity])} on our lattice" if last[quantity] else "–"
         made.append(quoted(text, number.location, seen.get(verdict, "no"), evidence))
     made.append(Claim("the marginal ESS is above the joint one", "Fig. 5", *_above(found, last)))
     return made
