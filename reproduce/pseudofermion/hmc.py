@@ -160,6 +160,7 @@ def _draw(found: Sequence[Finished], charges: Charges | None, figure: Any) -> No
     if charges is not None:
         _draw_charges(charges, axes["charges"])
     axes["correlator"].set_yscale("log")
+    axes["correlator"].set_ylim(top=60.0 * axes["correlator"].get_ylim()[1])  # room for the legend
     axes["correlator"].legend(frameon=False, fontsize=6)
     for panel, x, y in (
         ("correlator", "$x_0$", "$C(x_0)$"),
