@@ -16,7 +16,7 @@ from pipeline.base.numbers.result import Estimate, Result
 from pipeline.base.store.entry import Entry
 from pipeline.stages.compose import compose_run
 from pipeline.stages.keys import Keys
-from reproduce.artefact import load_artefact
+from reproduce.artefact import FOLDER, load_artefact
 from reproduce.plan import Found, make_tasks
 from reproduce.pseudofermion import agreement, distributions, fig5, fig6, fig7
 from reproduce.pseudofermion.distributions import EXACT, FLOW, HMC, ORACLE, PLAIN, Panel
@@ -161,6 +161,11 @@ def test_figure_6_has_the_training_of_the_joint_recipe(scale: str) -> None:
     fig, joint = (Keys(compose_run([f"paper=pseudofermion/{name}", f"scale={scale}"])) for name in ("fig6", "joint"))
     assert fig.train == joint.train
     assert fig.infer(3) == joint.infer(3)
+
+
+def test_figure_6_at_full_scale_has_the_ensemble_that_comes_with_the_repository() -> None:
+    key = Keys(compose_run(["paper=pseudofermion/fig6", "scale=paper"])).baseline
+    assert (FOLDER.parent / "results" / "references" / f"{key}.safetensors").is_file()
 
 
 def test_printed_values_of_the_su3_flow() -> None:
