@@ -153,8 +153,11 @@ def verdict(table: Table, last: Mapping[str, Estimate | None], steps: int | None
         f"After {steps} steps the joint ESS is {shown(joint)} and the marginal ESS {shown(marginal)} of a "
         f"configuration, from {joint.n} fresh ones."
     ]
-    if reasons := {reason for one in (joint, marginal) if (reason := no_verdict(one))}:
-        said.append(f"Their errors are in doubt: {'; '.join(sorted(reasons))}.")
+    said += [
+        f"The {ESS[name]} ESS is not to be relied upon: {reason}, a few weights outweigh all others."
+        for name in ESS
+        if (one := last[name]) and (reason := no_verdict(one))
+    ]
     if table.other_system:
         run, number = table.finished[0].task.run, _number("joint_ess")
         length = run.system.length
