@@ -154,7 +154,7 @@ def verdict(table: Table, last: Mapping[str, Estimate | None], steps: int | None
         f"configuration, from {joint.n} fresh ones."
     ]
     said += [
-        f"The {ESS[name]} ESS is not to be relied upon: {reason}, a few weights outweigh all others."
+        f"The {ESS[name]} ESS is not to be relied upon: {reason}."
         for name in ESS
         if (one := last[name]) and (reason := no_verdict(one))
     ]
