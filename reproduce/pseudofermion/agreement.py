@@ -124,7 +124,11 @@ def verdict(table: Table, found: Sequence[Panel], about: Sequence[str]) -> list[
     if not flow or not trusted:
         return []
     p = p_values(found, FLOW)
-    agree = {"yes": "agree with", "no": "do NOT agree with", "undecided": "cannot be told from"}
+    agree = {
+        "yes": "agree with",
+        "no": "do NOT agree with",
+        "undecided": "have too few effective samples to be judged in full beside",
+    }
     words = agree.get(_consistent(p), "agree only in part with")
     said = [
         f"Histograms of the reweighted flow {words} those of hybrid Monte Carlo: {_evidence(p)}, from "
