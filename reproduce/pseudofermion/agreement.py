@@ -139,7 +139,10 @@ def verdict(table: Table, found: Sequence[Panel], about: Sequence[str]) -> list[
     said += about
     if table.other_system:
         length = table.finished[0].task.run.system.length
-        said.append(f"The lattice is {length} × {length}, the paper's 16 × 16: whether flows and HMC agree can be seen there, no more.")
+        said.append(
+            f"The lattice is {length} × {length}, the paper's 16 × 16: whether flows and HMC agree can be seen there, "
+            "no more."
+        )
     return said
 
 
