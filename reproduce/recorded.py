@@ -46,6 +46,10 @@ class RecordedEntry(Entry):
     def provenance(self) -> dict[str, Any]:
         return dict(self.facts)
 
+    def ensemble(self) -> dict[str, Any]:
+        """Nothing: configurations are in the store alone."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Written:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from pipeline.analysis.histograms import Sample, integer_edges
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve
-from reproduce.artefact import Artefact, Cell, Column, Rendering
+from reproduce.artefact import Artefact, Cell, Column, ExtraCurve, Rendering
 from reproduce.pseudofermion.claims import (
     CONDITION_NUMBERS,
     THEORIES,
@@ -18,7 +22,7 @@ from reproduce.pseudofermion.claims import (
     pure_gauge,
     verdict,
 )
-from reproduce.pseudofermion.shared import LABELS, QUANTITIES, estimate, mass, printed, runs, shown
+from reproduce.pseudofermion.shared import LABELS, QUANTITIES, curve, estimate, mass, printed, runs, shown
 from reproduce.tables import Finished, Table
 
 ENSEMBLES = {
@@ -83,7 +87,7 @@ def render(table: Table) -> Rendering:
             values = [table.reference(row, name) for name in QUANTITIES]
             texts = [with_error(v.value, v.sigma) if v else "–" for v in values]
             body.append([LABELS[row], table.reference_kind(row), "–", "–", "–", *texts, *["–"] * 5])
-    found = runs(table)
+    found, charges = runs(table), charges_of(table)
     return Rendering(
         header,
         body,
@@ -92,10 +96,13 @@ def render(table: Table) -> Rendering:
         breaks=(5, 8, 10),
         claims=[*masses(table), *condition_numbers(found), independence(found), pure_gauge(table), *checks(table)],
         notes=NOTES,
-        draw=(lambda figure: _draw(found, figure)) if found else None,
-        figure_size=(7.2, 5.6),
-        caption="Pseudoscalar correlator and effective mass (lines: the printed masses), the topological charge of the "
-        "first chains (greys) and the mean plaquette of all chains after the warm-up.",
+        draw=(lambda figure: _draw(found, charges, figure)) if found else None,
+        figure_size=(8.4, 5.2),
+        caption="Pseudoscalar correlator and effective mass (lines: the printed masses), the mean plaquette of all "
+        "chains after the warm-up, the topological charge of one chain and, of all kept configurations of the same "
+        "ensemble, how often each charge was met.",
+        kept={"charges": asdict(charges) if charges else None},
+        curves=_charge_curves(charges),
     )
 
 
@@ -136,51 +143,107 @@ def _tau(done: Finished, name: str) -> str:
     return "–" if found is None or found.tau is None else f"{found.tau:.1f}"
 
 
-def _draw(found: Sequence[Finished], figure: Any) -> None:
-    axes = figure.subplots(2, 2)
+def _draw(found: Sequence[Finished], charges: Charges | None, figure: Any) -> None:
+    axes = figure.subplot_mosaic([["correlator", "mass", "plaquette"], ["history", "history", "charges"]])
     colours = {row: f"C{k}" for k, row in enumerate(ENSEMBLES)}
     for done in found:
         row, curves = done.task.cell.row, {c.name: c for c in (done.result.curves if done.result else ())}
         style = {"color": colours[row], "marker": "x" if done.task.cell.method == "hmc-exact" else "o"}
         label = LABELS[row] + (", exact det" if done.task.cell.method == "hmc-exact" else "")
         if "correlator" in curves:
-            _points(axes[0, 0], curves["correlator"], label=label, **style)
-            _points(axes[0, 1], curves["effective_mass"], **style)
-            axes[1, 1].plot(curves["plaquette"].x, curves["plaquette"].y, color=colours[row], lw=0.6)
+            _points(axes["correlator"], curves["correlator"], label=label, **style)
+            _points(axes["mass"], curves["effective_mass"], **style)
+            axes["plaquette"].plot(curves["plaquette"].x, curves["plaquette"].y, color=colours[row], lw=0.6)
     for row in THEORIES:
-        axes[0, 1].axhline(printed(row, "hmc", "pseudoscalar_mass").value, color=colours[row], lw=0.8, ls="--")
-    _draw_charge(found, axes[1, 0])
-    axes[0, 0].set_yscale("log")
-    axes[0, 0].legend(frameon=False, fontsize=6)
+        axes["mass"].axhline(printed(row, "hmc", "pseudoscalar_mass").value, color=colours[row], lw=0.8, ls="--")
+    _draw_history(found, axes["history"])
+    if charges is not None:
+        _draw_charges(charges, axes["charges"])
+    axes["correlator"].set_yscale("log")
+    axes["correlator"].set_ylim(top=60.0 * axes["correlator"].get_ylim()[1])  # room for the legend
+    axes["correlator"].legend(frameon=False, fontsize=6)
     for panel, x, y in (
-        (axes[0, 0], "$x_0$", "$C(x_0)$"),
-        (axes[0, 1], "$x_0$", "effective mass"),
-        (axes[1, 0], "trajectory", "topological charge"),
-        (axes[1, 1], "trajectory", "mean plaquette"),
+        ("correlator", "$x_0$", "$C(x_0)$"),
+        ("mass", "$x_0$", "effective mass"),
+        ("history", "trajectory", "topological charge"),
+        ("charges", "topological charge", "fraction of configurations"),
+        ("plaquette", "trajectory", "mean plaquette"),
     ):
-        panel.set_xlabel(x)
-        panel.set_ylabel(y)
+        axes[panel].set_xlabel(x)
+        axes[panel].set_ylabel(y)
 
 
 def _points(axes: Any, curve: Curve, **style: Any) -> None:
     axes.errorbar(curve.x, curve.y, yerr=curve.sigma, ms=3, lw=0.8, capsize=1.5, **style)
 
 
-GREYS = ("0.1", "0.4", "0.6", "0.8")
-"""Of the chains of one ensemble."""
+def _largest(found: Sequence[Finished]) -> Finished | None:
+    """Of the Schwinger ensembles that of the largest lattice."""
+    schwinger = [done for done in found if done.task.cell.row.startswith("schwinger")]
+    return max(schwinger, key=lambda done: done.task.run.system.length, default=None)
 
 
-def _draw_charge(found: Sequence[Finished], axes: Any) -> None:
-    """Of the largest Schwinger ensemble there is, one chain above the other."""
-    largest = [done for done in found if done.task.cell.row.startswith("schwinger")]
-    if not largest:
-        return
-    done = max(largest, key=lambda d: d.task.run.system.length)
-    chains = [c for c in (done.result.curves if done.result else ()) if c.name.startswith("topological_charge")]
-    for k, curve in enumerate(chains):
-        # shades of grey: colours are those of ensembles
-        axes.plot(curve.x, curve.y, color=GREYS[k % len(GREYS)], lw=0.6, drawstyle="steps-post")
-    axes.set_title(LABELS[done.task.cell.row], fontsize=8)
+def _draw_history(found: Sequence[Finished], axes: Any) -> None:
+    """The topological charge of the first chain of the largest Schwinger ensemble."""
+    done = _largest(found)
+    history = curve(done, "topological_charge_0") if done else None
+    if done is not None and history is not None:
+        axes.plot(history.x, history.y, color="0.3", lw=0.7, drawstyle="steps-post")
+        axes.set_title(f"{LABELS[done.task.cell.row]}, one chain", fontsize=8)
+
+
+@dataclass(frozen=True)
+class Charges:
+    """How often each topological charge was met in an ensemble.
+
+    Attributes:
+        row: of the ensemble.
+        configurations: of all chains.
+        charges: from the smallest to the largest.
+        fractions, errors: of configurations, with standard errors between chains.
+    """
+
+    row: str
+    configurations: int
+    charges: tuple[float, ...]
+    fractions: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+def charges_of(table: Table) -> Charges | None:
+    """Of the largest Schwinger ensemble whose configurations were kept; as the report kept it if rendered anew."""
+    if "charges" in table.kept:
+        tree = table.kept["charges"]
+        return _charges(**tree) if tree else None
+    done = _largest(runs(table))
+    arrays = done.found.reference.ensemble() if done and done.found.reference else {}
+    if done is None or "topological_charge" not in arrays:
+        return None
+    sample = Sample.of_chains(arrays["topological_charge"])
+    edges = integer_edges(sample)
+    errors = np.sqrt(np.diag(sample.covariance(edges)))
+    charges = 0.5 * (edges[1:] + edges[:-1])
+    row = done.task.cell.row
+    return _charges(row, sample.values.size, charges.tolist(), sample.fractions(edges).tolist(), errors.tolist())
+
+
+def _charges(
+    row: str, configurations: int, charges: Sequence[float], fractions: Sequence[float], errors: Sequence[float]
+) -> Charges:
+    return Charges(row, configurations, tuple(charges), tuple(fractions), tuple(errors))
+
+
+def _draw_charges(found: Charges, axes: Any) -> None:
+    axes.bar(found.charges, found.fractions, yerr=found.errors, width=0.9, color="0.75", ecolor="0.2", capsize=1.5)
+    axes.set_title(f"{found.configurations} configurations", fontsize=8)
+
+
+def _charge_curves(found: Charges | None) -> list[ExtraCurve]:
+    if found is None:
+        return []
+    x, y = found.charges, found.fractions
+    made = Curve.of("topological_charge_histogram", "topological_charge", "fraction", x, y, found.errors)
+    return [ExtraCurve(found.row, "hmc", 0, made)]
 
 
 ARTEFACT = Artefact(

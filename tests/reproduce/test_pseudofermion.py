@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -38,12 +40,19 @@ class Made:
     def result(self) -> Result:
         return Result(self.estimates)
 
+    def ensemble(self) -> dict[str, Any]:
+        return {}
+
 
 @dataclass(frozen=True)
 class WithCurves(Made):
     """An entry with curves."""
 
     curves: tuple[Curve, ...] = ()
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def ensemble(self) -> dict[str, Any]:
+        return self.kept
 
     def result(self) -> Result:
         return Result(self.estimates, self.curves)
@@ -248,10 +257,24 @@ def test_table_has_a_line_for_each_ensemble_and_reference() -> None:
     assert all(len(line) == len(rendering.header) for line in rendering.body)
 
 
-def test_chains_of_the_charge_have_no_colours_of_ensembles() -> None:
-    curves = [Curve.of(f"topological_charge_{k}", "trajectory", "Q", [0.0, 1.0], [0.0, 1.0]) for k in range(5)]
-    task = next(task for task in tasks() if task.cell.id == "schwinger-L16/hmc")
-    entry = cast(Entry, WithCurves((), curves=tuple(curves)))
+def test_charge_of_one_chain_and_of_all_as_a_histogram() -> None:
+    """The chain is the first one; fractions are of all configurations, errors of the scatter of chains."""
+    history = [Curve.of(f"topological_charge_{k}", "trajectory", "Q", [0.0, 1.0], [k, k + 1.0]) for k in range(3)]
+    charge = np.array([[0, 1, 0, -1], [0, 0, 2, 0]])
+    table = table_of({})
+    done = next(done for done in table.finished if done.task.cell.id == "schwinger-L16/hmc")
+    entry = cast(Entry, WithCurves((), curves=tuple(history), kept={"topological_charge": charge}))
+    finished = Finished(done.task, Found(None, None, entry, None, ()), None)
+    table.finished = [finished]
     axes = Figure().subplots()
-    hmc._draw_charge([Finished(task, Found(None, None, entry, None, ()), None)], axes)
-    assert [line.get_color() for line in axes.lines] == [*hmc.GREYS, hmc.GREYS[0]]
+    hmc._draw_history([finished], axes)
+    assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == [[0.0, 1.0]]
+    charges = hmc.charges_of(table)
+    assert charges is not None
+    assert (charges.charges, charges.configurations) == ((-1.0, 0.0, 1.0, 2.0), 8)
+    assert charges.fractions == pytest.approx((1 / 8, 5 / 8, 1 / 8, 1 / 8))
+    assert charges.errors == pytest.approx((1 / 8, 1 / 8, 1 / 8, 1 / 8))
+    table.kept = json.loads(json.dumps({"charges": asdict(charges)}))
+    assert hmc.charges_of(table) == charges
+    table.kept, table.finished = {"charges": None}, []
+    assert hmc.charges_of(table) is None

@@ -16,11 +16,21 @@ from pipeline.stages.run import RunOutput, execute
 
 JOINT = ["paper=pseudofermion/joint", "scale=smoke", "tracker=none", "progress=false", "train.steps=5"]
 
+ENSEMBLE = ("log_weight", "log_marginal", "plaquette", "topological_charge")
+
 
 def run(tmp_path: Path, *overrides: str) -> tuple[Context, RunOutput]:
     said: list[str] = []
     context = Context(compose_run([*JOINT, *overrides, f"results_dir={tmp_path}"]), notify=said.append)
     return context, execute(context)
+
+
+def kept(output: RunOutput) -> Any:
+    """Bytes of the ensemble of an inference, which is of 2 batches of 32."""
+    assert output.inferred is not None
+    arrays = output.inferred.ensemble()
+    assert {name: array.shape for name, array in arrays.items()} == dict.fromkeys(ENSEMBLE, (32, 2))
+    return {name: array.tobytes() for name, array in arrays.items()}
 
 
 def numbers(output: RunOutput) -> Any:
@@ -50,6 +60,7 @@ def test_parts_of_a_training_are_the_straight_one(tmp_path: Path, monkeypatch: p
                 run(tmp_path / "parts", stages)
     _, again = run(tmp_path / "parts", stages)
     assert numbers(again) == numbers(straight)
+    assert kept(again) == kept(straight)
     assert again.trained is not None
     metrics = again.trained.entry.metrics()
     assert [m["k"] for m in metrics] == [0, 1, 2, 3, 4]

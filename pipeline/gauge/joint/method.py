@@ -25,7 +25,7 @@ from pipeline.gauge.joint.conditional import exact_conditional
 from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.joint.state import JointFlowState
-from pipeline.gauge.joint.summary import quality, summarise
+from pipeline.gauge.joint.summary import kept, quality, summarise
 from pipeline.gauge.pseudofermion.estimators import conditional_divergence
 from pipeline.gauge.pseudofermion.loss import Gradient
 from pipeline.gauge.pseudofermion.target import pseudofermion_target
@@ -111,10 +111,10 @@ class JointFlowTraining:
         Returns:
             ``log_gauge``, (batch,), and ``log_ratios``, (monomials, batch, draws), see
             :class:`pipeline.gauge.joint.model.WeightedSample`; ``log_marginal``, (batch,), with exact determinants
-            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); of the first
-            ``spectra`` configurations what :func:`pipeline.gauge.joint.conditional.exact_conditional` finds;
-            ``volume``, ``log_volume`` of the fields, and the ``seed`` of the inference; ``metropolis``, whether a
-            chain is wanted.
+            where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); if wanted
+            ``correlator``, C(x_0) of Eq. C3 with the source at time 0, (batch,); of the first ``spectra``
+            configurations what :func:`pipeline.gauge.joint.conditional.exact_conditional` finds; ``volume``,
+            ``log_volume`` of the fields, and the ``seed`` of the inference; ``metropolis``, whether a chain is wanted.
 
         Raises:
             NotConverged: by conjugate gradients; weights cannot leave such configurations out.
@@ -133,6 +133,11 @@ class JointFlowTraining:
         if not all(torch.from_numpy(value).isfinite().all() for value in record.values()):
             raise NonFiniteError(f"inference: weights of batch {k} are not finite; try train.dtype=float64")
         record |= observables.gauge_observables(found.links, self.system)
+        if infer.correlator_time is not None:
+            measured = observables.fermion_observables(
+                found.links, self.system, correlator=True, condition_numbers=False
+            )
+            record["correlator"] = measured["correlator_from_zero"][:, infer.correlator_time]
         if infer.spectra:
             record |= exact_conditional(state.flow, self.target, found.links[: infer.spectra])
         record |= {"volume": self.system.size, "log_volume": found.log_volume}
@@ -141,6 +146,10 @@ class JointFlowTraining:
     def summarise(self, records: Sequence[Record]) -> Result:
         """Reweighted observables and the quality of the model, see :func:`pipeline.gauge.joint.summary.summarise`."""
         return summarise(records)
+
+    def ensemble(self, record: Record) -> dict[str, Any]:
+        """Observables and log weights of configurations; see :func:`pipeline.gauge.joint.summary.kept`."""
+        return kept(record)
 
     def _sample(
         self, flow: JointFlow, batch: int, draws: int, generator: torch.Generator, exact: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -111,6 +111,10 @@ class JointFlowConfig:
             raise ConfigError("optimizer", train.optimizer.name, allowed)
         for number, phase in enumerate(train.phases):
             _check_phase(number, phase)
+        time = run.infer.correlator_time
+        if time is not None and time >= run.system.length:
+            allowed = f"must be less than system.length = {run.system.length}"
+            raise ConfigError("infer.correlator_time", time, allowed, whole=True)
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of an update: the fields that the backward pass keeps, the samples of an evaluation, weights."""
@@ -166,15 +170,18 @@ class JointInferConfig(InferConfig):
         exact_length: largest L at which weights with exact determinants are computed besides.
         spectra: configurations a unit, the first ones, whose conditional models are held against their targets by
             dense matrices; 0: none.
+        correlator_time: x_0 of the pseudoscalar correlator C(x_0) (Eq. C3) of each configuration; null: not measured.
     """
 
     version: ClassVar[int] = 2
+    neutral: ClassVar[dict[str, Any]] = {"correlator_time": None}
 
     configurations: int = MISSING
     draws: int = MISSING
     metropolis: bool = MISSING
     exact_length: int = MISSING
     spectra: int = MISSING
+    correlator_time: int | None = MISSING
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,6 +189,8 @@ class JointInferConfig(InferConfig):
         checks.at_least("draws", self.draws, 1)
         checks.at_least("exact_length", self.exact_length, 0)
         checks.at_least("spectra", self.spectra, 0)
+        if self.correlator_time is not None:
+            checks.at_least("correlator_time", self.correlator_time, 0)
 
     def cost(self, run: RunConfig) -> Cost:
         """Lower bounds of a unit, with the weights of all units."""

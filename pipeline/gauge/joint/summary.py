@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.base.contracts import Record
 from pipeline.base.later import NDArray, np
@@ -24,8 +25,24 @@ from pipeline.gauge.pseudofermion.estimators import conditional_divergence, log_
 
 Numbers = NDArray[np.float64]
 
-SERIES = ("log_gauge", "log_ratios", "log_marginal", "plaquette", "topological_charge")
+SERIES = ("log_gauge", "log_ratios", "log_marginal", "plaquette", "topological_charge", "correlator")
 """What records have of every configuration; (monomials, batch, draws) of the second, (batch,) of the others."""
+
+
+OBSERVED = ("plaquette", "topological_charge", "correlator")
+"""Of each configuration, where a record has it."""
+
+
+def kept(record: Record) -> dict[str, NDArray[Any]]:
+    """What is kept of the configurations of a record, for comparison with other samplers.
+
+    Returns:
+        ``log_weight`` with the stochastic determinant of all draws (Eq. 46), ``log_marginal`` where it is known, and
+        those :data:`OBSERVED` that were measured; (batch,) each.
+    """
+    ratios = record["log_ratios"]
+    found = {"log_weight": record["log_gauge"] + log_determinant(ratios, ratios.shape[2])[0]}
+    return found | {name: record[name] for name in ("log_marginal", *OBSERVED) if name in record}
 
 
 def quality(name: str, log_weights: Numbers) -> dict[str, float]:
@@ -86,11 +103,12 @@ def summarise(records: Sequence[Record]) -> Result:
         records: see :meth:`pipeline.gauge.joint.method.JointFlowTraining.measure`.
 
     Returns:
-        Estimates ``plaquette`` and, for U(1), ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V;
-        ``joint_ess`` at N_pf = 1, ``ess_all_draws`` at that of the inference if larger, ``joint_kl``; with exact
-        determinants ``plaquette_exact_weights`` and ``topological_susceptibility_exact_weights``, ``marginal_ess``,
-        ``marginal_kl`` and ``conditional_kl``; of chains ``acceptance`` with all draws, ``acceptance_one_draw`` and
-        ``plaquette_metropolis``. Curve ``ess_by_draws``. Besides what :mod:`pipeline.gauge.joint.draws` makes.
+        Estimates ``plaquette``, for U(1) ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V, and
+        ``correlator`` C(x_0) where it was measured; ``joint_ess`` at N_pf = 1, ``ess_all_draws`` at that of the
+        inference if larger, ``joint_kl``; with exact determinants ``plaquette_exact_weights`` and the like,
+        ``marginal_ess``, ``marginal_kl`` and ``conditional_kl``; of chains ``acceptance`` with all draws,
+        ``acceptance_one_draw`` and ``plaquette_metropolis``. Curve ``ess_by_draws``. Besides what
+        :mod:`pipeline.gauge.joint.draws` makes.
     """
     names = [name for name in SERIES if name in records[0]]
     series = {name: np.concatenate([r[name] for r in records], axis=int(name == "log_ratios")) for name in names}
@@ -122,6 +140,8 @@ def _observables(series: dict[str, Numbers], volume: float) -> dict[str, Numbers
     if "topological_charge" in series:
         charge = series["topological_charge"].astype(float)
         found |= {"topological_charge": charge, "topological_susceptibility": charge**2 / volume}
+    if "correlator" in series:
+        found["correlator"] = series["correlator"]
     return found
 
 

@@ -45,5 +45,5 @@ def small(
     optimizer = AdamWConfig(lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
     train = TrainConfig(method=method, optimizer=optimizer, steps=1, seed=0, dtype="float64", phases=phases or [])
     amounts: dict[str, Any] = {"units": 1, "configurations": 16, "draws": 1, "metropolis": False}
-    amounts |= {"exact_length": 4, "spectra": 0}
-    return JointFlowTraining(system, train, JointInferConfig(seed=7, **(amounts | (infer or {}))), device)
+    amounts |= {"exact_length": 4, "spectra": 0, "correlator_time": None, **(infer or {})}
+    return JointFlowTraining(system, train, JointInferConfig(seed=7, **amounts), device)
