@@ -29,10 +29,10 @@ FIELDS = ("kind", "line", "parameters", "samples", "seconds", "cpu_seconds", "pe
 SIZES = {
     "tiny": ((4, 8), (8, 16), 8, 8, None),
     "small": ((16, 24, 36, 54), (128, 256, 512), 256, 24, None),
-    "full": ((24, 36, 54, 80), (512, 1024, 2048, 4096), 1024, 54, (93, 4096)),
+    "full": ((24, 36, 54, 80), (256, 512, 1024, 2048), 512, 36, (93, 4096)),
 }
 """Widths of the network, numbers of samples, the samples and the width that stay while the other changes, and width and
-samples of one point that only the layers are asked for."""
+samples of one point that only the layers are asked for, in a single step."""
 
 LARGEST_DENSE = 2 * 2**30
 """Bytes of X in double precision up to which it is held: a step takes several times as much."""
@@ -49,7 +49,7 @@ class Point:
         kind: dense or layerwise.
         line: what changes along it, parameters or samples; ``largest`` for a point by itself.
         parameters, samples: P and M; log ψ is complex, so that R = 2M.
-        seconds: of a warm step, median, wall clock.
+        seconds: of a warm step, median, wall clock; of the cold one where there is no other.
         cpu_seconds: the same of all cores, which what else a machine does hardly changes.
         peak_bytes: of all steps, on top of what the process holds after its imports.
     """
@@ -119,7 +119,7 @@ def measure(kind: str, line: str, width: int, samples: int, repeats: int, thread
         sr.step(derivatives_of(kind, ansatz, spins, weights, chunks), target)
         wall.append(time.perf_counter() - begin)
         cpu.append(time.process_time() - used)
-    seconds, used = statistics.median(wall[1:]), statistics.median(cpu[1:])
+    seconds, used = statistics.median(wall[1:] or wall), statistics.median(cpu[1:] or cpu)
     parameters = sum(p.numel() for p in ansatz.parameters())
     return Point(kind, line, parameters, samples, seconds, used, memory.bytes())
 
@@ -203,13 +203,14 @@ def run(size: str, repeats: int, threads: int) -> Iterator[Point]:
     """All points of a size, each measured in a fresh process."""
     widths, counts, samples, width, largest = SIZES[size]
     lines = [("parameters", w, samples) for w in widths] + [("samples", width, m) for m in counts]
-    lines += [("largest", *largest)] if largest else []
+    # first, for what it takes is what may not be there
+    lines = [("largest", *largest), *lines] if largest else lines
     for line, w, m in lines:
         for kind in KINDS:
             if kind == "dense" and COMPLEX * m * _parameters(w) > LARGEST_DENSE:
                 continue
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                yield pool.apply(measure, (kind, line, w, m, repeats, threads))
+                yield pool.apply(measure, (kind, line, w, m, 0 if line == "largest" else repeats, threads))
 
 
 def _parameters(width: int) -> int:
