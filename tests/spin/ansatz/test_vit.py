@@ -18,6 +18,7 @@ from pipeline.spin.ansatz.layers import log_cosh
 from pipeline.spin.ansatz.projected import Projected
 from pipeline.spin.ansatz.vit.attention import FactoredAttention
 from pipeline.spin.ansatz.vit.config import ViTConfig
+from pipeline.spin.ansatz.vit.network import Block
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.systems import ChainHeisenberg, SpinSystem, SquareHeisenberg
@@ -322,7 +323,9 @@ def test_projected_states_evaluate_by_what_their_base_has() -> None:
     with torch.no_grad():
         expected = state.log_amplitude(spins)
     calls: list[int] = []
-    state.base.blocks[0].register_forward_hook(lambda *_: calls.append(1))  # type: ignore[index, operator]
+    for module in state.base.modules():
+        if isinstance(module, Block):
+            module.register_forward_hook(lambda *_: calls.append(1))
     for some in (spins, spins[:2]):
         torch.testing.assert_close(state.evaluate(some), expected[: len(some)], rtol=1e-4, atol=1e-4)
     assert not calls
