@@ -66,7 +66,7 @@ class Projected(WaveFunction):
         are images of each other are evaluated once.
         """
         if torch.is_grad_enabled():
-            return self._mean(self._of_images(spins))
+            return self._evaluate(spins)
         return self._merged(spins, self.base.log_amplitude)
 
     @torch.no_grad()
@@ -77,11 +77,11 @@ class Projected(WaveFunction):
     def _merged(self, spins: Tensor, of_base: Callable[[Tensor], Tensor]) -> Tensor:
         """log ψ̃ from log ψ of the base, configurations that are images of each other evaluated once."""
         if len(spins) <= FEW:
-            return self._mean(self._of_images(spins, of_base))
+            return self._evaluate(spins, of_base)
         words, factors = Representatives(self.invariance())(pack(spins))
         _, first, inverse = distinct(words)
         some = unpack(words[first], spins.shape[1]).to(spins.dtype)
-        logs = self._mean(self._of_images(some, of_base))[inverse]
+        logs = self._evaluate(some, of_base)[inverse]
         return logs if factors is None else logs + factors.to(torch.promote_types(logs.dtype, torch.complex64))
 
     def invariance(self) -> Invariance:
@@ -94,6 +94,9 @@ class Projected(WaveFunction):
     def present(self, spins: Tensor) -> Tensor | None:
         """As the base says: its configurations are mapped to each other by the group."""
         return self.base.present(spins)
+
+    def _evaluate(self, spins: Tensor, of_base: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        return self._mean(self._of_images(spins, of_base))
 
     def _of_images(self, spins: Tensor, of_base: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """log ψ of the images that are summed over, (B, N) → (B, images); by ``of_base`` if given."""

@@ -42,7 +42,7 @@ def test_direct_draws_of_a_projected_state(names: list[str], phase: bool) -> Non
     everything = common.configurations(6)
     terms = state.terms(everything)
     logs, ratios = state.judge(terms)
-    torch.testing.assert_close(logs, state._mean(state._of_images(everything)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(logs, state._evaluate(everything), rtol=0, atol=1e-12)
     weights, envelope = (2 * logs.real).exp().detach(), (2 * terms.real).exp().mean(1).detach()
     assert abs(float(envelope.sum()) - 1) < 1e-12
     torch.testing.assert_close(ratios.exp().detach(), weights / envelope, rtol=1e-10, atol=1e-12)
