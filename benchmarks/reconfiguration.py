@@ -162,11 +162,12 @@ def text(points: Sequence[Point], threads: int) -> str:
             fits = [exponent(*curve(points, kind, line, value)) for value in VALUES]
             cells = " | ".join(f"{slope:.2f} ± {error:.2f}" for slope, error in fits)
             rows.append(f"| {kind} | {line} | {cells} |")
-    title = f"# A step of stochastic reconfiguration: {threads} threads, float32, complex log ψ\n"
+    title = f"# A step of stochastic reconfiguration: {threads} thread{'s' * (threads > 1)}, float32, complex log ψ\n"
     notes = [
         "",
         "- Layer by layer the Gram matrix (2M × 2M, float64) and a slab of derivatives are held, never those of all "
         "parameters.",
+        "- Wall seconds grow with what else the machine does, CPU seconds hardly. The largest point is one cold step.",
         "- Exponents of power laws through all points of a line, errors by their scatter; the cost is a sum of powers, "
         "and the exponents are those of this range.",
     ]
