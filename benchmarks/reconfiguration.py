@@ -162,7 +162,8 @@ def text(points: Sequence[Point], threads: int) -> str:
             fits = [exponent(*curve(points, kind, line, value)) for value in VALUES]
             cells = " | ".join(f"{slope:.2f} ± {error:.2f}" for slope, error in fits)
             rows.append(f"| {kind} | {line} | {cells} |")
-    title = f"# A step of stochastic reconfiguration: {threads} thread{'s' * (threads > 1)}, float32, complex log ψ\n"
+    counted = f"{threads} thread" + ("s" if threads > 1 else "")
+    title = f"# A step of stochastic reconfiguration: {counted}, float32, complex log ψ\n"
     notes = [
         "",
         "- Layer by layer the Gram matrix (2M × 2M, float64) and a slab of derivatives are held, never those of all "
@@ -195,6 +196,9 @@ def draw(points: Sequence[Point], path: Path) -> list[Path]:
                     panel.plot(x, scaled, "o-", color=f"C{number}", label=f"{kind}: {slope:.2f} ± {error:.2f}")
             panel.set(xscale="log", yscale="log", xlabel="parameters P" if line == "parameters" else "samples M")
             panel.set_ylabel(label)
+            sizes = sorted({getattr(p, line) for p in points if p.line == line})
+            panel.minorticks_off()
+            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
             if panel.lines:
                 panel.legend(fontsize=7, title="exponent", title_fontsize=7)
     return save_figure(figure, path)
