@@ -197,7 +197,7 @@ def draw(points: Sequence[Point], path: Path) -> list[Path]:
             panel.set(xscale="log", yscale="log", xlabel="parameters P" if line == "parameters" else "samples M")
             panel.set_ylabel(label)
             sizes = sorted({getattr(p, line) for p in points if p.line == line})
-            panel.minorticks_off()
+            panel.xaxis.minorticks_off()
             panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
             if panel.lines:
                 panel.legend(fontsize=7, title="exponent", title_fontsize=7)
