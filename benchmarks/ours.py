@@ -19,29 +19,36 @@ def square(length: int, field: float) -> SquareTFIM:
     return SquareTFIM(length_x=length, length_y=length, periodic=False, coupling=1.0, field=field)
 
 
-def pixelcnn(length: int, depth: int, width: int, field: float) -> Any:
+def pixelcnn(length: int, depth: int, width: int, field: float, branches: int) -> Any:
     """Without phases, initial weights as in ``conf/ansatz/pixelcnn.yaml``."""
     from pipeline.spin.ansatz.build import build_ansatz
 
     config = PixelCNNConfig(
-        depth=depth, width=width, phase=False, spread=0.03, output_scale=0.1, symmetries=[], magnetisation=None
+        depth=depth,
+        width=width,
+        phase=False,
+        spread=0.03,
+        output_scale=0.1,
+        symmetries=[],
+        magnetisation=None,
+        branches=branches,
     )
     return build_ansatz(config, square(length, field), 1)
 
 
-def draw_directly(length: int, depth: int, width: int, samples: int, field: float) -> Work:
-    """Fresh configurations, one batch, random numbers included."""
+def draw_directly(length: int, depth: int, width: int, samples: int, field: float, branches: int) -> Work:
+    """Fresh configurations, one batch, random numbers included, of a PixelCNN of one or two branches."""
     import torch
 
-    network = pixelcnn(length, depth, width, field)
+    network = pixelcnn(length, depth, width, field, branches)
     return Work(
         lambda: network.draw(torch.rand((samples, network.n_uniforms), dtype=torch.float64)),
         parameters(network),
-        multiply_adds(length, depth, width),
+        multiply_adds(length, depth, width, branches),
     )
 
 
-def local_energies(length: int, depth: int, width: int, samples: int, field: float, reuse: bool) -> Work:
+def local_energies(length: int, depth: int, width: int, samples: int, field: float, branches: int, reuse: bool) -> Work:
     """E_loc of a fixed batch; without ``reuse`` every flipped configuration is a whole forward pass."""
     import torch
 
@@ -51,7 +58,7 @@ def local_energies(length: int, depth: int, width: int, samples: int, field: flo
     from pipeline.spin.vmc.local_energy import local_energy
     from pipeline.spin.wave_function import WaveFunction
 
-    network = pixelcnn(length, depth, width, field)
+    network = pixelcnn(length, depth, width, field, branches)
     system, chunks = square(length, field), Chunks(None)
     hamiltonian = Hamiltonian(pauli_terms(system), system.size)
     spins = network.draw(torch.rand((samples, network.n_uniforms), dtype=torch.float64))
@@ -65,7 +72,7 @@ def local_energies(length: int, depth: int, width: int, samples: int, field: flo
     return Work(
         lambda: local_energy(hamiltonian, ansatz, spins, chunks),
         parameters(network),
-        multiply_adds(length, depth, width),
+        multiply_adds(length, depth, width, branches),
     )
 
 
@@ -96,12 +103,15 @@ def metropolis(system: SquareTFIM | ChainTFIM, chains: int, draws: int, deviatio
     )
 
 
-def multiply_adds(length: int, depth: int, width: int) -> int:
+def multiply_adds(length: int, depth: int, width: int, branches: int) -> int:
     """Of one forward pass of a PixelCNN without phases."""
     total = 0
     for block in range(depth):
         fan_in, outputs = (width if block else 1), (2 if block == depth - 1 else width)
-        total += 9 * (fan_in * width + (fan_in + width) * outputs)
+        if branches == 1:
+            total += (8 if block else 7) * fan_in * outputs
+        else:
+            total += 9 * (fan_in * width + (fan_in + width) * outputs)
     return length**2 * total
 
 

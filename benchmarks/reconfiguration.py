@@ -12,23 +12,33 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.plotting import new_figure, save_figure
 from pipeline.base.run.memory import PeakMemory
 
 KINDS = ("dense", "layerwise")
+LINES = ("parameters", "samples")
+VALUES = ("cpu_seconds", "peak_bytes")
 TOKENS, SITES = 16, 64
-FIELDS = ("kind", "line", "parameters", "samples", "seconds", "peak_bytes")
+FIELDS = ("kind", "line", "parameters", "samples", "seconds", "cpu_seconds", "peak_bytes")
 
 SIZES = {
-    "tiny": ((4, 8), (8, 16), 8, 8),
-    "small": ((16, 24, 36, 54), (128, 256, 512), 256, 24),
-    "full": ((36, 54, 80, 120), (512, 1024, 2048, 4096), 1024, 54),
+    "tiny": ((4, 8), (8, 16), 8, 8, None),
+    "small": ((16, 24, 36, 54), (128, 256, 512), 256, 24, None),
+    "full": ((24, 36, 54, 80), (256, 512, 1024, 2048), 512, 36, (93, 4096)),
 }
-"""Widths of the network, numbers of samples, and the samples and the width that stay while the other changes."""
+"""Widths of the network, numbers of samples, the samples and the width that stay while the other changes, and width and
+samples of one point that only the layers are asked for, in a single step."""
+
+LARGEST_DENSE = 2 * 2**30
+"""Bytes of X in double precision up to which it is held: a step takes several times as much."""
+
+COMPLEX = 16
+"""Bytes of an element of a Jacobian in complex128."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,10 @@ class Point:
 
     Attributes:
         kind: dense or layerwise.
-        line: what changes along it, parameters or samples.
+        line: what changes along it, parameters or samples; ``largest`` for a point by itself.
         parameters, samples: P and M; log ψ is complex, so that R = 2M.
-        seconds: of a warm step, median, wall clock.
+        seconds: of a warm step, median, wall clock; of the cold one where there is no other.
+        cpu_seconds: the same of all cores, which what else a machine does hardly changes.
         peak_bytes: of all steps, on top of what the process holds after its imports.
     """
 
@@ -48,7 +59,13 @@ class Point:
     parameters: int
     samples: int
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
+
+    @property
+    def jacobian_bytes(self) -> int:
+        """Of a dense Jacobian in complex128, (M, P)."""
+        return COMPLEX * self.samples * self.parameters
 
 
 def network(width: int) -> Any:
@@ -93,16 +110,18 @@ def measure(kind: str, line: str, width: int, samples: int, repeats: int, thread
     weights = torch.full((samples,), 1 / samples, dtype=torch.float64)
     target = torch.randn(2 * samples, generator=generator, dtype=torch.float64) / samples
     sr = StochasticReconfiguration(ansatz.parameters(), 1e-3, 1e-2, 0.9, 0.1)
-    chunks, seconds = Chunks(None), []
+    chunks, wall, cpu = Chunks(None), [], []
     # what the first use of vmap loads is no part of a step
     derivatives_of(kind, ansatz, spins[:2], weights[:2], chunks).gram()
     memory = PeakMemory()
     for _ in range(1 + repeats):
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         sr.step(derivatives_of(kind, ansatz, spins, weights, chunks), target)
-        seconds.append(time.perf_counter() - begin)
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - used)
+    seconds, used = statistics.median(wall[1:] or wall), statistics.median(cpu[1:] or cpu)
     parameters = sum(p.numel() for p in ansatz.parameters())
-    return Point(kind, line, parameters, samples, statistics.median(seconds[1:]), memory.bytes())
+    return Point(kind, line, parameters, samples, seconds, used, memory.bytes())
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
@@ -120,49 +139,110 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 def text(points: Sequence[Point], threads: int) -> str:
     """A table in Markdown, and the exponents."""
-    rows = ["| log-derivatives | P | M | seconds a step | peak memory (MB) |", "| --- | --- | --- | --- | --- |"]
+    columns = (
+        "log-derivatives",
+        "P",
+        "M",
+        "seconds a step",
+        "CPU seconds",
+        "peak memory (MB)",
+        "of a complex128 Jacobian",
+    )
+    rows = [f"| {' | '.join(columns)} |", "| " + " | ".join(["---"] * len(columns)) + " |"]
     for p in points:
-        rows.append(f"| {p.kind} | {p.parameters} | {p.samples} | {p.seconds:.3g} | {p.peak_bytes / 1e6:.0f} |")
-    rows += ["", "| log-derivatives | against | exponent of the seconds | of the memory |", "| --- | --- | --- | --- |"]
+        memory = f"{p.peak_bytes / 1e6:.0f} | {p.peak_bytes / p.jacobian_bytes:.2f}"
+        rows.append(f"| {p.kind} | {p.parameters} | {p.samples} | {p.seconds:.3g} | {p.cpu_seconds:.3g} | {memory} |")
+    rows += [
+        "",
+        "| log-derivatives | against | exponent of the CPU seconds | of the memory |",
+        "| --- | --- | --- | --- |",
+    ]
     for kind in KINDS:
-        for line in ("parameters", "samples"):
-            some = [p for p in points if (p.kind, p.line) == (kind, line)]
-            x = [float(getattr(p, line)) for p in some]
-            fits = [exponent(x, y) for y in ([p.seconds for p in some], [float(p.peak_bytes) for p in some])]
+        for line in LINES:
+            fits = [exponent(*curve(points, kind, line, value)) for value in VALUES]
             cells = " | ".join(f"{slope:.2f} ± {error:.2f}" for slope, error in fits)
             rows.append(f"| {kind} | {line} | {cells} |")
-    title = f"# A step of stochastic reconfiguration: {threads} threads, float32, complex log ψ\n"
-    return "\n".join([title, *rows, ""])
+    counted = f"{threads} thread" + ("s" if threads > 1 else "")
+    title = f"# A step of stochastic reconfiguration: {counted}, float32, complex log ψ\n"
+    notes = [
+        "",
+        "- Layer by layer the Gram matrix (2M × 2M, float64) and a slab of derivatives are held, never those of all "
+        "parameters.",
+        "- Wall seconds grow with what else the machine does, CPU seconds hardly. The largest point is one cold step.",
+        "- Exponents of power laws through all points of a line, errors by their scatter; the cost is a sum of powers, "
+        "and the exponents are those of this range.",
+    ]
+    return "\n".join([title, *rows, *notes, ""])
 
 
-def run(size: str, repeats: int, threads: int) -> list[Point]:
+def curve(points: Sequence[Point], kind: str, line: str, value: str) -> tuple[list[float], list[float]]:
+    """Sizes and values of the points of a line."""
+    some = [p for p in points if (p.kind, p.line) == (kind, line)]
+    return [float(getattr(p, line)) for p in some], [float(getattr(p, value)) for p in some]
+
+
+def draw(points: Sequence[Point], path: Path) -> list[Path]:
+    """CPU seconds and peak memory against parameters and samples, with the power laws; ``path`` without a suffix."""
+    figure, axes = new_figure(7.5, 5.2, rows=2, columns=2)
+    labels = {"cpu_seconds": ("CPU seconds a step", 1.0), "peak_bytes": ("peak memory (MB)", 1e-6)}
+    for row, line in zip(axes, LINES, strict=True):
+        for panel, value in zip(row, VALUES, strict=True):
+            label, unit = labels[value]
+            for number, kind in enumerate(KINDS):
+                x, y = curve(points, kind, line, value)
+                if x:
+                    slope, error = exponent(x, y)
+                    scaled = [unit * v for v in y]
+                    panel.plot(x, scaled, "o-", color=f"C{number}", label=f"{kind}: {slope:.2f} ± {error:.2f}")
+            panel.set(xscale="log", yscale="log", xlabel="parameters P" if line == "parameters" else "samples M")
+            panel.set_ylabel(label)
+            sizes = sorted({getattr(p, line) for p in points if p.line == line})
+            panel.xaxis.minorticks_off()
+            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            if panel.lines:
+                panel.legend(fontsize=7, title="exponent", title_fontsize=7)
+    return save_figure(figure, path)
+
+
+def run(size: str, repeats: int, threads: int) -> Iterator[Point]:
     """All points of a size, each measured in a fresh process."""
-    widths, counts, samples, width = SIZES[size]
+    widths, counts, samples, width, largest = SIZES[size]
     lines = [("parameters", w, samples) for w in widths] + [("samples", width, m) for m in counts]
-    points = []
+    # first, for what it takes is what may not be there
+    lines = [("largest", *largest), *lines] if largest else lines
     for line, w, m in lines:
         for kind in KINDS:
+            if kind == "dense" and COMPLEX * m * _parameters(w) > LARGEST_DENSE:
+                continue
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                points.append(pool.apply(measure, (kind, line, w, m, repeats, threads)))
-    return points
+                yield pool.apply(measure, (kind, line, w, m, 0 if line == "largest" else repeats, threads))
+
+
+def _parameters(width: int) -> int:
+    """P of the network."""
+    return 18 * width**2 + 27 * width
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and write ``reconfiguration.md`` and ``.csv``."""
+    """Measure, write ``reconfiguration.md`` and ``.csv``, and draw them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reconfiguration", description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--repeats", type=int, default=3, help="warm steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     given = parser.parse_args(arguments)
-    points = run(given.size, given.repeats, given.threads)
+    points: list[Point] = []
     given.out.mkdir(parents=True, exist_ok=True)
-    with open(given.out / "reconfiguration.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows({name: getattr(point, name) for name in FIELDS} for point in points)
+    for point in run(given.size, given.repeats, given.threads):
+        points.append(point)
+        # what is there is kept if the rest is interrupted
+        with open(given.out / "reconfiguration.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows({name: getattr(point, name) for name in FIELDS} for point in points)
     written = text(points, given.threads)
     (given.out / "reconfiguration.md").write_text(written)
+    draw(points, given.out / "reconfiguration")
     print(written)
     return 0
 

@@ -47,6 +47,7 @@ def step(network: str, length: int, samples: int, derivatives: str) -> Work:
     import torch
 
     from pipeline.base.config.phases import SRConfig
+    from pipeline.base.run.memory import keep_freed_memory
     from pipeline.spin.ansatz.build import build_ansatz
     from pipeline.spin.chunks import Chunks
     from pipeline.spin.hamiltonian import Hamiltonian
@@ -57,6 +58,7 @@ def step(network: str, length: int, samples: int, derivatives: str) -> Work:
     from pipeline.spin.vmc.local_energy import local_energy
     from pipeline.spin.vmc.update import update
 
+    keep_freed_memory()  # as every run does
     system, chunks = torus(length), Chunks(None)
     ansatz: Any = build_ansatz(NETWORKS[network], system, 1)
     hamiltonian = Hamiltonian(pauli_terms(system), system.size)

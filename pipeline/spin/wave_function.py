@@ -31,6 +31,14 @@ class WaveFunction(nn.Module):
         """log ψ(x), (B, N) spins ±1 → (B,); complex where the ansatz has phases."""
         raise NotImplementedError
 
+    def evaluate(self, spins: Tensor) -> Tensor:
+        """log ψ(x) where no derivatives are asked for, neither backward nor forward ones, (B, N) → (B,).
+
+        An ansatz that has a faster way then overrides this; the values are those of :meth:`log_amplitude` up to
+        rounding.
+        """
+        return self.log_amplitude(spins)
+
     def batch_log_amplitude(self, spins: Tensor) -> Tensor:
         """log ψ(x) where derivatives of single configurations are not asked for, (B, N) → (B,).
 

@@ -110,8 +110,10 @@ def build_method(run: RunConfig, ranks: Ranks | None = None) -> Method:
     import torch
 
     from pipeline.base.run.device import resolve_device
+    from pipeline.base.run.memory import keep_freed_memory
 
     torch.set_num_threads(run.threads)
+    keep_freed_memory()
     shares = () if ranks is None or ranks.size == 1 else (ranks,)
     if shares and not run.train.method.shares_work:
         allowed = f"works in one process, not in {shares[0].size}"

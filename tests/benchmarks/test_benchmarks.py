@@ -62,12 +62,13 @@ def test_the_other_side_of_every_case_runs(name: str) -> None:
             contender.build().run()
 
 
-def test_both_of_our_local_energies_are_the_same_numbers() -> None:
+@pytest.mark.parametrize("branches", [1, 2])
+def test_both_of_our_local_energies_are_the_same_numbers(branches: int) -> None:
     import torch
 
     def energies(reuse: bool) -> torch.Tensor:
         torch.manual_seed(0)
-        found = ours.local_energies(4, 3, 5, 6, 3.0, reuse).run()
+        found = ours.local_energies(4, 3, 5, 6, 3.0, branches, reuse).run()
         assert isinstance(found, torch.Tensor)
         return found
 
@@ -121,12 +122,15 @@ def test_all_dirac_operators_are_the_same(group: str) -> None:
 
 
 def test_sizes_of_the_networks_that_are_compared() -> None:
-    """Same parameters to 2 %, and with them the same operations."""
+    """Same parameters to 2 %, and with them the same operations; one branch of ours has nearly as many as NetKet's."""
     s = SIZES["full"]
-    mine = ours.multiply_adds(s.length, s.depth, s.width)
+    mine = ours.multiply_adds(s.length, s.depth, s.width, 2)
     assert mine == 144 * (131_106 - 6 * 32 - 5 * 32 - 2)  # every weight but no bias, once a site
     assert peer.multiply_adds(s.length, s.depth, s.matched) == pytest.approx(mine, rel=0.02)
     assert mine / peer.multiply_adds(s.length, s.depth, s.width) == pytest.approx(3.5, abs=0.1)
+    single = ours.multiply_adds(s.length, s.depth, s.width, 1)
+    assert single == 144 * (33_666 - 5 * 32 - 2)
+    assert single / peer.multiply_adds(s.length, s.depth, s.width) == pytest.approx(8 / 9, abs=0.01)
 
 
 def test_failures_and_missing_packages_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

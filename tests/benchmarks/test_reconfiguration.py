@@ -29,10 +29,14 @@ def test_both_kinds_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with open(tmp_path / "reconfiguration.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["kind"] for row in rows] == list(KINDS)
-    assert all(float(row["seconds"]) > 0 for row in rows)
+    assert all(float(row["seconds"]) > 0 and float(row["cpu_seconds"]) > 0 for row in rows)
+    assert rows[0]["parameters"] == str(reconfiguration._parameters(4))
+    assert (tmp_path / "reconfiguration.png").stat().st_size > 0
     assert len({row["parameters"] for row in rows}) == 1
 
 
 def test_the_table_says_what_grows_how_fast() -> None:
-    points = [Point("dense", "samples", 10, m, 1e-6 * m**2, 1000 * m) for m in (10, 20, 40)]
-    assert "| dense | samples | 2.00 ± 0.00 | 1.00 ± 0.00 |" in text(points, 2)
+    points = [Point("dense", "samples", 10, m, 1.0, 1e-6 * m**2, 1600 * m) for m in (10, 20, 40)]
+    written = text(points, 2)
+    assert "| dense | samples | 2.00 ± 0.00 | 1.00 ± 0.00 |" in written
+    assert "| dense | 10 | 20 | 1 | 0.0004 | 0 | 10.00 |" in written  # of 16 bytes an element

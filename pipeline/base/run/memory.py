@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import sys
 from pathlib import Path
+
+LARGEST_KEPT = 2**25
+"""Bytes of the largest piece of memory that is kept; glibc allows no more."""
+
+KEPT = 2**28
+"""Free bytes that a process keeps for later."""
+
+
+def keep_freed_memory() -> bool:
+    """Make the allocator of this process reuse what was freed, instead of giving it back to the system at once.
+
+    Tensors of some MiB come and go with every layer of a network. By default each of them is new memory, which the
+    system fills with zeros page by page: a third of the time of a forward pass of a small network on a CPU.
+
+    Returns:
+        Whether that is done; False for anything but the C library of GNU.
+    """
+    # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h
+    options = ((-3, LARGEST_KEPT), (-1, KEPT), (-2, KEPT // 4))
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return all(mallopt(option, value) == 1 for option, value in options)
 
 
 class PeakMemory:

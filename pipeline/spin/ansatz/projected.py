@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -65,11 +65,23 @@ class Projected(WaveFunction):
         Images of one configuration are neighbours: the base sees (B · images, N). Without gradients configurations that
         are images of each other are evaluated once.
         """
-        if torch.is_grad_enabled() or len(spins) <= FEW:
+        if torch.is_grad_enabled():
             return self._evaluate(spins)
+        return self._merged(spins, self.base.log_amplitude)
+
+    @torch.no_grad()
+    def evaluate(self, spins: Tensor) -> Tensor:
+        """The same without derivatives, by what the base has for that."""
+        return self._merged(spins, self.base.evaluate)
+
+    def _merged(self, spins: Tensor, of_base: Callable[[Tensor], Tensor]) -> Tensor:
+        """log ψ̃ from log ψ of the base, configurations that are images of each other evaluated once."""
+        if len(spins) <= FEW:
+            return self._evaluate(spins, of_base)
         words, factors = Representatives(self.invariance())(pack(spins))
         _, first, inverse = distinct(words)
-        logs = self._evaluate(unpack(words[first], spins.shape[1]).to(spins.dtype))[inverse]
+        some = unpack(words[first], spins.shape[1]).to(spins.dtype)
+        logs = self._evaluate(some, of_base)[inverse]
         return logs if factors is None else logs + factors.to(torch.promote_types(logs.dtype, torch.complex64))
 
     def invariance(self) -> Invariance:
@@ -83,13 +95,13 @@ class Projected(WaveFunction):
         """As the base says: its configurations are mapped to each other by the group."""
         return self.base.present(spins)
 
-    def _evaluate(self, spins: Tensor) -> Tensor:
-        return self._mean(self._of_images(spins))
+    def _evaluate(self, spins: Tensor, of_base: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        return self._mean(self._of_images(spins, of_base))
 
-    def _of_images(self, spins: Tensor) -> Tensor:
-        """log ψ of the images that are summed over, (B, N) → (B, images)."""
+    def _of_images(self, spins: Tensor, of_base: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """log ψ of the images that are summed over, (B, N) → (B, images); by ``of_base`` if given."""
         images = spins[:, self._permutations] * self._signs[:, None].to(spins.dtype)
-        return self.base.log_amplitude(images.flatten(0, 1)).view(len(spins), self.images)
+        return (of_base or self.base.log_amplitude)(images.flatten(0, 1)).view(len(spins), self.images)
 
     def _mean(self, logs: Tensor) -> Tensor:
         """log of the mean of χ exp(logs) over the last index; -∞ where all vanish or they cancel."""

@@ -260,24 +260,29 @@ class PixelCNNConfig(AutoregressiveConfig):
     """NAQS on a square lattice (NAQS paper, Appendix B.1).
 
     Attributes:
-        depth: blocks of a vertical and a horizontal convolution.
-        width: channels of both branches.
+        depth: blocks of a vertical and a horizontal convolution; of one branch, convolutions.
+        width: channels of each branch.
         spread: variance of the initial weights between different sites, as a part of 2/fan-in.
         magnetisation: Σ σz of all configurations that have an amplitude; null: every one has.
+        branches: 2, or 1: one branch of masked convolutions with residual connections, of which a pass takes a quarter
+            of the operations (:class:`pipeline.spin.ansatz.pixelcnn.single.SinglePixelCNN`).
     """
 
     version: ClassVar[int] = 1
     any_size: ClassVar[bool] = True
-    implementation: ClassVar[str] = "pipeline.spin.ansatz.pixelcnn.network:PixelCNN"
+    neutral: ClassVar[dict[str, Any]] = {**AutoregressiveConfig.neutral, "branches": 2}
+    implementation: ClassVar[str] = "pipeline.spin.ansatz.pixelcnn.choice:pixelcnn"
 
     name: str = "pixelcnn"
     depth: int = MISSING
     width: int = MISSING
     spread: float = MISSING
     magnetisation: int | None = MISSING
+    branches: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.between("branches", self.branches, 1, 2)
         checks.at_least("depth", self.depth, 1)
         checks.at_least("width", self.width, 1)
         checks.initial("spread", self.spread)

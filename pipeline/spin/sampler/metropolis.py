@@ -121,7 +121,7 @@ class MetropolisSampler:
 
     def log_amplitude(self, ansatz: WaveFunction, spins: Tensor) -> Tensor:
         """log ψ, (C, N) → (C,) float64 or complex128."""
-        logs = in_chunks(self._chunks, "proposals", ansatz.log_amplitude, spins)
+        logs = in_chunks(self._chunks, "proposals", ansatz.evaluate, spins)
         return logs.to(torch.complex128 if logs.is_complex() else torch.float64)
 
     def propose(self, spins: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:

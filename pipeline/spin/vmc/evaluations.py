@@ -74,11 +74,11 @@ class Evaluations:
 
         def body(begin: int, size: int) -> int:
             spins = unpack(words[begin : begin + size], n_sites).to(dtype)
-            pieces.append(double(self._ansatz.log_amplitude(spins)))
+            pieces.append(double(self._ansatz.evaluate(spins)))
             return min(begin + size, len(words))
 
         def probe() -> Tensor:
-            return self._ansatz.log_amplitude(self._some.expand(2, -1))
+            return self._ansatz.evaluate(self._some.expand(2, -1))
 
         self._chunks.run(name, len(words), body, probe, 2, share=share)
         return torch.cat(pieces) if pieces else self._logs[:0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError
+from pipeline.base.store.keys import plain
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, MPSConfig, PixelCNNConfig
 from pipeline.spin.systems import ChainTFIM, SpinSystem, SquareTFIM
@@ -81,3 +82,14 @@ def test_ground_states(config: Any, system: SpinSystem) -> None:
         energies.append(energy.item())
     assert min(energies) > exact - 1e-9
     assert energies[-1] < exact + 1e-3 * abs(exact)
+
+
+def test_branches_leave_older_keys_as_they_are() -> None:
+    """Two branches, as before there was a choice, are not hashed; one is another state."""
+    ansatz = [
+        compose_run(["method=vmc", "system=square_tfim", "ansatz=pixelcnn", *more]).train.ansatz
+        for more in ([], ["train.ansatz.branches=2"], ["train.ansatz.branches=1"])
+    ]
+    two, same, one = (plain(node) for node in ansatz)
+    assert two == same != one
+    assert "branches" not in str(two)

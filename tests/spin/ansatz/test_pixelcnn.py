@@ -12,7 +12,8 @@ import torch
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.pixelcnn import flips as pixelcnn_flips
-from pipeline.spin.ansatz.pixelcnn.flips import Box, cone
+from pipeline.spin.ansatz.pixelcnn.changes import Box
+from pipeline.spin.ansatz.pixelcnn.flips import cone
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.systems import ChainTFIM, SquareHeisenberg, SquareTFIM
 from tests.spin.ansatz import common

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,10 @@ import torch
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.layers import log_cosh
+from pipeline.spin.ansatz.projected import Projected
 from pipeline.spin.ansatz.vit.attention import FactoredAttention
 from pipeline.spin.ansatz.vit.config import ViTConfig
+from pipeline.spin.ansatz.vit.network import Block
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import log_derivatives
 from pipeline.spin.systems import ChainHeisenberg, SpinSystem, SquareHeisenberg
@@ -287,3 +290,42 @@ def test_the_frustrated_square_from_all_symmetries() -> None:
     assert all(energy > exact for energy in energies)
     assert energies[2] < energies[1] < energies[0]
     assert len(method.sampler.sample(state.ansatz, state.sampling, None, 0, "x", 0).spins) == 12870
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize(("shape", "patch", "heads"), [((4, 4), 2, 3), ((6, 4), 2, 1), ((3, 3), 3, 6)])
+def test_evaluation_without_derivatives(activation: str, shape: tuple[int, int], patch: int, heads: int) -> None:
+    """Compiled loops, in single precision, as close to double precision as the layers themselves."""
+    system, settings = lattice(*shape), config(patch, depth=3, heads=heads, activation=activation)
+    exact = network(settings, system)
+    single = copy.deepcopy(exact).float()
+    spins = some_spins(system.size, 40)
+    expected = exact.log_amplitude(spins).detach()
+    scale = float((single.log_amplitude(spins).detach() - expected).abs().max()) + 1e-6
+    calls: list[int] = []
+    for block in single.blocks:
+        block.register_forward_hook(lambda *_: calls.append(1))
+    found = single.evaluate(spins)
+    assert not calls, "the layers themselves were used"
+    assert not found.requires_grad
+    assert found.dtype == torch.complex64
+    assert (found - expected).abs().max() < 20 * scale
+    assert torch.equal(exact.evaluate(spins), expected)  # double precision has no loops of its own
+    assert torch.equal(single.evaluate(spins), found)
+    assert len(single.evaluate(spins[:0])) == 0
+
+
+def test_projected_states_evaluate_by_what_their_base_has() -> None:
+    system = lattice(4, 4)
+    state = build_ansatz(replace(config(2), projection=["translations", "spin_flip"]), system, 3)
+    assert isinstance(state, Projected)
+    spins = some_spins(16, 20)
+    with torch.no_grad():
+        expected = state.log_amplitude(spins)
+    calls: list[int] = []
+    for module in state.base.modules():
+        if isinstance(module, Block):
+            module.register_forward_hook(lambda *_: calls.append(1))
+    for some in (spins, spins[:2]):
+        torch.testing.assert_close(state.evaluate(some), expected[: len(some)], rtol=1e-4, atol=1e-4)
+    assert not calls

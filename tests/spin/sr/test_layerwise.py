@@ -150,6 +150,7 @@ ANSAETZE: dict[str, Callable[[], WaveFunction]] = {
     "dense_ar": of(DenseARConfig(layers=2, features=3, **AR)),
     "conv_ar": of(ConvARConfig(layers=2, features=3, kernel=3, **AR)),
     "pixelcnn": of(PIXELCNN, SQUARE),
+    "pixelcnn, one branch": of(replace(PIXELCNN, branches=1, depth=3), SQUARE),
     "symmetrised": of(replace(PIXELCNN, symmetries=["spin_flip"]), SQUARE),
     "mps": of(MPSConfig(bond_dimension=2, deviation=0.2)),
     "jastrow": of(JastrowConfig(deviation=0.2, parameters="complex")),

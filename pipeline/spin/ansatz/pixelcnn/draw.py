@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.spin.ansatz.pixelcnn.convolutions import Convolutions
+from pipeline.spin.ansatz.pixelcnn.sites import one_by_one
 
 LEFT = 2
 """Columns of zeros on the left of every row; rows of the vertical branch have one on the right as well."""
@@ -20,25 +21,8 @@ LEFT = 2
 @torch.inference_mode()
 def draw(network: Convolutions, uniforms: Tensor) -> Tensor:
     """Configurations (B, N) int8 ±1 from uniforms (B, N) float64, one a site."""
-    length_y, length_x = network.length_y, network.length_x
     rows = _Rows(network, len(uniforms), uniforms.device)
-    # s = +1 where u < p(+1), with p(+1) = 1/(1 + exp(-2d)) for a difference d of log-magnitudes
-    thresholds = 0.5 * torch.logit(uniforms).T.contiguous()
-    up = rows.spins.new_ones(())
-    down, drawn, sector = -up, [], network.sector
-    ups = rows.spins.new_zeros(len(uniforms))
-    for y in range(length_y):
-        outputs = rows.start(y)
-        for x in range(length_x):
-            site, difference = y * length_x + x, rows.site(x, outputs)
-            if sector is not None:
-                difference = difference + sector.bias(ups, site)
-            is_up = difference > thresholds[site]
-            if sector is not None:
-                ups += is_up
-            rows.spins[:, x] = torch.where(is_up, up, down)
-        drawn.append(rows.spins.to(torch.int8))
-    return torch.cat(drawn, 1)
+    return one_by_one(rows, network.length_y, network.length_x, network.sector, uniforms)
 
 
 class _Rows:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.spin.ansatz.conditionals import normalise, number_of_outputs
+from pipeline.spin.ansatz.conditionals import number_of_outputs
 from pipeline.spin.ansatz.pixelcnn import draw, flips
-from pipeline.spin.ansatz.pixelcnn.sector import Sector
+from pipeline.spin.ansatz.pixelcnn.causal import CausalNetwork
 from pipeline.spin.ansatz.schema import PixelCNNConfig
 from pipeline.spin.systems import SpinSystem
-from pipeline.spin.wave_function import AutoregressiveWaveFunction
 
 KERNEL = 3
 
 
-class PixelCNN(AutoregressiveWaveFunction):
+class PixelCNN(CausalNetwork):
     """Masked convolutions in two branches; row-wise order; ``depth`` blocks of ``width`` channels.
 
     A block convolves the vertical branch (3×3 over the rows r-2..r, columns c-1..c+1), shifts the result down by one
@@ -49,13 +47,7 @@ class PixelCNN(AutoregressiveWaveFunction):
     """
 
     def __init__(self, config: PixelCNNConfig, system: SpinSystem) -> None:
-        super().__init__()
-        assert system.lattice is not None
-        self.length_x, self.length_y = system.lattice.extents
-        self.depth, self.width = config.depth, config.width
-        self.sector = None if config.magnetisation is None else Sector(system.size, config.magnetisation)
-        self.n_uniforms = system.size
-        self.order = tuple(range(system.size))
+        super().__init__(config, system)
         self.vertical, self.horizontal = nn.ModuleList(), nn.ModuleList()
         for block in range(config.depth):
             fan_in = config.width if block else 1
@@ -95,11 +87,6 @@ class PixelCNN(AutoregressiveWaveFunction):
                     layer.weight.mul_(math.sqrt(config.spread))
                     layer.weight[:, : config.width, y, x] = nn.init.orthogonal_(own, math.sqrt(2))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the parameters."""
-        return self._mask.dtype
-
     def kernels(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """(vertical weight, its bias, horizontal weight, its bias) of each block, masks applied."""
         kernels = []
@@ -133,16 +120,6 @@ class PixelCNN(AutoregressiveWaveFunction):
             yield horizontal
             if block < self.depth - 1:
                 horizontal = horizontal.relu_()
-
-    def conditionals(self, spins: Tensor) -> Tensor:
-        """log ψ_i(s | s_<i), (B, N) spins ±1 → (B, N, 2) for s = +1, -1; complex with ``phase``."""
-        (outputs,) = deque(self.layers(spins), maxlen=1)
-        values = outputs.permute(0, 2, 3, 1).flatten(1, 2)
-        return normalise(values if self.sector is None else self.sector.weighted(values, spins, 1))
-
-    def present(self, spins: Tensor) -> Tensor | None:
-        """Those in the sector, (B, N) → (B,) bool; None without one."""
-        return None if self.sector is None else (spins > 0).sum(1) == self.sector.up
 
     def draw(self, uniforms: Tensor) -> Tensor:
         """Independent configurations (B, N) int8 ±1 from uniforms in [0, 1), (B, N) float64, one a site.

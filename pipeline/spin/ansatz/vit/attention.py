@@ -42,6 +42,12 @@ class FactoredAttention(nn.Module):
         mixed = torch.bmm(mixing, by_head).view(heads, n, rows, width // heads)
         return mixed.permute(2, 1, 0, 3).reshape(rows, n, width)
 
+    def weights(self, features: int) -> Tensor:
+        """What each feature of patch j contributes to the same one of patch i, (n, n, d)."""
+        heads, n = self.alpha.shape
+        mixing = self.alpha.index_select(1, self._differences.flatten()).view(heads, n, n)
+        return mixing.permute(1, 2, 0).repeat_interleave(features // heads, 2)
+
     def per_sample_gradient(self, inputs: Tensor, signals: Tensor) -> dict[str, Tensor]:
         """∂L_r/∂α of every row by itself, where L is a sum of L_r.
 
