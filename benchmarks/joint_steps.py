@@ -54,7 +54,7 @@ def training(length: int, batch: int, gauge_layers: int, layers: int) -> JointFl
     from pipeline.gauge.joint.method import JointFlowTraining
     from pipeline.stages.compose import compose_run
 
-    words = [f"system.length={length}", f"train.method.batch={batch}", "train.method.chunk=null"]
+    words = ["scale=paper", f"system.length={length}", f"train.method.batch={batch}", "train.method.chunk=null"]
     words += [f"train.method.marginal.layers={gauge_layers}", f"train.method.conditional.layers={layers}"]
     run = compose_run(["paper=pseudofermion/joint_even_odd", *words])
     return JointFlowTraining(run.system, run.train, run.infer, "cpu")
