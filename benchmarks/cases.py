@@ -1,124 +1,15 @@
-"""The cases and their sizes: ``full`` is what is reported, ``tiny`` only shows that everything runs."""
+"""The cases by name, and those of spin systems."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import lattice, nir_steps, ours, peer, peer_steps, proposals, states, steps
+from benchmarks import gauge_cases, nir_steps, ours, peer, peer_steps, proposals, states, steps
 from benchmarks.contract import Case, Contender
+from benchmarks.sizes import SIZES, Size
 from pipeline.base.errors import ConfigError
 from pipeline.spin.systems import ChainTFIM, SquareTFIM
-
-
-@dataclass(frozen=True)
-class _Size:
-    """Attributes are those of the cases below; ``matched``: features that give NetKet our number of parameters."""
-
-    length: int
-    depth: int
-    width: int
-    matched: int
-    samples: int
-    chunk: int
-    field: float
-    ring: int
-    chains: int
-    ring_draws: int
-    lattice_draws: int
-    deviation: float
-    torus: int
-    configurations: int
-    applications: int
-    tori: tuple[int, ...]
-    forces: int
-    extent: int
-    draws: int
-    batch: int
-    side: int
-    copies: int
-    proposals: int
-    states: int
-    hidden: int
-    tuples: int
-    recipe: str
-    sides: tuple[int, int]
-    batches: tuple[int, int]
-    warmup: int
-
-
-SIZES = {
-    "full": _Size(
-        length=12,
-        depth=6,
-        width=32,
-        matched=60,
-        samples=128,
-        chunk=256,
-        field=3.0,
-        ring=30,
-        chains=100,
-        ring_draws=1000,
-        lattice_draws=100,
-        deviation=0.05,
-        torus=16,
-        configurations=64,
-        applications=100,
-        tori=(4, 8, 16, 32),
-        forces=8,
-        extent=6,
-        draws=1024,
-        batch=1024,
-        side=8,
-        copies=3,
-        proposals=256,
-        states=3,
-        hidden=128,
-        tuples=128,
-        recipe="paper",
-        sides=(4, 8),
-        batches=(1024, 2048),
-        warmup=2,
-    ),
-    "tiny": _Size(
-        length=3,
-        depth=2,
-        width=4,
-        matched=8,
-        samples=4,
-        chunk=12,
-        field=3.0,
-        ring=4,
-        chains=2,
-        ring_draws=3,
-        lattice_draws=2,
-        deviation=0.05,
-        torus=2,
-        configurations=2,
-        applications=2,
-        tori=(2, 4),
-        forces=2,
-        extent=4,
-        draws=8,
-        batch=8,
-        side=2,
-        copies=2,
-        proposals=4,
-        states=2,
-        hidden=4,
-        tuples=4,
-        recipe="smoke",
-        sides=(2, 2),
-        batches=(16, 32),
-        warmup=0,
-    ),
-}
-
-LARGEST_DENSE = 1024
-"""Of the matrices whose determinant is exact: 16 MiB a copy."""
-
-COMPILED = "What numba compiles is compiled before the first run."
 
 BRANCHES = (
     "Depth and features are the same, the networks are not: our PixelCNN has two branches (no blind spot), NetKet's "
@@ -128,7 +19,7 @@ BRANCHES = (
 )
 
 
-def direct_sampling(s: _Size) -> Case:
+def direct_sampling(s: Size) -> Case:
     """Draws of an autoregressive state."""
     shape = (s.length, s.depth)
     mine = partial(ours.draw_directly, *shape, s.width, s.samples, s.field)
@@ -146,7 +37,7 @@ def direct_sampling(s: _Size) -> Case:
     )
 
 
-def local_energies(s: _Size) -> Case:
+def local_energies(s: Size) -> Case:
     """Local energies of an autoregressive state."""
     mine = partial(ours.local_energies, s.length, s.depth, s.width, s.samples, s.field)
     theirs = partial(peer.local_energies, s.length, s.depth)
@@ -172,19 +63,19 @@ def local_energies(s: _Size) -> Case:
     )
 
 
-def metropolis_lattice(s: _Size) -> Case:
+def metropolis_lattice(s: Size) -> Case:
     """Chains on a lattice, where evaluating the RBM counts."""
     system, n_sites = ours.square(s.length, s.field), s.length**2
     return _metropolis(f"{s.length}×{s.length}", system, n_sites, s.lattice_draws, s)
 
 
-def metropolis_ring(s: _Size) -> Case:
+def metropolis_ring(s: Size) -> Case:
     """Chains on a ring, where the overhead of a step counts."""
     system = ChainTFIM(n_sites=s.ring, range=1, coupling=1.0, field=1.0)
     return _metropolis(f"ring of {s.ring}", system, s.ring, s.ring_draws, s)
 
 
-def _metropolis(where: str, system: SquareTFIM | ChainTFIM, n_sites: int, draws: int, s: _Size) -> Case:
+def _metropolis(where: str, system: SquareTFIM | ChainTFIM, n_sites: int, draws: int, s: Size) -> Case:
     amounts = (s.chains, draws, s.deviation)
     return Case(
         f"Metropolis sampling: {where}, RBM with α = 1, {s.chains} chains × {draws} draws, {n_sites} proposals apart",
@@ -198,72 +89,7 @@ def _metropolis(where: str, system: SquareTFIM | ChainTFIM, n_sites: int, draws:
     )
 
 
-def dirac_u1(s: _Size) -> Case:
-    """Wilson-Dirac operator over U(1) gauge fields."""
-    return _dirac("u1", "U(1)", s)
-
-
-def dirac_su3(s: _Size) -> Case:
-    """Wilson-Dirac operator over SU(3) gauge fields."""
-    return _dirac("su3", "SU(3)", s)
-
-
-def _dirac(group: str, shown: str, s: _Size) -> Case:
-    size = (group, s.torus, s.configurations, s.applications)
-    return Case(
-        f"Wilson-Dirac operator: {shown}, {s.torus}×{s.torus}, {s.configurations} configurations, {s.applications} "
-        "times",
-        s.applications * s.configurations,
-        "applications",
-        (
-            Contender("ours", "torch", partial(lattice.apply_dirac, *size, True)),
-            Contender("ours, plain torch", "torch", partial(lattice.apply_dirac, *size, False)),
-            Contender("rolled complex fields", "torch", partial(lattice.apply_rolled, *size)),
-        ),
-        (
-            "Plain torch is what runs elsewhere than on a CPU: gathered neighbours, one spin component a direction.",
-            "Rolled complex fields are Eq. 5 of the paper term by term: both spin components of each neighbour are "
-            "transported, then multiplied by 1 ∓ σ.",
-            COMPILED,
-            "Multiply-adds are complex ones with colour matrices in ours; rolled fields need twice as many.",
-        ),
-        "complex128",
-    )
-
-
-def forces_u1(s: _Size) -> Case:
-    """Fermion forces of the Schwinger model at all lattice sizes."""
-    return _forces("u1", "U(1)", 1, s)
-
-
-def forces_su3(s: _Size) -> Case:
-    """Fermion forces of SU(3) at all lattice sizes."""
-    return _forces("su3", "SU(3)", 3, s)
-
-
-def _forces(group: str, shown: str, colors: int, s: _Size) -> Case:
-    contenders = [
-        Contender(f"{method}, {torus}×{torus}", "torch", partial(lattice.fermion_force, group, torus, s.forces, method))
-        for method in ("exact determinant", *lattice.SHIFTS)
-        for torus in s.tori
-        if method in lattice.SHIFTS or colors * torus**2 <= LARGEST_DENSE
-    ]
-    return Case(
-        f"Fermion force: {shown}, {s.forces} configurations, even/odd, κ = {lattice.KAPPA}",
-        s.forces,
-        "configurations",
-        tuple(contenders),
-        (
-            f"Random links at a distance from the identity; conjugate gradients to {lattice.TOLERANCE:g}; Hasenbusch: "
-            f"shifts {', '.join(f'{shift:g}' for shift in lattice.SHIFTS['Hasenbusch'][1:])}.",
-            COMPILED,
-            f"`python -m benchmarks.scaling` draws it; dense matrices up to dimension {LARGEST_DENSE}.",
-        ),
-        "complex128",
-    )
-
-
-def nir_proposals(s: _Size) -> Case:
+def nir_proposals(s: Size) -> Case:
     """Draws of the proposal of neural importance resampling."""
     size = (s.side, s.copies, s.proposals)
     return Case(
@@ -279,17 +105,17 @@ def nir_proposals(s: _Size) -> Case:
     )
 
 
-def steps_resnet(s: _Size) -> Case:
+def steps_resnet(s: Size) -> Case:
     """Steps of stochastic reconfiguration of the residual CNN of the NIR paper."""
     return _steps("resnet", "residual CNN, 4 blocks of 16 channels", s)
 
 
-def steps_vit(s: _Size) -> Case:
+def steps_vit(s: Size) -> Case:
     """The same of a Deep ViT."""
     return _steps("vit", "Deep ViT, 4 layers, d = 36", s)
 
 
-def _steps(network: str, shown: str, s: _Size) -> Case:
+def _steps(network: str, shown: str, s: Size) -> Case:
     mine, theirs = partial(steps.step, network, s.extent, s.draws), partial(peer_steps.step, network, s.extent, s.draws)
     return Case(
         f"Steps of stochastic reconfiguration: J1-J2 model, {s.extent}×{s.extent}, J2 = {steps.J2}, {shown}, "
@@ -313,7 +139,7 @@ def _steps(network: str, shown: str, s: _Size) -> Case:
     )
 
 
-def local_energies_states(s: _Size) -> Case:
+def local_energies_states(s: Size) -> Case:
     """Local energies of a determinant of several states."""
     mine = partial(states.local_energies, s.extent, s.states, 4, s.hidden, s.tuples, s.field)
     return Case(
@@ -332,17 +158,17 @@ def local_energies_states(s: _Size) -> Case:
     )
 
 
-def steps_nir_small(s: _Size) -> Case:
+def steps_nir_small(s: Size) -> Case:
     """Training steps of three states with resampling and with chains, on the smaller lattice of the NIR paper."""
     return _steps_nir(s.sides[0], s)
 
 
-def steps_nir_large(s: _Size) -> Case:
+def steps_nir_large(s: Size) -> Case:
     """The same on its largest."""
     return _steps_nir(s.sides[1], s)
 
 
-def _steps_nir(side: int, s: _Size) -> Case:
+def _steps_nir(side: int, s: Size) -> Case:
     mine = partial(nir_steps.step, scale=s.recipe, length=side, field=s.field, warmup=s.warmup)
     return Case(
         f"Training steps of three states, NIR paper's settings: {side}×{side}, g = {s.field:g}",
@@ -364,15 +190,17 @@ def _steps_nir(side: int, s: _Size) -> Case:
     )
 
 
-CASES: dict[str, Callable[[_Size], Case]] = {
+CASES: dict[str, Callable[[Size], Case]] = {
     "direct_sampling": direct_sampling,
     "local_energies": local_energies,
     "metropolis_lattice": metropolis_lattice,
     "metropolis_ring": metropolis_ring,
-    "dirac_u1": dirac_u1,
-    "dirac_su3": dirac_su3,
-    "forces_u1": forces_u1,
-    "forces_su3": forces_su3,
+    "dirac_u1": gauge_cases.dirac_u1,
+    "dirac_su3": gauge_cases.dirac_su3,
+    "forces_u1": gauge_cases.forces_u1,
+    "forces_su3": gauge_cases.forces_su3,
+    "joint_step": gauge_cases.joint_step,
+    "trajectories_u1": gauge_cases.trajectories_u1,
     "nir_proposals": nir_proposals,
     "local_energies_states": local_energies_states,
     "steps_nir_small": steps_nir_small,

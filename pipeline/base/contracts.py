@@ -31,6 +31,15 @@ class State(Protocol):
         ...
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A state that computes on the device where its tensors are; without it, a baseline's run stays on the CPU."""
+
+    def to(self, device: str) -> None:
+        """Move all tensors."""
+        ...
+
+
 class Method(Protocol):
     """A trainable method: VariationalMonteCarlo, SubspaceFlow, ...
 

@@ -16,11 +16,14 @@ class Action(Protocol):
     """What an integrator needs to know of a theory; gauge and fermion terms implement the same two functions."""
 
     def value(self, links: Tensor) -> Tensor:
-        """S of each configuration, shape (batch,), float64, so that the density is e^{-S}."""
+        """S of each configuration, shape (batch,), float64, of links in double precision: the density is e^{-S}."""
         ...
 
     def force(self, links: Tensor) -> Tensor:
-        """F_a = -∂S/∂ω_a under U -> exp(i ω_a T_a) U, the rate of change of the momenta and in their shape."""
+        """F_a = -∂S/∂ω_a under U -> exp(i ω_a T_a) U, the rate of change of the momenta.
+
+        In their shape, and in the precision of the links.
+        """
         ...
 
 

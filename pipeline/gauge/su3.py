@@ -47,7 +47,7 @@ def generators() -> Tensor:
 
 def algebra(coefficients: Tensor) -> Tensor:
     """H = Σ_a ω_a T_a; ``coefficients`` (..., 8) float64 -> (..., 3, 3) complex128, Hermitian and traceless."""
-    basis = torch.view_as_real(_generators(coefficients.device)).reshape(8, 18)
+    basis = torch.view_as_real(_generators(coefficients.device)).reshape(8, 18).to(coefficients.dtype)
     return torch.view_as_complex((coefficients @ basis).unflatten(-1, (3, 3, 2)))
 
 
@@ -55,7 +55,8 @@ def traces_with_generators(matrices: Tensor) -> Tensor:
     """Im Tr(T_a M) for all a; ``matrices`` (..., 3, 3) complex128 -> (..., 8) float64."""
     # Tr(T M) = Σ_ij T*_ij M_ij for a Hermitian T, and its imaginary part mixes the real planes of both.
     dual = torch.view_as_real(1j * _generators(matrices.device)).reshape(8, 18)
-    return torch.view_as_real(matrices).flatten(-3) @ dual.T
+    planes = torch.view_as_real(matrices).flatten(-3)
+    return planes @ dual.T.to(planes.dtype)
 
 
 def coefficients_of(hermitian: Tensor) -> Tensor:
@@ -77,7 +78,8 @@ def exponential(hermitian: Tensor) -> Tensor:
     largest = 2.0 * scale**3
     # c0 -> -c0 maps H to -H, hence f_j to (-1)^j f_j*; for c0 >= 0 the denominator is at least 2 Tr H²/2 = 2 c1.
     flipped = c0 < 0.0
-    theta = (c0.abs() / largest.clamp(min=1e-300)).clamp(max=1.0).acos() / 3.0
+    least, vanishing = (1e-300, 1e-280) if c0.dtype == torch.float64 else (1e-37, 1e-25)
+    theta = (c0.abs() / largest.clamp(min=least)).clamp(max=1.0).acos() / 3.0
     u, w = scale * theta.cos(), math.sqrt(3.0) * scale * theta.sin()
     u2, w2 = u * u, w * w
     cos_w, sinc_w = w.cos(), torch.sinc(w / math.pi)
@@ -86,12 +88,12 @@ def exponential(hermitian: Tensor) -> Tensor:
     h1 = 2.0 * u * fast - slow * torch.complex(2.0 * u * cos_w, (w2 - 3.0 * u2) * sinc_w)
     h2 = fast - slow * torch.complex(cos_w, 3.0 * u * sinc_w)
     denominator = 9.0 * u2 - w2
-    # Below 1e-150 c1 underflows, and exp(iH) = 1 + iH to all digits.
-    tiny = denominator < 1e-280
+    # Below 1e-150 c1 underflows, and exp(iH) = 1 + iH to all digits; in single precision below 1e-19.
+    tiny = denominator < vanishing
     safe = torch.where(tiny, torch.ones_like(denominator), denominator)
     f = torch.stack([h0, h1, h2], dim=-1) / safe.unsqueeze(-1)
     f = torch.where(tiny.unsqueeze(-1), torch.tensor([1.0, 1.0j, -0.5], dtype=f.dtype, device=f.device), f)
-    sign = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64, device=f.device)
+    sign = torch.tensor([1.0, -1.0, 1.0], dtype=u.dtype, device=f.device)
     f = torch.where(flipped.unsqueeze(-1), f.conj() * sign, f)[..., None, None]
     return (
         f[..., 0, :, :] * torch.eye(3, dtype=f.dtype, device=f.device)
@@ -115,7 +117,7 @@ def project(matrices: Tensor) -> Tensor:
         gram = x.mH @ x
         x = 0.5 * x @ (three - gram)
         # Convergence is quadratic: a deviation of 1e-8 before the step is one of 1e-16 after it.
-        if (gram - three / 3.0).abs().max() < 1e-8:
+        if (gram - three / 3.0).abs().max() < (1e-8 if x.dtype == torch.complex128 else 1e-4):
             return x / torch.polar(torch.ones_like(gram[..., 0, 0].real), determinant(x).angle() / 3.0)[..., None, None]
     raise ValueError("cannot project on SU(3): a matrix is singular or not finite")
 
@@ -207,8 +209,9 @@ def matrices(links: Tensor) -> Tensor:
 
 
 def random_momenta(links: Tensor, generator: torch.Generator) -> Tensor:
-    """Independent normal coefficients of unit variance, (batch, 2, L, L, 8), float64."""
-    return torch.randn((*links.shape[:4], 8), dtype=torch.float64, device=links.device, generator=generator)
+    """Independent normal coefficients of unit variance, (batch, 2, L, L, 8), in the precision of the links."""
+    shape = (*links.shape[:4], 8)
+    return torch.randn(shape, dtype=links.dtype.to_real(), device=links.device, generator=generator)
 
 
 def drift(links: Tensor, momenta: Tensor, time: float) -> Tensor:

@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
-from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline
+from pipeline.base.contracts import DirectBaseline, MonteCarloBaseline, Movable
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.later import np
 from pipeline.base.numbers.formatting import duration
 from pipeline.base.numbers.result import Result
+from pipeline.base.run.device import resolve_device
 from pipeline.base.run.loop import Loop
 from pipeline.base.run.memory import PeakMemory
 from pipeline.base.store.entry import Entry
@@ -29,11 +30,11 @@ def compute(context: Context, work: Work, start: Start | None) -> None:
     solver = context.run.baseline.candidates()[name]
     memory = PeakMemory()
     run = _monte_carlo if isinstance(solver, MonteCarloBaseline) else _direct
-    result, seconds = run(context, solver, work)
+    result, seconds, device = run(context, solver, work)
     if (broken := result.not_finite()) is not None:
         (work.path / "result.json").unlink()
         raise NonFiniteError(f"{context.label} baseline {solver.kind}: {broken}; it is not kept as a reference")
-    facts: dict[str, Any] = {"name": name, "kind": solver.kind, "peak_bytes": memory.bytes(), "device": "cpu"}
+    facts: dict[str, Any] = {"name": name, "kind": solver.kind, "peak_bytes": memory.bytes(), "device": device}
     work.finish(nodes=baseline_nodes(context.keys), seconds=seconds, facts=facts)
 
 
@@ -47,8 +48,8 @@ def said(run: RunConfig, entry: Entry) -> str:
     return f"baseline: {entry.status['kind']}, {entry.cost}, {entry.memory}"
 
 
-def _direct(context: Context, solver: DirectBaseline, work: Work) -> tuple[Result, float]:
-    """What it found, and the seconds that it took."""
+def _direct(context: Context, solver: DirectBaseline, work: Work) -> tuple[Result, float, str]:
+    """What it found, the seconds that it took, and where."""
     expected = solver.cost(context.run.system).seconds
     if expected > 5:
         context.notify(f"{context.label} baseline: {solver.kind}, up to about {duration(expected)}")
@@ -61,16 +62,19 @@ def _direct(context: Context, solver: DirectBaseline, work: Work) -> tuple[Resul
         ) from error
     seconds = time.perf_counter() - began
     write_json(work.path / "result.json", result.to_json())
-    return result, seconds
+    return result, seconds, "cpu"
 
 
-def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tuple[Result, float]:
-    """What it found, and the seconds in the loop."""
+def _monte_carlo(context: Context, solver: MonteCarloBaseline, work: Work) -> tuple[Result, float, str]:
+    """What it found, the seconds in the loop, and where it ran."""
     import torch  # imported before the loop so that it fixes the thread count
 
     torch.set_num_threads(context.run.threads)
-    state = solver.init(context.run.system)
+    state, device = solver.init(context.run.system), "cpu"
+    if isinstance(state, Movable):
+        device = resolve_device(context.run.device)
+        state.to(device)
     loop = Loop(work.path, state, context.loop_settings(tracked=False, alone=True))
     warmup = loop.run("warmup", solver.step, solver.warmup)
     outcome = loop.run("measure", solver.measure, solver.measurements, keep_records=True)
-    return summarise(work.path, solver), warmup.seconds + outcome.seconds
+    return summarise(work.path, solver), warmup.seconds + outcome.seconds, device

@@ -14,9 +14,10 @@ import pytest
 
 from benchmarks import lattice, measure, ours, peer, scaling, steps, table, worker
 from benchmarks.__main__ import main
-from benchmarks.cases import CASES, SIZES, case
+from benchmarks.cases import CASES, case
 from benchmarks.contract import Case, Contender, Work
 from benchmarks.measure import Row
+from benchmarks.sizes import SIZES
 
 NETKET = importlib.util.find_spec("netket") is not None
 

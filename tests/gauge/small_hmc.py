@@ -20,6 +20,7 @@ SETTINGS = HMC(
     correlator=True,
     condition_numbers=False,
     keep_links=False,
+    precision="float64",
     fermions=FermionSettings(determinant="exact", even_odd=True, tolerance=1e-12, max_iterations=1000),
     seed=7,
 )

@@ -134,6 +134,7 @@ class PseudofermionAction:
     def _sum(self, matrix: FermionMatrix) -> Tensor:
         if not self.fields:
             raise RuntimeError("the pseudofermions must be refreshed before a trajectory")
-        pairs = zip(self.monomials, self.fields, strict=True)
-        actions = [monomial.action(matrix, fields, self.solver).sum(dim=1) for monomial, fields in pairs]
+        fields = [field.to(matrix.links.dtype) for field in self.fields]
+        pairs = zip(self.monomials, fields, strict=True)
+        actions = [monomial.action(matrix, each, self.solver).sum(dim=1) for monomial, each in pairs]
         return torch.stack(actions).sum(dim=0)

@@ -49,7 +49,7 @@ def conjugate_gradients(
     shift: float,
     tolerance: float,
     max_iterations: int,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Solution of (A A† + μ) x = b from zero, one system after the other.
 
     Args:
@@ -62,10 +62,11 @@ def conjugate_gradients(
         max_iterations: a system that needs more is left where it is.
 
     Returns:
-        x, and the relative residuals, (batch, k); both NaN for systems with NaN or infinity.
+        x; the relative residuals, (batch, k), NaN as x is for systems with NaN or infinity; and the iterations, int64.
     """
     result = torch.zeros(field.shape, dtype=field.dtype)
     residuals = torch.zeros(field.shape[:2], dtype=torch.float64)
+    iterations = torch.zeros(field.shape[:2], dtype=torch.int64)
     _solutions(
         _array(field),
         _array(links),
@@ -78,9 +79,10 @@ def conjugate_gradients(
         max_iterations,
         result.numpy(),
         residuals.numpy(),
+        iterations.numpy(),
         (0,) * field.shape[-1],
     )
-    return result, residuals
+    return result, residuals, iterations
 
 
 def _array(tensor: Tensor) -> Any:
@@ -202,7 +204,7 @@ def _multiply(psi, links, first, last, two, kappa, sign, middle, result, colors)
 
 @njit(nogil=True, fastmath=FAST)
 def _solutions(  # type: ignore[no-untyped-def]
-    field, links, first, last, two, kappa, shift, tolerance, cap, result, residuals, colors
+    field, links, first, last, two, kappa, shift, tolerance, cap, result, residuals, iterations, colors
 ):
     residual, direction = np.empty_like(field[0, 0]), np.empty_like(field[0, 0])
     half, image = np.empty_like(field[0, 0]), np.empty_like(field[0, 0])
@@ -215,6 +217,7 @@ def _solutions(  # type: ignore[no-untyped-def]
                 # Ends at once where the norm is NaN, and at infinity by the NaN that follows.
                 if not norm > tolerance**2 * start:
                     break
+                iterations[b, k] += 1
                 _multiply(direction, links[b], first, last, two, kappa, -1.0, middle, half, colors)
                 _multiply(half, links[b], first, last, two, kappa, 1.0, middle, image, colors)
                 # p†M p = |A†p|², whose rounding errors are smaller than those of the product itself.

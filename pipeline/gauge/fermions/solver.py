@@ -5,7 +5,7 @@ Actions are written so that no gradient has to pass through a solution, see :mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -15,11 +15,30 @@ from pipeline.base.errors import UserError
 from pipeline.gauge.fermions.dirac import FermionMatrix
 from pipeline.gauge.fermions.hopping import check_shapes, compiled
 
+SINGLE_TOLERANCE = 1e-6
+"""Least relative residual that is asked for in single precision, whose rounding is not much smaller."""
+
 
 class NotConverged(UserError):
     """The iteration cap was reached: D is close to singular, or the cap is too low for the tolerance."""
 
     exit_code = 4
+
+
+@dataclass
+class Applications:
+    """How often conjugate gradients have applied A or A† to a field over each configuration: twice an iteration.
+
+    Attributes:
+        counts: (batch,) int64; None before the first solution.
+    """
+
+    counts: Tensor | None = None
+
+    def add(self, iterations: Tensor) -> None:
+        """Those of one solution, (batch, k)."""
+        counts = 2 * iterations.sum(dim=1)
+        self.counts = counts if self.counts is None else self.counts + counts
 
 
 class Solver(Protocol):
@@ -58,12 +77,15 @@ class ConjugateGradient:
     Always starts from zero, so that the solution is a function of the links alone and forces are reversible.
 
     Attributes:
-        tolerance: of |b - (M + μ) x| / |b| in each system, by the residual of the recursion.
+        tolerance: of |b - (M + μ) x| / |b| in each system, by the residual of the recursion; complex64 systems stop
+            at ``SINGLE_TOLERANCE`` where it is larger.
         max_iterations: cap.
+        counted: where applications of A are counted; None: nowhere.
     """
 
     tolerance: float
     max_iterations: int
+    counted: Applications | None = field(default=None, compare=False)
 
     @torch.no_grad()
     def solve(self, matrix: FermionMatrix, shift: float, field: Tensor) -> Tensor:
@@ -74,37 +96,44 @@ class ConjugateGradient:
             NotConverged: a system has not converged after ``max_iterations``.
         """
         check_shapes(field, matrix.links, matrix.hops[0])
-        solution, residuals = (
+        solution, residuals, iterations = (
             self._compiled(matrix, shift, field) if compiled(field) else self._plain(matrix, shift, field)
         )
-        failed = residuals > self.tolerance
+        if self.counted is not None:
+            self.counted.add(iterations)
+        failed = residuals > self._tolerance(field)
         if failed.any():
             raise NotConverged(
                 f"conjugate gradients: {int(failed.sum())} of {failed.numel()} systems have not converged after "
                 f"{self.max_iterations} iterations (relative residual {residuals[failed].max().item():.1e}, tolerance "
-                f"{self.tolerance:.1e}); κ={matrix.kappa:g} may be beyond its critical value, where D gets eigenvalues "
-                "close to zero; if not, the cap is too low for the tolerance"
+                f"{self._tolerance(field):.1e}); κ={matrix.kappa:g} may be beyond its critical value, where D gets "
+                "eigenvalues close to zero; if not, the cap is too low for the tolerance"
             )
         return solution
 
-    def _compiled(self, matrix: FermionMatrix, shift: float, field: Tensor) -> tuple[Tensor, Tensor]:
+    def _tolerance(self, field: Tensor) -> float:
+        return max(self.tolerance, SINGLE_TOLERANCE) if field.dtype == torch.complex64 else self.tolerance
+
+    def _compiled(self, matrix: FermionMatrix, shift: float, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         from pipeline.gauge.fermions import hopping_loops
 
         return hopping_loops.conjugate_gradients(
-            field, matrix.links, matrix.hops, matrix.kappa, shift, self.tolerance, self.max_iterations
+            field, matrix.links, matrix.hops, matrix.kappa, shift, self._tolerance(field), self.max_iterations
         )
 
-    def _plain(self, matrix: FermionMatrix, shift: float, field: Tensor) -> tuple[Tensor, Tensor]:
-        """Solution and relative residuals, in torch, for any device; a system that has converged is frozen."""
+    def _plain(self, matrix: FermionMatrix, shift: float, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Solution, relative residuals and iterations, in torch, for any device; converged systems are frozen."""
         residual = field.detach().clone()
         direction, solution = residual.clone(), torch.zeros_like(residual)
         norm = start = _square(residual)
-        target = self.tolerance**2 * start
+        iterations = torch.zeros_like(norm, dtype=torch.int64)
+        target = self._tolerance(field) ** 2 * start
         for _ in range(self.max_iterations):
             # A norm of NaN or infinity fails one of the tests: such systems stop at once.
             active = (norm > target) & norm.isfinite()
             if not active.any():
                 break
+            iterations += active
             half = matrix.dagger(direction)
             image = matrix.apply(half).add_(direction, alpha=shift)
             # p†M p = |A†p|², whose rounding errors are smaller than those of the product itself.
@@ -116,7 +145,8 @@ class ConjugateGradient:
             norm = new
         failed = ~norm.isfinite()
         solution[failed] = torch.nan
-        return solution, torch.where(start > 0.0, (norm / start).sqrt(), 0.0).masked_fill(failed, torch.nan)
+        residuals = torch.where(start > 0.0, (norm / start).sqrt(), 0.0).masked_fill(failed, torch.nan)
+        return solution, residuals, iterations
 
 
 def _square(a: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ SHOWN_CHAINS = 4
 SHOWN_POINTS = 500
 """Most points of a history; longer ones are thinned."""
 
-ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_delta_h")
+ALONG = ("plaquette", "topological_charge", "accepted", "broken", "exp_minus_delta_h", "dirac_applications")
 """Known after each trajectory, (chains, T) in a record of T trajectories; all else after the last of them."""
 
 KEPT = ("plaquette", "topological_charge", "correlator", "correlator_from_zero", "links")
@@ -46,6 +46,7 @@ BOUNDS: dict[str, Bound] = {
     "topological_susceptibility": "stochastic",
     "acceptance": "none",
     "exp_minus_delta_h": "stochastic",
+    "dirac_applications": "none",
     "condition_number": "none",
     "condition_number_even_odd": "none",
 }
@@ -78,9 +79,10 @@ def summarise(records: Sequence[Record]) -> Result:
     Returns:
         Estimates ``plaquette`` ⟨Re tr P / N⟩, ``acceptance`` and ``exp_minus_delta_h`` ⟨e^{-ΔH}⟩ (1 in equilibrium)
         over trajectories that did not break off; where any did, ``broken``, their fraction; for U(1)
-        ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; ``pseudoscalar_mass`` (a M_PS),
-        and means, medians and maxima of condition numbers, where measured. Curves of the history of the plaquette and
-        of the charge, the correlator and the effective mass. A note for each reason to distrust the errors.
+        ``topological_charge`` and ``topological_susceptibility`` ⟨Q²⟩/V; with pseudofermions ``dirac_applications``
+        a trajectory; ``pseudoscalar_mass`` (a M_PS), and means, medians and maxima of condition numbers, where
+        measured. Curves of the history of the plaquette and of the charge, the correlator and the effective mass. A
+        note for each reason to distrust the errors.
 
     Raises:
         ValueError: fewer than two trajectories.

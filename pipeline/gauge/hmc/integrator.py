@@ -43,8 +43,13 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def kinetic_energy(momenta: Tensor) -> Tensor:
-    """Σ π²/2 of each configuration; ``momenta`` (batch, ...) -> (batch,)."""
-    return 0.5 * momenta.flatten(1).square().sum(dim=1)
+    """Σ π²/2 of each configuration; ``momenta`` (batch, ...) -> (batch,), float64."""
+    return 0.5 * momenta.flatten(1).double().square().sum(dim=1)
+
+
+def in_double(links: Tensor) -> Tensor:
+    """The same numbers in double precision, float64 or complex128."""
+    return links.to(torch.complex128 if links.is_complex() else torch.float64)
 
 
 def integrate(
@@ -104,15 +109,17 @@ def trajectory(
 
     Each configuration of the batch is tested by itself (Duane, Kennedy, Pendleton, Roweth, Phys. Lett. B 195, 216
     (1987)). All randomness comes from ``generator``: the momenta, then one uniform number a configuration.
-    ``links`` must be finite; pseudofermions of ``action`` are refreshed by the caller.
+    ``links`` must be finite; pseudofermions of ``action`` are refreshed by the caller. Single precision of the links is
+    that of molecular dynamics alone: H is that of the same links in double precision, so that what rounding spoils is
+    reversibility, by about 1e-6 of a link.
     """
     momenta = group.random_momenta(links, generator)
     uniform = torch.rand(links.shape[:1], dtype=torch.float64, device=links.device, generator=generator)
-    start = kinetic_energy(momenta) + action.value(links)
+    start = kinetic_energy(momenta) + action.value(in_double(links))
     proposal, final_momenta = integrate(links, momenta, action, group, scheme, length / steps, steps)
     lost = ~(proposal.flatten(1).isfinite().all(dim=1) & final_momenta.flatten(1).isfinite().all(dim=1))
     proposal = group.reproject(_choose(lost, links, proposal))
-    delta_h = kinetic_energy(final_momenta) + action.value(proposal) - start
+    delta_h = kinetic_energy(final_momenta) + action.value(in_double(proposal)) - start
     broken = lost | ~delta_h.isfinite()
     delta_h = delta_h.masked_fill(broken, torch.inf)
     accepted = uniform.log() < -delta_h

@@ -19,6 +19,7 @@ from pipeline.gauge.systems import GaugeSystem, TwoFlavours
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.gauge.fermions.solver import Applications
     from pipeline.gauge.hmc.integrator import Trajectory
 
 TUNING_MEMORY = 20
@@ -53,11 +54,15 @@ class HMC(HMCSettings):
         return Cost(trajectories * trajectory_seconds(self, system), memory_bytes(self, system))
 
     def init(self, system: GaugeSystem) -> HMCState:
-        """Hot start on the CPU in double precision, bound to ``system``."""
+        """Hot start on the CPU, the same for every precision but for rounding, bound to ``system``."""
+        import torch
+
         from pipeline.gauge.group import group_of
 
         generator = rng.torch_generator(self.seed, "baseline.hmc.init")
         links = group_of(system).random_links(self.chains, system.length, generator)
+        if self.precision == "float32":
+            links = links.to(torch.complex64 if links.is_complex() else torch.float32)
         return HMCState(system, links, self.integrator_steps)
 
     def step(self, state: HMCState, k: int) -> Metrics:
@@ -92,19 +97,21 @@ class HMC(HMCSettings):
 
         Returns:
             After each trajectory, (chains, T): ``plaquette``, ``topological_charge`` (U(1)), ``accepted`` and
-            ``broken`` bool, ``exp_minus_delta_h`` (unknown, 0 here, where broken). After the last, see
-            :func:`pipeline.gauge.observables.fermion_observables`; ``links`` in single precision, if they are kept.
+            ``broken`` bool, ``exp_minus_delta_h`` (unknown, 0 here, where broken), and with pseudofermions
+            ``dirac_applications``, how often conjugate gradients applied D, D_sc or their conjugates. After the last,
+            see :func:`pipeline.gauge.observables.fermion_observables`; ``links`` in single precision, if kept.
             ``volume``: V.
         """
         import torch
 
         from pipeline.gauge import observables
+        from pipeline.gauge.hmc.integrator import in_double
 
         generator = self._generator(state, "measure", k)
         along = [self._observed_trajectory(state, generator) for _ in range(self.trajectories_per_measurement)]
         record: dict[str, Any] = {name: np.stack([one[name] for one in along], axis=1) for name in along[0]}
         record |= observables.fermion_observables(
-            state.links,
+            in_double(state.links),
             state.system,
             correlator=self.correlator,
             condition_numbers=self.condition_numbers,
@@ -133,19 +140,28 @@ class HMC(HMCSettings):
 
     def _observed_trajectory(self, state: HMCState, generator: torch.Generator) -> dict[str, Any]:
         from pipeline.gauge import observables
+        from pipeline.gauge.fermions.solver import Applications
+        from pipeline.gauge.hmc.integrator import in_double
 
-        outcome = self._advance(state, generator)
-        return observables.gauge_observables(state.links, state.system) | {
-            "accepted": outcome.accepted.cpu().numpy(),
-            "broken": outcome.broken.cpu().numpy(),
-            "exp_minus_delta_h": _weight(outcome.delta_h).cpu().numpy(),
-        }
+        counted = Applications()
+        outcome = self._advance(state, generator, counted)
+        costs = {} if counted.counts is None else {"dirac_applications": counted.counts.cpu().numpy()}
+        return (
+            observables.gauge_observables(in_double(state.links), state.system)
+            | costs
+            | {
+                "accepted": outcome.accepted.cpu().numpy(),
+                "broken": outcome.broken.cpu().numpy(),
+                "exp_minus_delta_h": _weight(outcome.delta_h).cpu().numpy(),
+            }
+        )
 
-    def _advance(self, state: HMCState, generator: torch.Generator) -> Trajectory:
+    def _advance(self, state: HMCState, generator: torch.Generator, counted: Applications | None = None) -> Trajectory:
         from pipeline.gauge.group import group_of
         from pipeline.gauge.hmc import integrator, theory
 
-        action = theory.refreshed_action(state.system, self.fermions, state.links, generator)
+        links = integrator.in_double(state.links)
+        action = theory.refreshed_action(state.system, self.fermions, links, generator, counted)
         outcome = integrator.trajectory(
             state.links,
             action,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -14,6 +15,8 @@ from pipeline.base.errors import ConfigError
 INTEGRATORS = ("omelyan", "leapfrog")
 
 DETERMINANTS = ("exact", "pseudofermions")
+
+PRECISIONS = ("float64", "float32")
 
 
 @dataclass
@@ -71,12 +74,16 @@ class HMCSettings:
         condition_numbers: measure those of D D† and D_sc D_sc†, and of Hasenbusch's monomials where there are such,
             from all singular values; theories with fermions.
         keep_links: keep the configurations of all measurements in the ensemble (single precision).
+        precision: of links, momenta and forces, ``float64`` or ``float32``; the Metropolis test is in double
+            precision either way.
         fermions: see :class:`FermionSettings`.
         seed: every random number is a function of it and of the step or measurement it is drawn in.
 
     Raises:
         ConfigError: a value out of range; names ``baseline.hmc.<field>``.
     """
+
+    neutral: ClassVar[dict[str, Any]] = {"precision": "float64"}
 
     chains: int = MISSING
     trajectory_length: float = MISSING
@@ -89,6 +96,7 @@ class HMCSettings:
     correlator: bool = MISSING
     condition_numbers: bool = MISSING
     keep_links: bool = MISSING
+    precision: str = MISSING
     fermions: FermionSettings = MISSING
     seed: int = MISSING
 
@@ -97,6 +105,7 @@ class HMCSettings:
         checks.positive("trajectory_length", self.trajectory_length)
         checks.between("trajectory_length", self.trajectory_length, 1e-6, 1e3)
         checks.one_of("integrator", self.integrator, INTEGRATORS)
+        checks.one_of("precision", self.precision, PRECISIONS)
         checks.at_least("integrator_steps", self.integrator_steps, 1)
         checks.between("target_acceptance", self.target_acceptance, 0.1, 0.99)
         checks.at_least("warmup", self.warmup, 0)

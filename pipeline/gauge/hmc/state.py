@@ -29,6 +29,10 @@ class HMCState:
     violation: float = 0.0
     trajectories: int = 0
 
+    def to(self, device: str) -> None:
+        """Move the links; the run goes on where they are."""
+        self.links = self.links.to(device)
+
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that changes, complex links as real and imaginary parts; independent of the state's future."""
         import torch
@@ -45,17 +49,24 @@ class HMCState:
         """Restore bit for bit, on the device of the links that were there.
 
         Raises:
-            ValueError: the links are of another lattice, group or number of chains, or no elements of the group.
+            ValueError: the links are of another lattice, group, precision or number of chains, or no elements of the
+                group.
         """
         import torch
 
         from pipeline.gauge.group import group_of
+        from pipeline.gauge.hmc.integrator import in_double
 
         links = tree["links"].to(self.links.device, copy=True)
         links = torch.view_as_complex(links) if self.links.is_complex() and links.shape[-1] == 2 else links
+        if links.dtype != self.links.dtype:
+            raise ValueError(f"links of {links.dtype} do not fit a run in {self.links.dtype}")
         if links.shape != self.links.shape:
             raise ValueError(f"links of shape {tuple(links.shape)} do not fit {tuple(self.links.shape)}")
-        group_of(self.system).check(links)
+        group = group_of(self.system)
+        # Links of single precision are in the group but for their rounding, which a projection takes away.
+        single = links.dtype in (torch.float32, torch.complex64)
+        group.check(group.reproject(in_double(links)) if single else links)
         self.links = links
         self.integrator_steps = int(tree["integrator_steps"])
         self.violation = float(tree["violation"])

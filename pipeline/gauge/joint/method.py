@@ -23,6 +23,7 @@ from pipeline.gauge import observables
 from pipeline.gauge.fermions.solver import NotConverged
 from pipeline.gauge.joint.conditional import exact_conditional
 from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
+from pipeline.gauge.joint.reinforce import score_function_kl
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
 from pipeline.gauge.joint.state import JointFlowState
 from pipeline.gauge.joint.summary import kept, quality, summarise
@@ -174,11 +175,13 @@ class JointFlowTraining:
         """Gradients of the loss, a chunk at a time; its value."""
         config = self.config
         generator = torch_generator(state.seed, "joint flow training", k, self.device)
-        chunk, total = config.chunk or batch, 0.0
-        gradient = cast("Gradient", config.gradient)
-        for first in range(0, batch, chunk):
-            part = min(chunk, batch - first)
-            loss = joint_kl(state.flow, self.regulated, self.system, part, config.draws, generator, gradient)
+        total = 0.0
+        for part in config.parts(batch):
+            arguments = state.flow, self.regulated, self.system, part, config.draws, generator
+            if config.gradient == "reinforce":
+                loss = score_function_kl(*arguments)
+            else:
+                loss = joint_kl(*arguments, cast("Gradient", config.gradient))
             loss = loss * (part / batch)
             loss.backward()
             total += float(loss.detach())

@@ -17,7 +17,7 @@ from pipeline.gauge.flow.schema import MarginalFlowSettings
 from pipeline.gauge.pseudofermion.schema import ConditionalFlowConfig, PreconditioningConfig
 from pipeline.gauge.systems import TwoFlavours
 
-GRADIENTS = ("reparametrised", "path")
+GRADIENTS = ("reparametrised", "path", "reinforce")
 
 COLORS = {"u1": 1, "su3": 3}
 
@@ -29,8 +29,9 @@ class JointFlowConfig:
     Attributes:
         batch: gauge configurations an update; ``samples`` of a phase replaces it.
         draws: N_pf in training, pseudofermions of each monomial over each configuration.
-        gradient: ``reparametrised``, or ``path``: without what parameters do to log q at fixed fields, which is zero in
-            the mean.
+        gradient: ``reparametrised``; ``path``: without what parameters do to log q at fixed fields, which is zero in
+            the mean; or ``reinforce``: of log q alone, by the score function with the mean of the other configurations
+            as control variate, which needs no derivative of an action.
         gradient_clip: largest norm of the gradient of all parameters; null: no limit.
         chunk: configurations whose gradient is held in memory at once; null: all of the batch. Random numbers are drawn
             a chunk at a time, so that results depend on it.
@@ -77,9 +78,22 @@ class JointFlowConfig:
             checks.positive("gradient_clip", self.gradient_clip)
         if self.chunk is not None:
             checks.at_least("chunk", self.chunk, 1)
+        self.check_batch("batch", self.batch)
         checks.at_least("evaluate_every", self.evaluate_every, 0)
         checks.at_least("evaluate_configurations", self.evaluate_configurations, 2)
         checks.at_least("exact_length", self.exact_length, 0)
+
+    def parts(self, batch: int) -> list[int]:
+        """Configurations whose gradient is held in memory at once, of a batch of so many."""
+        whole, rest = divmod(batch, min(batch, self.chunk or batch))
+        return [min(batch, self.chunk or batch)] * whole + [rest] * bool(rest)
+
+    def check_batch(self, name: str, batch: int) -> None:
+        """Raise ConfigError for ``name`` where a control variate would have to come from no other configuration."""
+        if self.gradient == "reinforce" and min(self.parts(batch)) < 2:
+            at_once = "" if self.chunk is None else f", and so must what chunk={self.chunk} leaves over"
+            allowed = f"must be at least 2 configurations with gradient=reinforce{at_once}"
+            raise ConfigError(name, batch, allowed)
 
     @property
     def monomials(self) -> int:
@@ -111,6 +125,9 @@ class JointFlowConfig:
             raise ConfigError("optimizer", train.optimizer.name, allowed)
         for number, phase in enumerate(train.phases):
             _check_phase(number, phase)
+            if phase.samples is not None:
+                with checks.under(f"train.phases[{number}]"):
+                    self.check_batch("samples", phase.samples)
         time = run.infer.correlator_time
         if time is not None and time >= run.system.length:
             allowed = f"must be less than system.length = {run.system.length}"

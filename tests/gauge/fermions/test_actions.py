@@ -12,9 +12,16 @@ from pipeline.gauge import su3, u1
 from pipeline.gauge.action import Action, RefreshedAction, SumOfActions, wilson_action
 from pipeline.gauge.fermions.actions import ExactDeterminantAction, PseudofermionAction, WilsonFermions
 from pipeline.gauge.fermions.determinants import log_det, normal_eigenvalues
-from pipeline.gauge.fermions.dirac import FermionMatrix
+from pipeline.gauge.fermions.dirac import FermionMatrix, WilsonDirac
 from pipeline.gauge.fermions.monomials import Monomial, condition_numbers, hasenbusch
-from pipeline.gauge.fermions.solver import ConjugateGradient, DenseSolver, NotConverged, Solver, solve_dirac
+from pipeline.gauge.fermions.solver import (
+    Applications,
+    ConjugateGradient,
+    DenseSolver,
+    NotConverged,
+    Solver,
+    solve_dirac,
+)
 from pipeline.gauge.group import Group
 
 GROUPS = [pytest.param(u1, id="u1"), pytest.param(su3, id="su3")]
@@ -28,7 +35,9 @@ SHIFTS = (0.0, 0.02, 0.3)
 class PlainConjugateGradient(ConjugateGradient):
     """As on devices other than the CPU."""
 
-    def _compiled(self, matrix: FermionMatrix, shift: float, field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _compiled(
+        self, matrix: FermionMatrix, shift: float, field: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return self._plain(matrix, shift, field)
 
 
@@ -312,3 +321,17 @@ def test_nan_links_give_a_nan_action_in_their_configuration() -> None:
         assert value[0].isfinite(), name
         assert value[1].isnan(), name
         assert force[0].isfinite().all(), name
+
+
+@KINDS
+def test_applications_are_counted(kind: type[ConjugateGradient]) -> None:
+    """At κ = 0 all is solved at once, a field that vanishes without a step, and solutions add up."""
+    counted = Applications()
+    links = u1.random_links(2, 2, generator("counted links"))
+    matrix = WilsonDirac(u1.matrices(links), 0.0)
+    field = matrix.noise(3, generator("counted fields"))
+    field[1, 2] = 0.0
+    for shift, expected in ((0.5, [6, 4]), (0.0, [12, 8])):
+        kind(1e-10, 10, counted).solve(matrix, shift, field)
+        assert counted.counts is not None
+        assert counted.counts.tolist() == expected

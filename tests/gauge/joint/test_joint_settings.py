@@ -23,6 +23,18 @@ WORDS = ["system=schwinger", "system.length=4", "method=joint_flow"]
             ["train.method.gradient=path", "train.method.marginal.layers=0"],
             r"^train\.method\.gradient=path: .*at least 1",
         ),
+        (
+            ["train.method.gradient=reinforce", "train.method.batch=1"],
+            r"^train\.method\.batch=1: must be at least 2 conf",
+        ),
+        (
+            ["train.method.gradient=reinforce", "train.method.batch=9", "train.method.chunk=4"],
+            r"^train\.method\.batch=9: must be at least 2 .*chunk=4 leaves",
+        ),
+        (
+            ["train.method.gradient=reinforce", "train.phases=[{steps:3,samples:1}]"],
+            r"^train\.phases\[0\]\.samples=1: must be at least 2",
+        ),
         (["train.method.batch=0"], r"^train\.method\.batch=0: must be at least 1"),
         (["train.method.gradient_clip=0"], r"^train\.method\.gradient_clip=0\.0: must be a positive"),
         (

@@ -1,0 +1,235 @@
+"""What an independent configuration of the Schwinger model costs, by flow and by HMC: beyond the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.base.numbers.formatting import duration, with_error
+from pipeline.base.numbers.result import Estimate
+from reproduce.artefact import Artefact, Cell, Column, Derived, Rendering
+from reproduce.pseudofermion.shared import estimate, shown
+from reproduce.tables import Finished, Table
+
+ROWS = {"L4": "Schwinger model, L = 4", "L8": "Schwinger model, L = 8"}
+FLOWS = {"even-odd": "pseudofermion/joint_even_odd", "hasenbusch": "pseudofermion/joint"}
+"""Recipes of the flows, with even/odd preconditioning alone and with Hasenbusch's factorisation too."""
+
+NAMES = {"even-odd": "flow, even/odd", "hasenbusch": "flow, even/odd + Hasenbusch", "hmc": "HMC"}
+COST = "seconds_per_independent"
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one sampler on one lattice.
+
+    Attributes:
+        draw: seconds of a trajectory of one configuration, or of a proposal with its weight.
+        draws: for an independent configuration: 2 τ_int of the slowest observable, or 1/ESS.
+        why: where ``draws`` comes from.
+        applications: of D in conjugate gradients, of an independent configuration; None where it was not counted.
+        training: seconds before the first proposal.
+        doubt: of the number of draws.
+    """
+
+    draw: float
+    draws: float
+    why: str
+    applications: float | None
+    training: float
+    doubt: str
+
+    @property
+    def seconds(self) -> float:
+        """Of an independent configuration, training apart."""
+        return self.draw * self.draws
+
+
+def cells() -> list[Cell]:
+    """Both flows and HMC with pseudofermions at each L, and the reweighting of pure gauge fields beside them."""
+    made = []
+    for row in ROWS:
+        size = (f"system.length={row[1:]}",)
+        made += [
+            Cell(row, method, size, _columns(method, "ess_all_draws"), settings=settings)
+            for method, settings in FLOWS.items()
+        ]
+        options: dict[str, Any] = {"stages": ("baseline",), "settings": "pseudofermion/small"}
+        made.append(Cell(row, "hmc", (*size, "baseline=hmc"), _columns("hmc"), **options))
+        made.append(Cell(row, "reference", (*size, "baseline=reweighting"), _columns("reweighting"), **options))
+    return made
+
+
+def _columns(method: str, *more: str) -> tuple[Column, ...]:
+    return tuple(Column(method, name, name) for name in ("plaquette", "topological_susceptibility", *more))
+
+
+def price(done: Finished) -> Price | None:
+    """From a finished run; None where it lacks what it takes."""
+    return _of_trajectories(done) if done.task.cell.method == "hmc" else _of_proposals(done)
+
+
+def _of_trajectories(done: Finished) -> Price | None:
+    hmc = done.task.run.baseline.hmc
+    taus = {
+        name: found.tau
+        for name in ("plaquette", "topological_charge", "topological_susceptibility")
+        if (found := estimate(done, name)) is not None and found.tau is not None
+    }
+    if not taus:
+        return None
+    slowest = max(taus, key=lambda name: taus[name])
+    found, applications = estimate(done, slowest), estimate(done, "dirac_applications")
+    draws = 2.0 * taus[slowest]
+    trajectories = hmc.chains * (hmc.warmup + hmc.measurements * hmc.trajectories_per_measurement)
+    return Price(
+        done.seconds / trajectories,
+        draws,
+        f"2 τ_int of {SYMBOLS[slowest]}",
+        applications.value * draws if applications else None,
+        0.0,
+        found.doubt if found else "",
+    )
+
+
+def _of_proposals(done: Finished) -> Price | None:
+    trained, inferred, infer = done.found.trained, done.found.inferred, done.task.run.infer
+    found = estimate(done, "ess_all_draws") or estimate(done, "joint_ess")
+    if trained is None or inferred is None or found is None or not found.value:
+        return None
+    # Dense solutions apply D to every unit vector, which is no count of applications.
+    dense = done.task.run.train.method.preconditioning.solver == "dense"
+    proposals = infer.units * infer.configurations
+    why = f"1/ESS, N_pf = {infer.draws}"
+    return Price(
+        inferred.seconds / proposals, 1.0 / found.value, why, 0.0 if dense else None, trained.seconds, found.doubt
+    )
+
+
+SYMBOLS = {"plaquette": "P", "topological_charge": "Q", "topological_susceptibility": "Q²"}
+
+
+def prices(table: Table) -> dict[tuple[str, str], Price]:
+    """By row and method; of the first seed."""
+    found: dict[tuple[str, str], Price] = {}
+    for done in table.finished:
+        cell = done.task.cell
+        if cell.method in NAMES and done.result and (one := price(done)):
+            found.setdefault((cell.row, cell.method), one)
+    return found
+
+
+def derived(table: Table) -> list[Derived]:
+    """The seconds of an independent configuration as lines of ``cells.csv``."""
+    return [
+        Derived(row, method, COST, Estimate(COST, one.seconds, unit="s", doubt=one.doubt), (method,))
+        for (row, method), one in prices(table).items()
+    ]
+
+
+def render(table: Table) -> Rendering:
+    """A line a sampler and lattice."""
+    known = prices(table)
+    header = ["lattice", "sampler", "⟨P⟩", "⟨Q²⟩/V", "ESS", "acceptance", "τ_int(P)", "τ_int(Q)", "ms/draw"]
+    header += ["draws", "ms/independent", "D applications", "training", "pays after"]
+    body = [_line(done, known) for done in table.finished if done.task.cell.method in NAMES and done.result]
+    return Rendering(
+        header,
+        body,
+        verdict=verdict(known),
+        keys=2,
+        breaks=(4, 8),
+        notes=NOTES,
+        draw=(lambda figure: draw(figure, known)) if known else None,
+        figure_size=(5.6, 3.2),
+        caption="Seconds of an independent configuration, training apart.",
+    )
+
+
+def _line(done: Finished, known: dict[tuple[str, str], Price]) -> list[str]:
+    cell = done.task.cell
+    one, hmc = known.get((cell.row, cell.method)), known.get((cell.row, "hmc"))
+    ess = estimate(done, "ess_all_draws") or estimate(done, "joint_ess")
+    line = [ROWS[cell.row], NAMES[cell.method]]
+    line += [shown(estimate(done, name)) for name in ("plaquette", "topological_susceptibility")]
+    line += [with_error(ess.value, ess.sigma) if ess else "–"]
+    acceptance = estimate(done, "acceptance")
+    line.append(f"{acceptance.value:.2f}" if acceptance else "–")
+    line += [_tau(done, names) for names in (("plaquette_metropolis", "plaquette"), ("topological_charge",))]
+    if one is None:
+        return [*line, *["–"] * 6]
+    line += [f"{1e3 * one.draw:.2g}", f"{one.draws:.3g}", f"{1e3 * one.seconds:.2g}"]
+    line.append("–" if one.applications is None else "dense" if not one.applications else f"{one.applications:.3g}")
+    line.append(duration(one.training) if one.training else "–")
+    return [*line, "–" if cell.method == "hmc" else worth(one, hmc)]
+
+
+def _tau(done: Finished, names: tuple[str, ...]) -> str:
+    taus = [found.tau for name in names if (found := estimate(done, name)) is not None and found.tau is not None]
+    return f"{taus[0]:.1f}" if taus else "–"
+
+
+def worth(flow: Price, hmc: Price | None) -> str:
+    """Independent configurations after which a training has paid for itself, or ``never``."""
+    if hmc is None:
+        return "–"
+    saved = hmc.seconds - flow.seconds
+    return f"{flow.training / saved:.2g}" if saved > 0.0 else "never"
+
+
+def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
+    """A sentence a lattice and flow."""
+    said = []
+    for (row, method), flow in known.items():
+        hmc = known.get((row, "hmc"))
+        if method == "hmc" or hmc is None:
+            continue
+        after = worth(flow, hmc)
+        paid = "its training never pays" if after == "never" else f"its training pays after {after} of them"
+        doubt = f" ({flow.doubt})" if flow.doubt else ""
+        said.append(
+            f"{ROWS[row]}: an independent configuration takes {1e3 * flow.seconds:.2g} ms by the {NAMES[method]}"
+            f"{doubt}, {1e3 * hmc.seconds:.2g} ms by HMC ({hmc.why}); {paid}."
+        )
+    return said
+
+
+NOTES = (
+    "The paper compares no costs; these are ours. A draw is a trajectory of one configuration, or a proposal with the "
+    "pseudofermions and, at these L, the exact determinant of its weight; seconds are wall time of the run over its "
+    "draws, warm-up included.",
+    "An independent configuration: 2 τ_int trajectories, τ_int the largest of P, Q and Q²; 1/ESS proposals, ESS with "
+    "all pseudofermions of the inference (Eq. 44). τ_int(P) of a flow is that of its chain of independence Metropolis.",
+    "D applications: of D_sc or its conjugate in conjugate gradients, an independent configuration; flows of these "
+    "sizes solve by dense matrices. Training counts apart: it pays after as many configurations as it costs over "
+    "the difference of the two prices.",
+)
+
+
+def draw(figure: Any, known: dict[tuple[str, str], Price]) -> None:
+    """Bars, one group a lattice, logarithmic."""
+    axes = figure.subplots()
+    rows = [row for row in ROWS if any(where == row for where, _ in known)]
+    for k, (method, name) in enumerate(NAMES.items()):
+        there = [(i, known[row, method].seconds) for i, row in enumerate(rows) if (row, method) in known]
+        axes.bar([i + 0.25 * (k - 1) for i, _ in there], [s for _, s in there], width=0.22, color=f"C{k}", label=name)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(rows)), [f"L = {row[1:]}" for row in rows])
+    axes.set_ylabel("s / independent configuration")
+    axes.legend(frameon=False, fontsize=7)
+
+
+ARTEFACT = Artefact(
+    "pseudofermion",
+    "cost",
+    "Cost of an independent configuration of the Schwinger model, by flow and by hybrid Monte Carlo",
+    cells,
+    render,
+    own={
+        "even-odd": "The flow with even/odd preconditioning",
+        "hasenbusch": "The flow with Hasenbusch's factorisation",
+    },
+    checks=("hmc",),
+    derived=derived,
+    labels=ROWS,
+)

@@ -1,0 +1,74 @@
+"""What configurations cost: prices from runs, and what is said of them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pipeline.base.numbers.result import Estimate, Result
+from reproduce.pseudofermion.cost import ARTEFACT, Price, price, verdict, worth
+from reproduce.tables import Finished
+
+
+def finished(method: str, estimates: list[Estimate], **run: Any) -> Finished:
+    """As much of a run as prices look at, 60 s of HMC or 100 s of training and 20 s of inference."""
+    hmc = SimpleNamespace(chains=4, warmup=10, measurements=20, trajectories_per_measurement=2)
+    preconditioning = SimpleNamespace(solver=run.get("solver", "dense"))
+    made = SimpleNamespace(
+        task=SimpleNamespace(
+            cell=SimpleNamespace(row="L4", method=method),
+            run=SimpleNamespace(
+                baseline=SimpleNamespace(hmc=hmc),
+                infer=SimpleNamespace(units=2, configurations=100, draws=16),
+                train=SimpleNamespace(method=SimpleNamespace(preconditioning=preconditioning)),
+            ),
+        ),
+        found=SimpleNamespace(trained=SimpleNamespace(seconds=100.0), inferred=SimpleNamespace(seconds=20.0)),
+        seconds=60.0,
+        result=Result(tuple(estimates)),
+    )
+    return cast("Finished", made)
+
+
+def test_price_of_hmc_is_that_of_the_slowest_observable() -> None:
+    estimates = [
+        Estimate("plaquette", 0.7, 0.1, "standard-error", tau=1.5),
+        Estimate("topological_charge", 0.0, 0.1, "standard-error", tau=8.0, doubt="short"),
+        Estimate("dirac_applications", 500.0),
+    ]
+    one = price(finished("hmc", estimates))
+    assert one is not None
+    assert (one.draw, one.draws, one.applications, one.training, one.doubt) == (0.3, 16.0, 8000.0, 0.0, "short")
+    assert one.seconds == pytest.approx(4.8)
+    assert one.why == "2 τ_int of Q"
+    assert price(finished("hmc", estimates[2:])) is None
+
+
+@pytest.mark.parametrize(("solver", "applications"), [("dense", 0.0), ("conjugate_gradient", None)])
+def test_price_of_a_flow_is_that_of_its_weights(solver: str, applications: float | None) -> None:
+    estimates = [Estimate("joint_ess", 0.05), Estimate("ess_all_draws", 0.2)]
+    one = price(finished("even-odd", estimates, solver=solver))
+    assert one is not None
+    assert (one.draw, one.draws, one.training, one.applications) == (0.1, 5.0, 100.0, applications)
+    first = price(finished("even-odd", estimates[:1]))
+    assert first is not None
+    assert first.draws == 20.0
+
+
+def test_when_a_training_pays() -> None:
+    hmc = Price(0.3, 10.0, "2 τ_int of Q", None, 0.0, "")
+    cheap, dear = (Price(draw, 10.0, "1/ESS", 0.0, 100.0, "few") for draw in (0.1, 0.4))
+    assert worth(cheap, hmc) == "50"
+    assert worth(dear, hmc) == "never"
+    assert worth(cheap, None) == "–"
+    said = verdict({("L4", "even-odd"): cheap, ("L4", "hmc"): hmc, ("L8", "even-odd"): dear})
+    assert len(said) == 1
+    assert "1e+03 ms by the flow, even/odd (few), 3e+03 ms by HMC (2 τ_int of Q); its training pays after 50" in said[0]
+
+
+def test_cells_of_a_row_differ_by_the_sampler_alone() -> None:
+    rows = [cell for cell in ARTEFACT.cells() if cell.row == "L8"]
+    assert {cell.method for cell in rows} == {"even-odd", "hasenbusch", "hmc", "reference"}
+    assert all(cell.overrides[0] == "system.length=8" for cell in rows)
