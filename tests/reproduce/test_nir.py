@@ -85,7 +85,8 @@ def test_levels_of_large_or_unknown_errors_decide_nothing(sigma: float | None) -
     ("chains", "answer"), [((0.1, 1e-3), "yes"), ((1.1e-3, 1e-5), "no"), ((2.1e-3, 1e-3), "undecided")]
 )
 def test_whether_chains_are_worse(chains: tuple[float, float], answer: str) -> None:
-    one = fig2.Comparison(6, 0.5, {NIR: (1e-3, 1e-5), MCMC: chains})
+    one = fig2.Comparison(6, 0.5, {NIR: (1e-3, 1e-5), MCMC: chains}, 3)
     assert fig2._worse(one) == answer
+    assert fig2._worse(replace(one, seeds=1)) == "undecided"
     small, large = fig2.claims([one])
     assert (small.seen, large.seen) == ("not run", answer)

@@ -45,7 +45,7 @@ UNBOUNDED = {
         TrainConfig.seed   VMCInferConfig.seed   SubspaceInferConfig.seed   QMC.seed   HMC.seed   Reweighting.seed
         JointInferConfig.seed""",
     "refused on the system": """
-        AnsatzConfig.magnetisation""",
+        AnsatzConfig.magnetisation   JointInferConfig.correlator_time""",
 }
 
 

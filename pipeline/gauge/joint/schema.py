@@ -206,6 +206,9 @@ class JointInferConfig(InferConfig):
         checks.at_least("draws", self.draws, 1)
         checks.at_least("exact_length", self.exact_length, 0)
         checks.at_least("spectra", self.spectra, 0)
+        if self.spectra > self.configurations:
+            allowed = f"must be at most infer.configurations = {self.configurations}, of which it takes the first ones"
+            raise ConfigError("spectra", self.spectra, allowed)
         if self.correlator_time is not None:
             checks.at_least("correlator_time", self.correlator_time, 0)
 
