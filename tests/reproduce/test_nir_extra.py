@@ -117,12 +117,27 @@ def test_energies_of_one_state_agree(energy: float, seen: str) -> None:
     exact = [rate(EXHAUSTIVE, 0.0), rate(DIRECT, 0.1), rate(METROPOLIS, 0.1), rate(NIR, 0.2, energy=energy)]
     assert error_per_second.pulls(exact)[NIR] == pytest.approx([(energy + 10.0) / 0.2])
     unbiased, cheaper = error_per_second.claims(exact)
-    assert (unbiased.seen, cheaper.seen) == (seen, "no")
+    assert (unbiased.seen, cheaper.seen) == (seen, "undecided")  # of one seed
     larger = [replace(one, sites=36) for one in exact[1:]]
     assert error_per_second.pulls(larger) == {
         METROPOLIS: [0.0],
         NIR: pytest.approx([(energy + 10.0) / math.hypot(0.2, 0.1)]),
     }
+
+
+@pytest.mark.parametrize(
+    ("ratios", "seen"),
+    [
+        ((0.3, 0.35, 0.4), "yes"),
+        ((0.35, 0.5, 0.85), "undecided"),  # 0.53 +- 26 %: two normal errors below one, not two of Student's
+        ((4.0, 4.4, 5.0), "no"),
+        ((0.5,), "undecided"),
+    ],
+)
+def test_few_seeds_decide_by_students_t(ratios: tuple[float, ...], seen: str) -> None:
+    mean = Mean.of(ratios)
+    assert mean is not None
+    assert mean.below_one == seen
 
 
 def test_verdict_in_one_sentence_a_sampler() -> None:
