@@ -118,6 +118,18 @@ def test_claims_follow_the_probabilities(panels: list[Panel]) -> None:
     assert {claim.seen for claim in agreement.claims(unknown)} == {"undecided"}
     mixed = [panels[0], other[1]]
     assert agreement.claims(mixed)[0].seen == "in 1 of 2"
+    assert agreement.claims([panels[0], unknown[0]])[0].seen == "undecided"
+    assert agreement.claims([other[1], unknown[0]])[0].seen == "no"
+
+
+def test_few_effective_samples_would_not_notice_missing_weights(panels: list[Panel]) -> None:
+    def worth(panel: Panel, sigma: float) -> Panel:
+        made = [replace(one, sigma=sigma) if one.sampler == FLOW else one for one in panel.histograms]
+        return replace(panel, histograms=tuple(made))
+
+    *_, power = agreement.claims([worth(panel, 10.0) for panel in panels])
+    assert power.seen == "no"
+    assert "combined errors: average plaquette P 0." in power.evidence
 
 
 def test_pages_and_what_they_keep(panels: list[Panel]) -> None:
@@ -195,6 +207,6 @@ def test_figure_5_compares_at_the_end_beyond_errors() -> None:
         return claims[2].seen
 
     low, high = (Estimate("ess", value, 0.01, "standard-error") for value in (0.1, 0.2))
-    assert [seen(low, high), seen(high, low), seen(low, low)] == ["yes", "no", "undecided"]
+    assert [seen(low, high), seen(high, low), seen(low, low)] == ["by construction", "no", "undecided"]
     assert seen(low, replace(high, doubt="few")) == "undecided"
     assert fig5.render(table_of("fig5", only=())).body == []

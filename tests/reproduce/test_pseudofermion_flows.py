@@ -186,6 +186,29 @@ def test_the_end_of_a_training_on_another_lattice_is_not_compared() -> None:
     shown.draw(Figure())
 
 
+def test_an_undecided_number_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of("fig2", {"flow": [{"joint_ess": (0.05, 0.002), "marginal_ess": (0.35, 0.2)}]})
+    monkeypatch.setattr(flows, "of_lattice", lambda table: "")
+
+    def seen(*verdicts: str) -> str:
+        rows = dict(zip(fig2.SHOWN, verdicts, strict=True))
+        real = table.row(fig2.ROW, "flow", "joint_ess")
+        assert real is not None
+        monkeypatch.setattr(Table, "row", lambda self, row, method, name: replace(real, vs_paper=rows[name]))
+        return fig2.claims(table, list(table.finished))[0].seen
+
+    assert seen("agrees", "agrees") == "yes"
+    assert seen("agrees", "undecided") == "undecided"
+    assert seen("lower", "undecided") == "no"
+
+
+def test_an_ess_of_weights_without_a_variance_is_said_to_be_of_so_many_samples() -> None:
+    for share in (0.0, 0.16):
+        table = table_of("fig2", {"flow": [{"infinite_variance": (share, 0.01)}]})
+        said = " ".join(fig2.verdict(table, list(table.finished)))
+        assert ("of 400 samples and falls with their number" in said) == (share > 0.0)
+
+
 DRAWS = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -226,6 +249,7 @@ def test_fits_of_the_ess_find_what_it_was_made_of() -> None:
     ("less", "share", "seen"),
     [
         ((0.001, 0.002), 0.0, ["by construction", "yes", "yes", "yes", "undecided"]),
+        ((0.001, 0.002), 0.25, ["by construction", "undecided", "undecided", "no", "undecided"]),
         ((0.01, 0.002), 0.25, ["by construction", "no", "no", "no", "undecided"]),
         ((0.01, None), 1.0, ["by construction", "undecided", "undecided", "no", "undecided"]),
     ],
