@@ -77,6 +77,13 @@ def claims(table: Table, found: list[Finished]) -> list[Claim]:
             tally([order] if order else []),
             evidence + f" (beyond {SIGMAS:g} σ)",
         ),
+        quoted(
+            "The jumps in ESS are a result of learning-rate scheduling",
+            "Fig. 2, caption",
+            "not run" if not found else "not-comparable" if lattice else "undecided",
+            "points along training have no errors"
+            + ("; the learning rate here is not halved, see the phases among the cuts" if lattice else ""),
+        ),
     ]
 
 

@@ -195,6 +195,13 @@ def test_printed_values_of_the_su3_flow() -> None:
     assert hmc.chains * hmc.measurements * hmc.trajectories_per_measurement == 3200
 
 
+@pytest.mark.parametrize("scale", ["laptop", "long", "gpu", "paper"])
+def test_correlators_are_at_the_farthest_time_of_small_lattices(scale: str) -> None:
+    """As the reason of that deviation says; L/4 at full scale."""
+    run = compose_config(["paper=pseudofermion/su3_joint", f"scale={scale}"])
+    assert run.infer.correlator_time == run.system.length // (4 if scale == "paper" else 2)
+
+
 def test_figure_5_compares_at_the_end_beyond_errors() -> None:
     table = table_of("fig5")
 

@@ -176,10 +176,10 @@ def test_the_end_of_a_training_on_another_lattice_is_not_compared() -> None:
     values: Numbers = {"joint_ess": (0.04, 0.01), "marginal_ess": (0.157, 0.009)}
     table = table_of("fig2", {"flow": [values]}, metrics={"joint_ess": 0.03, "marginal_ess": 0.1})
     shown = fig2.render(table)
-    printed, order = shown.claims
+    printed, order, jumps = shown.claims
     assert "∼5% joint ESS" in printed.text
     assert "∼35%" in printed.text
-    assert (printed.seen, order.seen) == ("not-comparable", "by construction")
+    assert (printed.seen, order.seen, jumps.seen) == ("not-comparable", "by construction", "not-comparable")
     assert "by construction" in order.location
     assert [list(line) for line in shown.body[-2:]] == [["100", "0.030", "0.100"], ["150 (end)", "0.04(1)", "0.157(9)"]]
     assert shown.draw is not None
