@@ -171,16 +171,20 @@ def claims(found: Sequence[Course]) -> list[Claim]:
             "Section 3.3",
             yes_no([bool(course.spikes) for course in backward]),
             f"steps at which ESS is less than {DEPTH:g} times the median of the {NEIGHBOURS} before and after, ours: "
-            + ", ".join(str(len(course.spikes)) for course in backward),
+            + _spikes(backward),
         ),
         quoted(
             "switched to the forward KLD, after which the issue disappeared",
             "Section 3.3",
             yes_no([not course.collapsed and not course.spikes for course in forward]),
-            f"{_coverage(forward)}; spikes: {', '.join(str(len(course.spikes)) for course in forward)}, of the backward "
-            f"divergence {', '.join(str(len(course.spikes)) for course in backward) or '–'} (seen if there is neither)",
+            f"{_coverage(forward)}; spikes: {_spikes(forward)}, of the backward divergence {_spikes(backward)} "
+            "(seen if there is neither)",
         ),
     ]
+
+
+def _spikes(found: Sequence[Course]) -> str:
+    return ", ".join(str(len(course.spikes)) for course in found) or "–"
 
 
 def _coverage(found: Sequence[Course]) -> str:
@@ -208,9 +212,8 @@ def verdict(found: Sequence[Course]) -> list[str]:
     blind = [course for course in found if course.collapsed and course.last > DEPTH]
     if blind:
         said.append(
-            "An effective sample size says nothing of what is not proposed: it is "
-            f"{_listed([course.last for course in blind])} where {_listed([100.0 * c.missed for c in blind])} % of |Ψ|² "
-            "are missing."
+            f"An effective sample size says nothing of what is not proposed: it is {_listed([c.last for c in blind])} "
+            f"where {_listed([100.0 * c.missed for c in blind])} % of |Ψ|² are missing."
         )
     return said
 

@@ -111,14 +111,14 @@ def _power(found: Sequence[Panel], plain: dict[str, float | None]) -> Claim:
         "the test would notice if the weights were left out",
         "ours",
         yes_no([all(seen)]) if known and distances else "undecided",
-        f"of the flow's configurations as they were drawn, all of equal weight: {_evidence(plain)}; with the errors that "
-        f"the weights leave, their mean is off by so many combined errors: {shown} (seen if p ≤ {LEAST_P:g}, and more "
-        f"than {NOTICED:g} errors, of any)",
+        f"of the flow's configurations as they were drawn, all of equal weight: {_evidence(plain)}; with the errors "
+        f"that the weights leave, their mean is off by so many combined errors: {shown} (seen if p ≤ {LEAST_P:g}, and "
+        f"more than {NOTICED:g} errors, of any)",
     )
 
 
 def _unweighted(panel: Panel) -> float | None:
-    """Distance of the unweighted mean from hybrid Monte Carlo in the combined errors of that and the reweighted flow."""
+    """Distance of the unweighted mean from hybrid Monte Carlo in combined errors of that and the reweighted flow."""
     trusted, flow, plain = (panel.of(sampler) for sampler in (HMC, FLOW, PLAIN))
     if trusted is None or flow is None or plain is None:
         return None

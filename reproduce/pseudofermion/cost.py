@@ -136,9 +136,7 @@ def prices(table: Table) -> dict[tuple[str, str], Price]:
 
 def derived(table: Table) -> list[Derived]:
     """The seconds of an independent configuration as lines of ``cells.csv``."""
-    return [
-        Derived(row, method, COST, _estimate(one), (method,)) for (row, method), one in prices(table).items()
-    ]
+    return [Derived(row, method, COST, _estimate(one), (method,)) for (row, method), one in prices(table).items()]
 
 
 def _estimate(one: Price) -> Estimate:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.base.later import np
 from pipeline.base.numbers.formatting import with_error
-from pipeline.base.numbers.result import Curve
+from pipeline.base.numbers.result import Curve, Estimate
 from pipeline.gauge.pseudofermion.estimators import InverseESSFit, fit_inverse_ess
 from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted
 from reproduce.naqs.judgement import Answer, tally
