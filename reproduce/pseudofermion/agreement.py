@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.analysis.histograms import FEWEST_IN_BIN
+from pipeline.analysis.histograms import CARRIED, FEWEST_IN_BIN
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Cell, Claim, Column, Rendering, quoted, yes_no
 from reproduce.pseudofermion import distributions
@@ -169,9 +169,11 @@ def verdict(table: Table, found: Sequence[Panel], about: Sequence[str]) -> list[
 NOTES = (
     "χ² is Δᵀ(C₁ + C₂)⁻¹Δ of the differences of fractions in bins, one bin left out. C of the flow is that of weighted "
     "fractions, with the noise of the normalisation, by linear propagation; that of hybrid Monte Carlo is the scatter "
-    f"of whole chains. Neighbouring bins are joined until each sampler has {FEWEST_IN_BIN:g} effective samples in it. "
-    "p is of Hotelling's T² with the degrees of freedom of both covariances (Nel and van der Merwe 1986); of equal "
-    "distributions it is uniform, which a test of the repository checks with weighted draws and correlated chains.",
+    f"of whole chains. Neighbouring bins are joined until each sampler has {FEWEST_IN_BIN:g} effective samples in it, "
+    f"and {CARRIED * FEWEST_IN_BIN:g} that carry the variance, (Σw²)²/Σw⁴. p is of Hotelling's T² with the degrees of "
+    "freedom of both covariances (Nel and van der Merwe 1986), those of the flow (Σw²)²/Σw⁴ − 1; of equal "
+    "distributions it is uniform to a few hundredths, which a test of the repository checks with weights of light and "
+    "of heavy tails and with correlated chains. No p where too few bins or samples are left.",
     "A p-value is no measure of how small a difference is: it says whether these statistics would show it.",
     "`effective` is (Σw)²/Σw² and knows nothing of autocorrelation; configurations of hybrid Monte Carlo are ten "
     "trajectories apart unless cuts say otherwise.",

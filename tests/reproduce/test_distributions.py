@@ -217,3 +217,9 @@ def test_figure_5_compares_at_the_end_beyond_errors() -> None:
     assert [seen(low, high), seen(high, low), seen(low, low)] == ["by construction", "no", "undecided"]
     assert seen(low, replace(high, doubt="few")) == "undecided"
     assert fig5.render(table_of("fig5", only=())).body == []
+
+
+@pytest.mark.parametrize("name", ["su3_joint", "fig6"])
+def test_spectra_are_not_taken_where_nothing_shows_them(name: str) -> None:
+    """What is inherited from Fig. 4, on 16 × 16 sites: dense matrices of every configuration."""
+    assert compose_config([f"paper=pseudofermion/{name}", "scale=paper"]).infer.spectra == 0
