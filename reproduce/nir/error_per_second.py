@@ -259,7 +259,7 @@ def verdict(found: Sequence[Rate]) -> list[str]:
         known = {n: r for n in _sites(found) if (r := over(found, n, sampler)) is not None}
         if not known:
             continue
-        times, sites = _series([f"{mean.value:.2g}" for mean in known.values()]), _series([str(n) for n in known])
+        times, sites = _series([str(mean) for mean in known.values()]), _series([str(n) for n in known])
         text = f"{SAMPLERS[sampler]}: {times} times the seconds of direct draws for the same error of the energy on "
         text += f"{sites} sites"
         starts = [statistics.fmean(r.start for r in _of(found, n, sampler)) for n in known]
