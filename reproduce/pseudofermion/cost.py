@@ -222,7 +222,8 @@ NOTES = (
     "τ_int, of the clock, and of how much trainings differ by their seed there is none: one seed a sampler.",
     "An independent configuration: 2 τ_int trajectories, τ_int the largest of P, Q and Q²; 1/ESS proposals, ESS with "
     "all pseudofermions of the inference (Eq. 44), of so many proposals: where the weights of pseudofermions have an "
-    "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. τ_int(P) of a flow is that of its chain of independence Metropolis.",
+    "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. "
+    "τ_int(P) of a flow is that of its chain of independence Metropolis.",
     "D applications: of D_sc or its conjugate in conjugate gradients, an independent configuration; flows of these "
     "sizes solve by dense matrices. Training counts apart: it pays after as many configurations as it costs over "
     "the difference of the two prices.",
