@@ -78,4 +78,3 @@ def test_cells_of_a_row_differ_by_the_sampler_alone() -> None:
     assert {cell.method for cell in rows} == {"even-odd", "hasenbusch", "hmc", "reference"}
     assert all(cell.overrides[0] == "system.length=8" for cell in rows)
     assert all(cell.exclusive for cell in rows)
-    assert all(("infer.spectra=0" in cell.overrides) == (cell.stages != ("baseline",)) for cell in rows)
