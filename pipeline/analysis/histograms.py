@@ -14,6 +14,9 @@ FEWEST_IN_BIN = 25.0
 """Effective samples of either histogram in a bin of the test, so that fractions are nearly normal; bins with fewer are
 joined to the next."""
 
+CARRIED = 0.2
+"""So many times these must :func:`carried` say: else few squares of weights make the estimate of the variance."""
+
 RANGE = 1e-3
 """Fraction of a sample beyond either end of its bins of equal width."""
 
@@ -57,12 +60,12 @@ class Sample:
     @property
     def effective(self) -> float:
         """(Σ w)² / Σ w², effective samples as far as weights go."""
-        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+        return _effective(self.weights)
 
     @property
     def degrees(self) -> float:
-        """Of freedom of its covariance: units less one, or effective samples if these are fewer."""
-        return min(float(self.units.max()) + 1.0, self.effective) - 1.0
+        """Of freedom of its covariance: units less one, or samples that carry it, :func:`carried`, if fewer."""
+        return min(float(self.units.max()) + 1.0, carried(self.weights)) - 1.0
 
     @property
     def mean(self) -> tuple[float, float]:
@@ -115,6 +118,21 @@ class Sample:
         return found
 
 
+def _effective(weights: Numbers) -> float:
+    return float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
+
+
+def carried(weights: Numbers) -> float:
+    """(Σ w²)² / Σ w⁴: so many equal terms would make a sum of the variance Σ w² as well known; 0 of no weight.
+
+    The degrees of freedom of Satterthwaite (Biometrics Bull. 2, 110 (1946)). With heavy tails much fewer than effective
+    samples: the largest weights make most of the estimate of a covariance, and the rarer ones are not in it.
+    """
+    squares = weights**2
+    fourth = float((squares**2).sum())
+    return float(squares.sum() ** 2) / fourth if fourth > 0.0 else 0.0
+
+
 def equal_edges(sample: Sample, bins: int) -> Numbers:
     """Edges of ``bins`` bins of equal width over all but the extremes of ``sample``, see :data:`RANGE`."""
     low, high = np.quantile(sample.values, [RANGE, 1.0 - RANGE])
@@ -147,13 +165,16 @@ class Comparison:
 
 
 def joined(edges: ArrayLike, samples: Sequence[Sample], fewest: float = FEWEST_IN_BIN) -> Numbers:
-    """The edges that leave at least ``fewest`` effective samples of each in every bin; at least one bin."""
+    """The edges that leave at least ``fewest`` effective samples of each in every bin, at least one bin.
+
+    And :data:`CARRIED` times as many by :func:`carried`, which are fewer where weights have heavy tails.
+    """
     every = np.asarray(edges, dtype=float)
     found = [every[0]]
     for edge in every[1:]:
         low = float(found[-1])
-        inside = [_effective_between(sample, low, float(edge), every) for sample in samples]
-        if min(inside) >= fewest:
+        inside = [_weights_between(sample, low, float(edge), every) for sample in samples]
+        if min(min(_effective(w), carried(w) / CARRIED) for w in inside) >= fewest:
             found.append(edge)
     if len(found) == 1:
         found.append(every[-1])
@@ -161,15 +182,14 @@ def joined(edges: ArrayLike, samples: Sequence[Sample], fewest: float = FEWEST_I
     return np.array(found)
 
 
-def _effective_between(sample: Sample, low: float, high: float, edges: Numbers) -> float:
-    """Effective samples in a bin; the first and the last one have no outer edge."""
+def _weights_between(sample: Sample, low: float, high: float, edges: Numbers) -> Numbers:
+    """Weights in a bin; the first and the last one have no outer edge."""
     inside = np.ones(sample.values.size, dtype=bool)
     if low > edges[0]:
         inside &= sample.values >= low
     if high < edges[-1]:
         inside &= sample.values < high
-    w = sample.weights[inside]
-    return float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
+    return sample.weights[inside]
 
 
 def compare(first: Sample, second: Sample, edges: ArrayLike, fewest: float = FEWEST_IN_BIN) -> Comparison:

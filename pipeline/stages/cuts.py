@@ -17,7 +17,22 @@ def differences(paper: RunConfig, here: RunConfig) -> tuple[str, ...]:
     sections = [s for s in HASHED if s == "system" or _used(s, here)]
     old, new = (_leaves({s: _explicit(run, s) for s in sections}) for run in (paper, here))
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and not k.endswith((".name", "__version__"))]
-    return tuple(f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in keys)
+    return tuple(f"{key}: {_at(paper, key, old)} → {_at(here, key, new)}" for key in keys)
+
+
+def _at(run: RunConfig, key: str, hashed: dict[str, Any]) -> str:
+    """The value of ``key``, which has one if it is not hashed for being neutral, too; a dash where there is no such."""
+    if key in hashed:
+        return _shown(hashed[key])
+    section, part, *_ = key.split(".")
+    if section == "baseline" and not any(k.startswith(f"{section}.{part}.") for k in hashed):
+        return "–"  # of a baseline that is not the chosen one
+    node: Any = run
+    for name in key.split("."):
+        if not hasattr(node, name):
+            return "–"
+        node = getattr(node, name)
+    return _shown(plain(node))
 
 
 def _explicit(run: RunConfig, section: str) -> Any:
@@ -43,7 +58,7 @@ def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "all" if value is None else str(_set(value)).replace(" ", "").replace("'", "")
+    return "not set" if value is None else str(_set(value)).replace(" ", "").replace("'", "")
 
 
 def _set(value: Any) -> Any:

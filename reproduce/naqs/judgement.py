@@ -156,6 +156,25 @@ def difference_in_sigmas(a: float, a_sigma: float | None, b: float, b_sigma: flo
     return (a - b) / sigma if sigma and math.isfinite(sigma) else None
 
 
+def limit_of_few(errors: Sequence[tuple[float, int]]) -> float:
+    """Combined standard errors that a difference of means exceeds by chance in 1 of 20, where errors are of few values.
+
+    Student's t with the degrees of freedom of Welch (Biometrika 34, 28 (1947)): 1.96 of many values, 2.8 of two means
+    of three with equal errors, 4.3 where one of these errors is much larger or there is one mean of three.
+
+    Args:
+        errors: σ of each mean and the number of values it is from; infinity where no mean has two values and a σ.
+    """
+    from scipy import stats
+
+    squares = [(sigma**2, n - 1) for sigma, n in errors if n > 1]
+    total = sum(square for square, _ in squares)
+    if not total:
+        return math.inf
+    degrees = total**2 / sum(square**2 / freedom for square, freedom in squares)
+    return float(stats.t.isf(UNLIKELY / 2.0, degrees))
+
+
 def chi_squared(pulls: Sequence[float]) -> tuple[float, float]:
     """χ² of independent differences in standard errors, and the chance of one as large."""
     from scipy.special import gammaincc

@@ -20,8 +20,8 @@ FORWARD, BACKWARD = "forward", "backward"
 NAMES = {FORWARD: "forward divergence", BACKWARD: "backward divergence"}
 SEEDS = (0, 1, 2)
 
-COLLAPSED = 0.05
-"""Share of q on the rarer sign of the order, of which |Ψ|² has half, below which a mode counts as lost; ours."""
+MISSED = 0.25
+"""Share of |Ψ|² that a proposal does not cover, from which it counts as collapsed; ours."""
 
 NEIGHBOURS, DEPTH = 10, 0.5
 """Steps on both sides of one, and the part of their median below which its effective sample size spikes; ours."""
@@ -55,9 +55,14 @@ class Course:
         return Course(**values)
 
     @property
+    def missed(self) -> float:
+        """Σ max(|Ψ|² - q, 0) at the end, the share of |Ψ|² that q does not cover."""
+        return 1.0 - self.overlap[-1]
+
+    @property
     def collapsed(self) -> bool:
-        """Whether q has lost a mode that |Ψ|² has."""
-        return self.minority[-1] < COLLAPSED < self.own
+        """Whether q leaves out much of |Ψ|², on whichever sign of the magnetisation that is."""
+        return self.missed >= MISSED
 
     @property
     def spikes(self) -> list[int]:
@@ -159,27 +164,34 @@ def claims(found: Sequence[Course]) -> list[Claim]:
             "Training with the backward KLD often results in mode collapse",
             "Section 3.3",
             yes_no([course.collapsed for course in backward]),
-            "share of q on the rarer sign, half of |Ψ|²: " + _listed([c.minority[-1] for c in backward]),
+            f"{_coverage(backward)} (collapsed where q leaves out at least {MISSED:.0%} of |Ψ|², ours)",
         ),
         quoted(
             "occasionally spikes when a configuration with very small",
             "Section 3.3",
             yes_no([bool(course.spikes) for course in backward]),
             f"steps at which ESS is less than {DEPTH:g} times the median of the {NEIGHBOURS} before and after, ours: "
-            + ", ".join(str(len(course.spikes)) for course in backward),
+            + _spikes(backward),
         ),
         quoted(
             "switched to the forward KLD, after which the issue disappeared",
             "Section 3.3",
             yes_no([not course.collapsed and not course.spikes for course in forward]),
-            f"share of q on the rarer sign: {_listed([c.minority[-1] for c in forward])}; spikes: "
-            + ", ".join(str(len(course.spikes)) for course in forward),
+            f"{_coverage(forward)}; spikes: {_spikes(forward)}, of the backward divergence {_spikes(backward)} "
+            "(seen if there is neither)",
         ),
     ]
 
 
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.2g}" for value in values) or "–"
+def _spikes(found: Sequence[Course]) -> str:
+    return ", ".join(str(len(course.spikes)) for course in found) or "–"
+
+
+def _coverage(found: Sequence[Course]) -> str:
+    """What each proposal leaves out, and how it stands to the two modes."""
+    missed = ", ".join(f"{course.missed:.1%}" for course in found) or "–"
+    rarer = ", ".join(f"{course.minority[-1]:.2g}" for course in found) or "–"
+    return f"|Ψ|² that q does not cover: {missed}; share of q on the rarer sign, half of |Ψ|²: {rarer}"
 
 
 def verdict(found: Sequence[Course]) -> list[str]:
@@ -191,17 +203,23 @@ def verdict(found: Sequence[Course]) -> list[str]:
             continue
         lost = sum(course.collapsed for course in own)
         spikes = [len(course.spikes) for course in own]
-        text = f"{name[0].upper()}{name[1:]}: {lost} of {len(own)} proposals lose one of the two modes of |Ψ|²; the "
+        text = f"{name[0].upper()}{name[1:]}: {lost} of {len(own)} proposals leave out much of |Ψ|² "
+        text += f"({_range([100.0 * c.missed for c in own])} %); the "
         text += f"effective samples a proposal are {_range([c.last for c in own])} by the weights of those proposed "
         text += f"and {_range([c.exact[-1] for c in own])} by a sum over all configurations, with "
         text += f"{min(spikes)} to {max(spikes)} spikes a training."
         said.append(text)
-    if any(course.collapsed and course.last > DEPTH for course in found):
+    blind = [course for course in found if course.collapsed and course.last > DEPTH]
+    if blind:
         said.append(
-            "An effective sample size says nothing of a mode that is not proposed: it is largest where half of |Ψ|² is "
-            "missing."
+            f"An effective sample size says nothing of what is not proposed: it is {_listed([c.last for c in blind])} "
+            f"where {_listed([100.0 * c.missed for c in blind])} % of |Ψ|² are missing."
         )
     return said
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " and ".join(f"{value:.2g}" for value in values)
 
 
 def _range(values: Sequence[float]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from pipeline.analysis.histograms import FEWEST_IN_BIN
+from pipeline.analysis.histograms import CARRIED, FEWEST_IN_BIN
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Cell, Claim, Column, Rendering, quoted, yes_no
 from reproduce.pseudofermion import distributions
@@ -13,6 +14,9 @@ from reproduce.tables import Table
 
 LEAST_P = 0.01
 """Histograms are consistent where a larger χ² has at least this probability."""
+
+NOTICED = 3.0
+"""Combined errors by which unweighted means must be off for reweighted ones to say something."""
 
 
 def flow_and_hmc(row: str, settings: str, quantities: Sequence[str], qualities: Sequence[str]) -> list[Cell]:
@@ -94,24 +98,40 @@ def claims(found: Sequence[Panel]) -> list[Claim]:
     ):
         if p := p_values(found, sampler):
             made.append(Claim(text, "ours", _consistent(p), f"{_evidence(p)} {rule}"))
+    return [*made, _power(found, plain)]
+
+
+def _power(found: Sequence[Panel], plain: dict[str, float | None]) -> Claim:
+    """Whether what the reweighted flow is worth suffices to see the difference that weights make."""
     known = [p for p in plain.values() if p is not None]
-    made.append(
-        Claim(
-            "the test would notice if the weights were left out",
-            "ours",
-            yes_no([min(known) <= LEAST_P]) if known else "undecided",
-            f"of the flow's configurations as they were drawn: {_evidence(plain)} (seen if p ≤ {LEAST_P:g} of any)",
-        )
+    distances = {panel.label: distance for panel in found if (distance := _unweighted(panel)) is not None}
+    shown = "; ".join(f"{label.replace('$', '')} {distance:.1f}" for label, distance in distances.items()) or "–"
+    seen = [bool(known) and min(known) <= LEAST_P, any(distance > NOTICED for distance in distances.values())]
+    return Claim(
+        "the test would notice if the weights were left out",
+        "ours",
+        yes_no([all(seen)]) if known and distances else "undecided",
+        f"of the flow's configurations as they were drawn, all of equal weight: {_evidence(plain)}; with the errors "
+        f"that the weights leave, their mean is off by so many combined errors: {shown} (seen if p ≤ {LEAST_P:g}, and "
+        f"more than {NOTICED:g} errors, of any)",
     )
-    return made
+
+
+def _unweighted(panel: Panel) -> float | None:
+    """Distance of the unweighted mean from hybrid Monte Carlo in combined errors of that and the reweighted flow."""
+    trusted, flow, plain = (panel.of(sampler) for sampler in (HMC, FLOW, PLAIN))
+    if trusted is None or flow is None or plain is None:
+        return None
+    sigma = math.hypot(trusted.sigma, flow.sigma)
+    return abs(plain.mean - trusted.mean) / sigma if sigma > 0.0 else None
 
 
 def _consistent(found: dict[str, float | None]) -> str:
     if not found:
         return "not run"
-    if any(p is None for p in found.values()):
-        return "undecided"
-    return yes_no([p is not None and p > LEAST_P for p in found.values()])
+    seen = [p > LEAST_P for p in found.values() if p is not None]
+    # What differs in one observable differs, however little is known of another.
+    return yes_no(seen) if len(seen) == len(found) else "undecided" if all(seen) else "no"
 
 
 def _evidence(found: dict[str, float | None]) -> str:
@@ -149,9 +169,11 @@ def verdict(table: Table, found: Sequence[Panel], about: Sequence[str]) -> list[
 NOTES = (
     "χ² is Δᵀ(C₁ + C₂)⁻¹Δ of the differences of fractions in bins, one bin left out. C of the flow is that of weighted "
     "fractions, with the noise of the normalisation, by linear propagation; that of hybrid Monte Carlo is the scatter "
-    f"of whole chains. Neighbouring bins are joined until each sampler has {FEWEST_IN_BIN:g} effective samples in it. "
-    "p is of Hotelling's T² with the degrees of freedom of both covariances (Nel and van der Merwe 1986); of equal "
-    "distributions it is uniform, which a test of the repository checks with weighted draws and correlated chains.",
+    f"of whole chains. Neighbouring bins are joined until each sampler has {FEWEST_IN_BIN:g} effective samples in it, "
+    f"and {CARRIED * FEWEST_IN_BIN:g} that carry the variance, (Σw²)²/Σw⁴. p is of Hotelling's T² with the degrees of "
+    "freedom of both covariances (Nel and van der Merwe 1986), those of the flow (Σw²)²/Σw⁴ − 1; of equal "
+    "distributions it is uniform to a few hundredths, which a test of the repository checks with weights of light and "
+    "of heavy tails and with correlated chains. No p where too few bins or samples are left.",
     "A p-value is no measure of how small a difference is: it says whether these statistics would show it.",
     "`effective` is (Σw)²/Σw² and knows nothing of autocorrelation; configurations of hybrid Monte Carlo are ten "
     "trajectories apart unless cuts say otherwise.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.base.numbers.formatting import duration, with_error
-from pipeline.base.numbers.result import Estimate
+from pipeline.base.numbers.result import Estimate, SigmaKind
 from reproduce.artefact import Artefact, Cell, Column, Derived, Rendering
 from reproduce.pseudofermion.shared import estimate, shown
 from reproduce.tables import Finished, Table
@@ -30,6 +30,7 @@ class Price:
         applications: of D in conjugate gradients, of an independent configuration; None where it was not counted.
         training: seconds before the first proposal.
         doubt: of the number of draws.
+        relative: standard error of ``draws`` over its value; None where it is unknown, as that of a τ_int here.
     """
 
     draw: float
@@ -38,6 +39,12 @@ class Price:
     applications: float | None
     training: float
     doubt: str
+    relative: float | None = None
+
+    @property
+    def sigma(self) -> float | None:
+        """Of ``seconds``, from the number of draws; the clock has none."""
+        return None if self.relative is None else self.relative * self.seconds
 
     @property
     def seconds(self) -> float:
@@ -51,10 +58,10 @@ def cells() -> list[Cell]:
     for row in ROWS:
         size = (f"system.length={row[1:]}",)
         made += [
-            Cell(row, method, size, _columns(method, "ess_all_draws"), settings=settings)
+            Cell(row, method, size, _columns(method, "ess_all_draws"), settings=settings, exclusive=True)
             for method, settings in FLOWS.items()
         ]
-        options: dict[str, Any] = {"stages": ("baseline",), "settings": "pseudofermion/small"}
+        options: dict[str, Any] = {"stages": ("baseline",), "settings": "pseudofermion/small", "exclusive": True}
         made.append(Cell(row, "hmc", (*size, "baseline=hmc"), _columns("hmc"), **options))
         made.append(Cell(row, "reference", (*size, "baseline=reweighting"), _columns("reweighting"), **options))
     return made
@@ -102,7 +109,13 @@ def _of_proposals(done: Finished) -> Price | None:
     proposals = infer.units * infer.configurations
     why = f"1/ESS, N_pf = {infer.draws}"
     return Price(
-        inferred.seconds / proposals, 1.0 / found.value, why, 0.0 if dense else None, trained.seconds, found.doubt
+        inferred.seconds / proposals,
+        1.0 / found.value,
+        why,
+        0.0 if dense else None,
+        trained.seconds,
+        found.doubt,
+        found.sigma / found.value if found.sigma else None,
     )
 
 
@@ -121,10 +134,16 @@ def prices(table: Table) -> dict[tuple[str, str], Price]:
 
 def derived(table: Table) -> list[Derived]:
     """The seconds of an independent configuration as lines of ``cells.csv``."""
-    return [
-        Derived(row, method, COST, Estimate(COST, one.seconds, unit="s", doubt=one.doubt), (method,))
-        for (row, method), one in prices(table).items()
-    ]
+    return [Derived(row, method, COST, _estimate(one), (method,)) for (row, method), one in prices(table).items()]
+
+
+def _estimate(one: Price) -> Estimate:
+    kind: SigmaKind = "none" if one.sigma is None else "standard-error"
+    return Estimate(COST, one.seconds, one.sigma, kind, unit="s", doubt=one.doubt)
+
+
+def _milliseconds(one: Price) -> str:
+    return f"{1e3 * one.seconds:.2g}" if one.sigma is None else with_error(1e3 * one.seconds, 1e3 * one.sigma)
 
 
 def render(table: Table) -> Rendering:
@@ -158,7 +177,7 @@ def _line(done: Finished, known: dict[tuple[str, str], Price]) -> list[str]:
     line += [_tau(done, names) for names in (("plaquette_metropolis", "plaquette"), ("topological_charge",))]
     if one is None:
         return [*line, *["–"] * 6]
-    line += [f"{1e3 * one.draw:.2g}", f"{one.draws:.3g}", f"{1e3 * one.seconds:.2g}"]
+    line += [f"{1e3 * one.draw:.2g}", f"{one.draws:.3g}", _milliseconds(one)]
     line.append("–" if one.applications is None else "dense" if not one.applications else f"{one.applications:.3g}")
     line.append(duration(one.training) if one.training else "–")
     return [*line, "–" if cell.method == "hmc" else worth(one, hmc)]
@@ -188,8 +207,8 @@ def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
         paid = "its training never pays" if after == "never" else f"its training pays after {after} of them"
         doubt = f" ({flow.doubt})" if flow.doubt else ""
         said.append(
-            f"{ROWS[row]}: an independent configuration takes {1e3 * flow.seconds:.2g} ms by the {NAMES[method]}"
-            f"{doubt}, {1e3 * hmc.seconds:.2g} ms by HMC ({hmc.why}); {paid}."
+            f"{ROWS[row]}: an independent configuration takes {_milliseconds(flow)} ms by the {NAMES[method]}"
+            f"{doubt}, {_milliseconds(hmc)} ms by HMC ({hmc.why}); {paid}."
         )
     return said
 
@@ -197,9 +216,14 @@ def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
 NOTES = (
     "The paper compares no costs; these are ours. A draw is a trajectory of one configuration, or a proposal with the "
     "pseudofermions and, at these L, the exact determinant of its weight; seconds are wall time of the run over its "
-    "draws, warm-up included.",
+    "draws, warm-up and measurements included, nothing of this artefact beside it. Of flows they include the exact "
+    "spectra of the first `infer.spectra` of a batch, which no proposal needs: as far as that goes prices are upper "
+    "bounds. Errors are those of the ESS; of τ_int, of the clock, and of how much trainings differ by their seed there "
+    "is none: one seed a sampler.",
     "An independent configuration: 2 τ_int trajectories, τ_int the largest of P, Q and Q²; 1/ESS proposals, ESS with "
-    "all pseudofermions of the inference (Eq. 44). τ_int(P) of a flow is that of its chain of independence Metropolis.",
+    "all pseudofermions of the inference (Eq. 44), of so many proposals: where the weights of pseudofermions have an "
+    "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. "
+    "τ_int(P) of a flow is that of its chain of independence Metropolis.",
     "D applications: of D_sc or its conjugate in conjugate gradients, an independent configuration; flows of these "
     "sizes solve by dense matrices. Training counts apart: it pays after as many configurations as it costs over "
     "the difference of the two prices.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.base.later import np
 from pipeline.base.numbers.formatting import with_error
-from pipeline.base.numbers.result import Curve
+from pipeline.base.numbers.result import Curve, Estimate
 from pipeline.gauge.pseudofermion.estimators import InverseESSFit, fit_inverse_ess
 from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted
 from reproduce.naqs.judgement import Answer, tally
@@ -101,6 +101,7 @@ def _lines(done: Finished, made: dict[int, InverseESSFit]) -> tuple[Sequence[flo
 def claims(done: Finished, made: dict[int, InverseESSFit]) -> list[Claim]:
     """What Section IV.A.1 and Appendix A say, and what they leave out."""
     rise, marginal = estimate(done, "ess_rise"), estimate(done, "marginal_ess_of_batches")
+    share = estimate(done, "infinite_variance")
     rises: Answer = "undecided"
     if rise is not None and rise.reliable and rise.sigma and abs(rise.value) > SIGMAS * rise.sigma:
         rises = "by construction" if rise.value > 0 else "no"
@@ -123,6 +124,8 @@ def claims(done: Finished, made: dict[int, InverseESSFit]) -> list[Claim]:
     for degree in made:
         less = estimate(done, f"ess_limit_{degree}_less_marginal")
         answer = flows.vanishes(less, SIGMAS)
+        if share is not None and share.value > 0.0 and answer == "yes":
+            answer = "undecided"
         text = "ESS(N_pf) = ESS(∞)/(1 + C/N_pf), with ESS(∞) the marginal ESS"
         own = (
             f"1/ESS is a polynomial of degree {degree}, the number of monomials, in 1/N_pf, its limit the marginal ESS"
@@ -133,11 +136,21 @@ def claims(done: Finished, made: dict[int, InverseESSFit]) -> list[Claim]:
                 "Eq. 45" if degree == 1 else "ours",
                 tally([answer] if answer else []),
                 f"the fit's limit less the marginal ESS is {flows.of_estimate(less)} (errors by leaving out batches; "
-                f"seen if within {SIGMAS:g} σ); χ² = {made[degree].chi_squared:.1f} of {_freedom(done, degree)}, of "
-                "points that share their links and scatter together: no test",
+                f"seen if within {SIGMAS:g} σ{_premise(share)}); χ² = {made[degree].chi_squared:.1f} of "
+                f"{_freedom(done, degree)}, of points that share their links and scatter together: no test",
             )
         )
     return [*made_claims, *_variances(done)]
+
+
+def _premise(share: Estimate | None) -> str:
+    """That an agreement of fits is none of the law, where weights lack the variance that it is made of."""
+    if share is None or share.value == 0.0:
+        return ""
+    return (
+        f", and where every weight has a variance, which those over {share.value:.0%} of the configurations lack: the "
+        "law is one of samples without end, the fit one of batches of so many"
+    )
 
 
 def _freedom(done: Finished, degree: int) -> int:

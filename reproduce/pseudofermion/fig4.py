@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, quoted
-from reproduce.naqs.judgement import Answer, tally
+from reproduce.naqs.judgement import Answer, limit_of_few, tally
 from reproduce.pseudofermion import flows
 from reproduce.pseudofermion.flows import NAMES, PRECONDITIONINGS
-from reproduce.tables import Table
+from reproduce.tables import CellRow, Table
 
 ROW = "schwinger"
 SEEDS = (0, 1, 2)
@@ -29,7 +29,7 @@ DIVERGENCE = "conditional_kl_median"
 """That targets are compared by: configurations with near-zero modes carry the mean."""
 
 SIGMAS = 3.0
-"""Differences count beyond so many errors over seeds: those of three seeds are themselves known to a factor of two."""
+"""Differences count beyond so many errors over seeds, and beyond those that chance has in 1 of 20 with so few seeds."""
 
 
 def cells() -> list[Cell]:
@@ -82,11 +82,16 @@ def _steps(table: Table, there: list[str], quantity: str, sign: int) -> tuple[li
         doubted = any(
             (ROW, method, quantity) in table.undecided or _doubt(table, method, quantity) for method in (before, after)
         )
-        answer = flows.larger(more, less, SIGMAS, doubted)
+        answer = flows.larger(more, less, _limit(one, other), doubted)
         if answer is not None:
             answers.append(answer)
             said.append(f"{NAMES[before]} {flows.shown(one)}, {NAMES[after]} {flows.shown(other)}: {answer}")
     return answers, said
+
+
+def _limit(*lines: CellRow | None) -> float:
+    """Combined errors that a difference must exceed: an error over three seeds is itself known to a factor of two."""
+    return max(SIGMAS, limit_of_few([(line.ours_sigma or 0.0, line.seeds) for line in lines if line is not None]))
 
 
 def _doubt(table: Table, method: str, quantity: str) -> bool:
@@ -99,7 +104,7 @@ def claims(table: Table, there: list[str]) -> list[Claim]:
     """What Section IV.A.2 says, and what the divergence says of it."""
     first = [method for method in there if method in ("none", "even-odd")]
     later = [method for method in there if method != "none"]
-    rule = f" (beyond {SIGMAS:g} errors over seeds)"
+    rule = f" (beyond {SIGMAS:g} errors over seeds, or more by Student's t where one error makes most of both)"
     made = []
     for text, chosen, quantity in (
         ("EO preconditioning results in significantly increased ESS", first, "joint_ess"),

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.analysis.histograms import Comparison, Sample, compare, equal_edges, integer_edges, joined
+from pipeline.analysis.histograms import Comparison, Sample, carried, compare, equal_edges, integer_edges, joined
 from pipeline.base.numbers import rng
 
 EDGES = np.array([-3.0, -0.8, 0.0, 0.5, 1.2, 3.0])
@@ -78,6 +78,30 @@ def test_p_is_uniform_for_equal_distributions() -> None:
     found = p_values(500)
     assert stats.kstest(found, "uniform").pvalue > 0.01
     assert abs(np.mean(found < 0.05) - 0.05) < 0.03
+
+
+@pytest.mark.parametrize("tail", [1.5, 2.0])
+def test_heavy_tails_of_weights_make_no_small_p(tail: float) -> None:
+    """Log-normal ones, of which few make the estimate of the covariance: effective samples are not its degrees."""
+    found = []
+    for k in range(100):
+        generator = rng.numpy_generator(6, "test.tails", k)
+        x, log_w = generator.standard_normal((2, 4000))
+        trusted = Sample.of_chains(generator.standard_normal((64, 32)))
+        p = compare(Sample.weighted(x, tail * log_w), trusted, equal_edges(trusted, 30)).p
+        if p is not None:
+            found.append(p)
+    assert len(found) > 50
+    assert np.mean(np.array(found) < 0.05) < 0.1
+    assert np.mean(np.array(found) < 0.01) < 0.04
+
+
+def test_carried_samples() -> None:
+    assert carried(np.ones(7)) == pytest.approx(7.0)
+    assert carried(np.array([1.0, 0.0])) == 1.0
+    assert carried(np.zeros(2)) == 0.0
+    heavy = np.array([10.0] + [1.0] * 50)
+    assert carried(heavy) < Sample.weighted(heavy, np.log(heavy)).effective
 
 
 def test_p_would_not_be_uniform_if_chains_were_taken_for_independent_draws() -> None:

@@ -16,8 +16,12 @@ from reproduce.nir.divergences import BACKWARD, FORWARD, Course
 from reproduce.nir.error_per_second import DIRECT, EXHAUSTIVE, METROPOLIS, NIR, Mean, Rate
 
 
-def course(method: str, seen: tuple[float, ...], minority: float, seed: int = 0) -> Course:
-    return Course(method, seed, seen, (0.0, 9.0), (0.9, 0.5), (0.9, 1e-20), (0.5, minority), 0.5)
+def course(
+    method: str, seen: tuple[float, ...], minority: float, seed: int = 0, overlap: float | None = None
+) -> Course:
+    """By default a proposal that covers what its share of the rarer sign lets it."""
+    overlap = 0.5 + min(minority, 0.5 - 1e-3) if overlap is None else overlap
+    return Course(method, seed, seen, (0.0, 9.0), (0.9, overlap), (0.9, 1e-20), (0.5, minority), 0.5)
 
 
 STEADY, SPIKED = (0.9,) * 30, (0.9,) * 12 + (0.01,) + (0.9,) * 17
@@ -38,11 +42,20 @@ def test_claims_on_both_divergences() -> None:
     worse = [course(FORWARD, SPIKED, 0.48), *found]
     assert divergences.claims(worse)[2].seen == "in 1 of 2"
     forward, backward, warning = divergences.verdict(found)
-    assert "0 of 1 proposals lose" in forward
-    assert "1 of 2 proposals lose" in backward
+    assert "0 of 1 proposals leave out much" in forward
+    assert "1 of 2 proposals leave out much" in backward
     assert "0 to 1 spikes" in backward
-    assert "says nothing of a mode" in warning
+    assert "it is 0.9 where 50 % of |Ψ|² are missing" in warning
     assert len(divergences.verdict(found[:1])) == 1
+
+
+def test_a_proposal_on_both_signs_may_still_have_collapsed() -> None:
+    """What counts is how much of |Ψ|² it leaves out."""
+    found = [course(BACKWARD, STEADY, 0.5, overlap=0.017), course(BACKWARD, STEADY, 0.49, seed=1)]
+    assert [one.collapsed for one in found] == [True, False]
+    assert divergences.claims(found)[0].seen == "in 1 of 2"
+    assert "98.3%, 1.0%" in divergences.claims(found)[0].evidence
+    assert "98 % of |Ψ|² are missing" in divergences.verdict(found)[-1]
 
 
 def test_courses_are_kept_for_rendering_anew() -> None:
@@ -104,12 +117,27 @@ def test_energies_of_one_state_agree(energy: float, seen: str) -> None:
     exact = [rate(EXHAUSTIVE, 0.0), rate(DIRECT, 0.1), rate(METROPOLIS, 0.1), rate(NIR, 0.2, energy=energy)]
     assert error_per_second.pulls(exact)[NIR] == pytest.approx([(energy + 10.0) / 0.2])
     unbiased, cheaper = error_per_second.claims(exact)
-    assert (unbiased.seen, cheaper.seen) == (seen, "no")
+    assert (unbiased.seen, cheaper.seen) == (seen, "undecided")  # of one seed
     larger = [replace(one, sites=36) for one in exact[1:]]
     assert error_per_second.pulls(larger) == {
         METROPOLIS: [0.0],
         NIR: pytest.approx([(energy + 10.0) / math.hypot(0.2, 0.1)]),
     }
+
+
+@pytest.mark.parametrize(
+    ("ratios", "seen"),
+    [
+        ((0.3, 0.35, 0.4), "yes"),
+        ((0.35, 0.5, 0.85), "undecided"),  # 0.53 +- 26 %: two normal errors below one, not two of Student's
+        ((4.0, 4.4, 5.0), "no"),
+        ((0.5,), "undecided"),
+    ],
+)
+def test_few_seeds_decide_by_students_t(ratios: tuple[float, ...], seen: str) -> None:
+    mean = Mean.of(ratios)
+    assert mean is not None
+    assert mean.below_one == seen
 
 
 def test_verdict_in_one_sentence_a_sampler() -> None:

@@ -52,6 +52,11 @@ def test_price_of_a_flow_is_that_of_its_weights(solver: str, applications: float
     one = price(finished("even-odd", estimates, solver=solver))
     assert one is not None
     assert (one.draw, one.draws, one.training, one.applications) == (0.1, 5.0, 100.0, applications)
+    assert one.sigma is None
+    known = [Estimate("ess_all_draws", 0.2, 0.02, "standard-error")]
+    with_sigma = price(finished("even-odd", known, solver=solver))
+    assert with_sigma is not None
+    assert with_sigma.sigma == pytest.approx(0.1 * with_sigma.seconds)
     first = price(finished("even-odd", estimates[:1]))
     assert first is not None
     assert first.draws == 20.0
@@ -72,3 +77,4 @@ def test_cells_of_a_row_differ_by_the_sampler_alone() -> None:
     rows = [cell for cell in ARTEFACT.cells() if cell.row == "L8"]
     assert {cell.method for cell in rows} == {"even-odd", "hasenbusch", "hmc", "reference"}
     assert all(cell.overrides[0] == "system.length=8" for cell in rows)
+    assert all(cell.exclusive for cell in rows)

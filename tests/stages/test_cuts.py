@@ -31,3 +31,22 @@ def test_phases_show_what_they_set() -> None:
     assert after.startswith(
         "[{steps:2,samples:8,lr:0.01,system:{length_x:3,length_y:3}},{steps:1,samples:8,sr:{lr:0.01,"
     )
+
+
+def test_settings_at_their_neutral_values_are_shown_as_what_they_are() -> None:
+    """Keys leave them out; a reader must not take them for nothing, nor for everything."""
+    found = dict(cut.split(": ") for cut in cuts("paper=nir/divergences"))
+    assert found["train.optimizer.solver"] == "pinv → cholesky"
+    assert found["train.optimizer.guard"] == "False → True"
+    assert found["train.optimizer.max_distance"] == "not set → 0.1"
+
+
+def test_settings_that_only_one_of_two_has() -> None:
+    """Other baselines have values, which nothing uses."""
+    words = ["paper=pseudofermion/small", "stages=[baseline]", "system.length=4"]
+    sampled, reweighted = (compose_run([*words, f"baseline={name}"]) for name in ("hmc", "reweighting"))
+    found = dict(cut.split(": ") for cut in differences(sampled, reweighted))
+    assert found["baseline.hmc.chains"].endswith("→ –")
+    assert found["baseline.reweighting.measurements"].startswith("– →")
+    joint = [compose_run([f"paper=pseudofermion/{name}", "scale=paper"]) for name in ("su3_joint", "joint")]
+    assert "infer.correlator_time: 4 → not set" in differences(*joint)
