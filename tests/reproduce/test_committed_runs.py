@@ -16,9 +16,12 @@ RESULTS = Path(__file__).parents[2] / "results"
 PAGES = (
     "nir-divergences",
     "nir-error_per_second",
+    "nir-fig3",
+    "nir-fig4",
     "pseudofermion-fig2",
     "pseudofermion-fig4",
     "pseudofermion-fig5",
+    "pseudofermion-fig6",
     "pseudofermion-fig7",
     "pseudofermion-text",
 )
