@@ -18,6 +18,7 @@ PAGES = (
     "nir-error_per_second",
     "nir-fig3",
     "nir-fig4",
+    "pseudofermion-cost",
     "pseudofermion-fig2",
     "pseudofermion-fig4",
     "pseudofermion-fig5",
