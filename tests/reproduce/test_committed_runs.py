@@ -16,8 +16,10 @@ RESULTS = Path(__file__).parents[2] / "results"
 PAGES = (
     "nir-divergences",
     "nir-error_per_second",
+    "nir-fig2",
     "nir-fig3",
     "nir-fig4",
+    "nir-table1",
     "pseudofermion-cost",
     "pseudofermion-fig2",
     "pseudofermion-fig4",
