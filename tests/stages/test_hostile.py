@@ -12,7 +12,7 @@ from pipeline.stages.context import Context
 from pipeline.stages.run import execute
 from tests.hostile import STARTS, overrides, refused
 
-STRIDE = 151
+STRIDE = 139
 """Prime, and no divisor of the number of values of a key: all kinds of keys and values are met."""
 
 
@@ -30,7 +30,7 @@ def test_some_of_all_overrides() -> None:
         if message is not None:
             assert key.split(".")[-1] in message
             assert "\n" not in message.strip()
-    assert 40 < sum(message is not None for message in messages.values()) < len(some)
+    assert 40 < sum(message is not None for message in messages.values()) < len(some) - 3
 
 
 @pytest.mark.parametrize(("key", "least"), [("prior_width", "1e-06"), ("region_width", "1e-15")])
