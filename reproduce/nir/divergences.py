@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.numbers.result import Curve
 from pipeline.spin.vmc.schema import COVERAGES
 from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering, quoted, yes_no
+from reproduce.nir import shared
 from reproduce.tables import Table
 
 ROW = "4x4"
@@ -95,14 +95,10 @@ def courses(table: Table) -> list[Course]:
     if "courses" in table.kept:
         return [Course.of_kept(tree) for tree in table.kept["courses"]]
     made = []
-    for done in table.finished:
-        found = done.found
-        if found.trained is None or found.inferred is None or done.result is None:
-            continue
-        curves = curves_along_training(found.trained, [*found.snapshots, found.inferred], COVERAGES)
-        by_name = {curve.y_name: curve for curve in curves if curve.x_name == "step"}
+    for done, by_name in shared.along_training(table, COVERAGES):
         overlap, exact, minority, own = (by_name[name] for name in COVERAGES)
-        seen = tuple(round(value, 6) for value in found.trained.series()["efficiency"][1])
+        assert done.found.trained is not None
+        seen = tuple(round(value, 6) for value in done.found.trained.series()["efficiency"][1])
         where = done.task.cell.method, done.task.seed
         made.append(Course(*where, seen, overlap.x, overlap.y, exact.y, minority.y, own.y[-1]))
     return made

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve
 from pipeline.spin.vmc.schema import DIVERGENCES
@@ -70,13 +69,8 @@ def courses(table: Table) -> list[Course]:
     if "courses" in table.kept:
         return [Course.of_kept(tree) for tree in table.kept["courses"]]
     made = []
-    for done in table.finished:
-        found = done.found
-        if found.trained is None or found.inferred is None or done.result is None:
-            continue
-        names = (*DIVERGENCES, "trace")
-        curves = curves_along_training(found.trained, [*found.snapshots, found.inferred], names)
-        by_name = {curve.y_name: curve for curve in curves if curve.x_name == "step"}
+    names = (*DIVERGENCES, "trace")
+    for done, by_name in shared.along_training(table, names):
         values = (by_name[name].y for name in names)
         made.append(Course(done.task.cell.method, done.task.seed, by_name["trace"].x, *values))
     return made

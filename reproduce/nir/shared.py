@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
+from pipeline.analysis.along_training import curves_along_training
 from pipeline.analysis.verdict import relative_error
+from pipeline.base.numbers.result import Curve
 from reproduce.artefact import Cell, Column
 from reproduce.naqs.judgement import with_exponent
-from reproduce.tables import CellRow, Table
+from reproduce.tables import CellRow, Finished, Table
 
 NIR, MCMC = "nir", "mcmc"
 NAMES = {NIR: "NIR", MCMC: "MCMC"}
@@ -58,3 +61,13 @@ def error(line: CellRow | None) -> str:
     """:func:`deviation` as ``+2.7(6)e-4``."""
     found = deviation(line)
     return "–" if found is None else with_exponent(*found)
+
+
+def along_training(table: Table, names: Sequence[str]) -> Iterator[tuple[Finished, dict[str, Curve]]]:
+    """Every finished training, with estimates of its snapshots and of its end against the step, by name."""
+    for done in table.finished:
+        found = done.found
+        if found.trained is None or found.inferred is None or done.result is None:
+            continue
+        curves = curves_along_training(found.trained, [*found.snapshots, found.inferred], names)
+        yield done, {curve.y_name: curve for curve in curves if curve.x_name == "step"}
