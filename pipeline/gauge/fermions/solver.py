@@ -67,7 +67,14 @@ class DenseSolver:
         normal.diagonal(dim1=-2, dim2=-1).add_(shift)
         # The checked version would raise for NaN in one configuration, which is to fail alone.
         factor = torch.linalg.cholesky_ex(normal)[0]
-        return torch.cholesky_solve(field.flatten(2).mT, factor).mT.reshape(field.shape)
+        columns = field.flatten(2).mT
+        if field.is_cuda:
+            # On a GPU cholesky_solve allocates by itself, which a CUDA graph forbids.
+            half = torch.linalg.solve_triangular(factor, columns, upper=False)
+            solution = torch.linalg.solve_triangular(factor.mH, half, upper=True)
+        else:
+            solution = torch.cholesky_solve(columns, factor)
+        return solution.mT.reshape(field.shape)
 
 
 @dataclass(frozen=True)

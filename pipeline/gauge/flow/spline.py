@@ -103,9 +103,13 @@ class Spline:
 def check_domain(values: Tensor) -> None:
     """Refuse values that a spline does not map; NaN passes, to be met where it comes from.
 
+    Not while a CUDA graph is captured, in which nothing can be read: its warm-up has looked.
+
     Raises:
         ValueError: naming the first value that is not in [0, 1].
     """
+    if values.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
     outside = (values < 0.0) | (values > 1.0)
     if outside.any():
         raise ValueError(f"a spline maps [0, 1]; {values[outside][0].item():g} is outside")

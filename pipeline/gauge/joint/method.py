@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from pipeline.base.config.nodes import TrainConfig
@@ -18,7 +18,8 @@ from pipeline.base.descent import Adam, AdamW
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.later import np
 from pipeline.base.numbers.result import Result
-from pipeline.base.numbers.rng import torch_generator
+from pipeline.base.numbers.rng import derive_seed, torch_generator
+from pipeline.base.run.cuda_graph import GraphedGradients
 from pipeline.gauge import observables
 from pipeline.gauge.fermions.solver import NotConverged
 from pipeline.gauge.joint.conditional import exact_conditional
@@ -53,6 +54,9 @@ class JointFlowTraining:
         preconditioning = self.config.preconditioning
         self.regulated = pseudofermion_target(system, preconditioning, regulated=True)
         self.target = pseudofermion_target(system, preconditioning, regulated=False)
+        # Conjugate gradients end as they converge, which a graph cannot.
+        graphs = torch.device(device).type == "cuda" and preconditioning.solver == "dense"
+        self.graphs = GraphedGradients(self._loss) if graphs else None
 
     def init(self, seed: int) -> JointFlowState:
         """Random parameters, the same on every device."""
@@ -158,7 +162,6 @@ class JointFlowTraining:
         return weighted_sample(flow, self.target, self.system, batch, draws, generator, exact)
 
     def _update(self, state: JointFlowState, k: int, batch: int) -> dict[str, float]:
-        state.optimizer.zero_grad()
         try:
             loss = self._backward(state, k, batch)
         except (NotConverged, LinAlgError) as error:
@@ -173,19 +176,30 @@ class JointFlowTraining:
 
     def _backward(self, state: JointFlowState, k: int, batch: int) -> float:
         """Gradients of the loss, a chunk at a time; its value."""
-        config = self.config
-        generator = torch_generator(state.seed, "joint flow training", k, self.device)
+        parts, purpose = [(part, part / batch) for part in self.config.parts(batch)], "joint flow training"
+        if self.graphs is not None:
+            found = self.graphs.add(state.flow, parts, derive_seed(state.seed, purpose, k))
+            if found is not None:
+                return found
+        generator = torch_generator(state.seed, purpose, k, self.device)
+        state.optimizer.zero_grad()
         total = 0.0
-        for part in config.parts(batch):
-            arguments = state.flow, self.regulated, self.system, part, config.draws, generator
-            if config.gradient == "reinforce":
-                loss = score_function_kl(*arguments)
-            else:
-                loss = joint_kl(*arguments, cast("Gradient", config.gradient))
-            loss = loss * (part / batch)
+        for part in parts:
+            loss = self._loss(state.flow, *part)(generator)
             loss.backward()
             total += float(loss.detach())
         return total
+
+    def _loss(self, flow: JointFlow, size: int, share: float) -> Callable[[torch.Generator], Tensor]:
+        """``share`` of the loss over ``size`` configurations."""
+
+        def loss(generator: torch.Generator) -> Tensor:
+            arguments = flow, self.regulated, self.system, size, self.config.draws, generator
+            if self.config.gradient == "reinforce":
+                return share * score_function_kl(*arguments)
+            return share * joint_kl(*arguments, cast("Gradient", self.config.gradient))
+
+        return loss
 
     def _skip(self, state: JointFlowState, k: int, why: str) -> dict[str, float]:
         state.optimizer.zero_grad()

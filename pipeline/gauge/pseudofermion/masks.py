@@ -27,6 +27,10 @@ class Mask:
     sites: Tensor
     spin: int | None
 
+    def sites_on(self, device: torch.device) -> Tensor:
+        """``sites`` on ``device``, copied there once."""
+        return _moved(self.sites, device)
+
     @property
     def spins(self) -> int:
         """Number of active spin components."""
@@ -46,6 +50,17 @@ def field_sites(length: int, even_odd: bool) -> Tensor:
         ValueError: even sites on an odd length.
     """
     return neighbours.parity_sites(length)[0] if even_odd else torch.arange(length**2)
+
+
+@functools.cache
+def _moved(sites: Tensor, device: torch.device) -> Tensor:
+    return sites.to(device)
+
+
+@functools.cache
+def field_sites_on(length: int, even_odd: bool, device: torch.device) -> Tensor:
+    """:func:`field_sites` on ``device``, copied there once."""
+    return field_sites(length, even_odd).to(device)
 
 
 @functools.cache

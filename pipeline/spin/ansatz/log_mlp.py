@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pipeline.spin.ansatz.layers import activation
+from pipeline.spin.ansatz.layers import RowNorm, activation
 from pipeline.spin.ansatz.log_mlp_config import LogMLPConfig
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.wave_function import WaveFunction
@@ -26,7 +26,7 @@ class LogMLP(WaveFunction):
         super().__init__()
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise([system.size, *[config.width] * config.depth]):
-            layers += [nn.Linear(fan_in, fan_out), nn.LayerNorm(fan_out), activation(config.activation)]
+            layers += [nn.Linear(fan_in, fan_out), RowNorm(fan_out), activation(config.activation)]
         outputs = 1 if config.amplitudes == "positive" else 2
         self.network = nn.Sequential(*layers, nn.Linear(config.width, outputs))
         self.signed = config.amplitudes == "signed"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.spin.ansatz.confined import confined, in_sector
-from pipeline.spin.ansatz.layers import activation
+from pipeline.spin.ansatz.layers import RowNorm, activation
 from pipeline.spin.ansatz.resnet_config import ResNetConfig
 from pipeline.spin.lattice import Lattice
 from pipeline.spin.symmetry.groups import symmetry_group
@@ -38,7 +38,7 @@ class NormedConvolution(nn.Module):
         self.convolution.weight = nn.Parameter(
             self.convolution.weight.detach().contiguous(memory_format=torch.channels_last)
         )
-        self.norm, self.activation = nn.LayerNorm(channels[1]), activation(name)
+        self.norm, self.activation = RowNorm(channels[1]), activation(name)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, N, C) → (R, N, C')."""

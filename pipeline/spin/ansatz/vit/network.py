@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.spin.ansatz.confined import confined, in_sector
-from pipeline.spin.ansatz.layers import activation, log_cosh
+from pipeline.spin.ansatz.layers import RowNorm, activation, log_cosh
 from pipeline.spin.ansatz.vit.attention import MultiHeadFactoredAttention
 from pipeline.spin.ansatz.vit.config import ViTConfig
 from pipeline.spin.lattice import Lattice
@@ -24,7 +24,7 @@ class Block(nn.Module):
     def __init__(self, config: ViTConfig, grid: Sequence[int]) -> None:
         super().__init__()
         d = config.width
-        self.attention_norm, self.feed_forward_norm = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.attention_norm, self.feed_forward_norm = RowNorm(d), RowNorm(d)
         self.attention = MultiHeadFactoredAttention(grid, d, config.heads)
         self.feed_forward = nn.Sequential(nn.Linear(d, 2 * d), activation(config.activation), nn.Linear(2 * d, d))
 
@@ -78,7 +78,7 @@ class Head(nn.Module):
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
         self.real, self.imaginary = nn.Linear(width, width), nn.Linear(width, width)
-        self.real_norm, self.imaginary_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.real_norm, self.imaginary_norm = RowNorm(width), RowNorm(width)
         for norm in (self.real_norm, self.imaginary_norm):
             nn.init.constant_(norm.weight, scale)
 
@@ -108,7 +108,7 @@ class ViT(WaveFunction):
         self._places: Tensor
         self.embedding = nn.Linear(places.shape[1], config.width)
         self.blocks = nn.ModuleList(Block(config, grid) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = RowNorm(config.width)
         self.head = Head(config.width, config.output_scale)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.base.descent import Adam
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.rng import derive_seed, torch_generator
+from pipeline.base.run.cuda_graph import GraphedRows
 from pipeline.base.run.laps import part
 from pipeline.base.run.ranks import ALONE, Ranks, shared
 from pipeline.spin.bits import unique_spins
@@ -51,12 +52,15 @@ class NIRState:
 
     Attributes:
         settled: proposals a batch of an inference, once the proposal was trained for its ψ; None: not yet.
+        draw: its draws as CUDA graphs, one launch for all the kernels of all spins; None: not on a GPU.
     """
 
     def __init__(self, proposal: Proposal, lr: float) -> None:
         self.proposal = proposal
         self.settled: int | None = None
         self.optimizer = Adam(proposal.parameters(), lr=lr)
+        on_gpu = proposal.token.device.type == "cuda"
+        self.draw = GraphedRows(proposal.draw) if on_gpu else None
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -253,7 +257,7 @@ class NIRSampler:
 
     def _block(self, call: Call, size: int, where: str) -> Proposals:
         """``size`` proposals of the network as it is."""
-        network, m = call.state.proposal, self._space.size
+        network, graphed, m = call.state.proposal, call.state.draw, self._space.size
         # all numbers at once: what a generator returns depends on the size of the request, which memory must not change
         generator = call.generator(f"proposals of {where}", self._device)
         uniforms = torch.rand((size, m), generator=generator, dtype=torch.float64, device=self._device)
@@ -262,7 +266,7 @@ class NIRSampler:
         name = "compiled draws of the proposal" if compiled else "draws of the proposal"
 
         def draw(rows: Tensor) -> Tensor:
-            spins, log_q = network.draw(rows, compiled)
+            spins, log_q = network.draw(rows, compiled) if graphed is None else graphed(rows)
             return torch.cat([spins.double(), log_q[:, None]], 1)
 
         with part("proposal_draws"):
