@@ -175,7 +175,7 @@ class JointFlowTraining:
         """Gradients of the loss, a chunk at a time; its value."""
         config = self.config
         generator = torch_generator(state.seed, "joint flow training", k, self.device)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for part in config.parts(batch):
             arguments = state.flow, self.regulated, self.system, part, config.draws, generator
             if config.gradient == "reinforce":
@@ -184,8 +184,8 @@ class JointFlowTraining:
                 loss = joint_kl(*arguments, cast("Gradient", config.gradient))
             loss = loss * (part / batch)
             loss.backward()
-            total += float(loss.detach())
-        return total
+            total += loss.detach()
+        return float(total)
 
     def _skip(self, state: JointFlowState, k: int, why: str) -> dict[str, float]:
         state.optimizer.zero_grad()

@@ -49,6 +49,18 @@ def field_sites(length: int, even_odd: bool) -> Tensor:
 
 
 @functools.cache
+def on_device(sites: Tensor, device: torch.device) -> Tensor:
+    """The same sites, copied once a device: of a mask that is kept, or of :func:`kept_field_sites`."""
+    return sites.to(device)
+
+
+@functools.cache
+def kept_field_sites(length: int, even_odd: bool) -> Tensor:
+    """One copy of :func:`field_sites` for all who ask."""
+    return field_sites(length, even_odd)
+
+
+@functools.cache
 def mask_cycle(partition: tuple[str, ...], length: int, even_odd: bool) -> tuple[Mask, ...]:
     """The masks of as many layers as update every component once for each entry of ``partition``.
 
