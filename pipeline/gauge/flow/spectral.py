@@ -159,16 +159,16 @@ class SpectralSpline:
         """L' L† and log J."""
         phase, w, r = self._coordinates(loops)
         of_w, a, b = parameters.split(self._each)
-        new_w, slope_w = Spline.interval(of_w).forward(w)
-        new_r, slope_r = self._of_r(a, b, w).forward(r)
+        new_w, slope_w = Spline.interval(of_w).forward(w, clamped=True)
+        new_r, slope_r = self._of_r(a, b, w).forward(r, clamped=True)
         return self._change(loops, phase, w, new_w, new_r, slope_w + slope_r)
 
     def inverse(self, loops: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """L L'† and -log J."""
         phase, w, r = self._coordinates(loops)
         of_w, a, b = parameters.split(self._each)
-        new_w, slope_w = Spline.interval(of_w).inverse(w)
-        new_r, slope_r = self._of_r(a, b, new_w).inverse(r)
+        new_w, slope_w = Spline.interval(of_w).inverse(w, clamped=True)
+        new_r, slope_r = self._of_r(a, b, new_w).inverse(r, clamped=True)
         return self._change(loops, phase, w, new_w, new_r, slope_w + slope_r)
 
     @staticmethod

@@ -54,14 +54,14 @@ class CircularSpline:
         """P' - P and log |dP'/dP|."""
         spline, shift = self._parts(parameters)
         angle = u1.wrap(loops)
-        moved, log_slope = spline.forward(_to_unit(angle))
+        moved, log_slope = spline.forward(_to_unit(angle), clamped=True)
         return _to_angle(moved) + shift - angle, log_slope
 
     def inverse(self, loops: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """P - P' and log |dP/dP'|."""
         spline, shift = self._parts(parameters)
         angle = u1.wrap(loops - shift)
-        moved, log_slope = spline.inverse(_to_unit(angle))
+        moved, log_slope = spline.inverse(_to_unit(angle), clamped=True)
         return _to_angle(moved) - angle - shift, log_slope
 
     def _parts(self, parameters: Tensor) -> tuple[Spline, Tensor]:

@@ -183,12 +183,12 @@ class JointFlowTraining:
                 return found
         generator = torch_generator(state.seed, purpose, k, self.device)
         state.optimizer.zero_grad()
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for part in parts:
             loss = self._loss(state.flow, *part)(generator)
             loss.backward()
-            total += float(loss.detach())
-        return total
+            total += loss.detach()
+        return float(total)
 
     def _loss(self, flow: JointFlow, size: int, share: float) -> Callable[[torch.Generator], Tensor]:
         """``share`` of the loss over ``size`` configurations."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pipeline.gauge.group import Group
 from pipeline.gauge.pseudofermion.context import Context, SharedContext
-from pipeline.gauge.pseudofermion.coupling import BoundCoupling, Coupling
-from pipeline.gauge.pseudofermion.masks import SPINS, field_sites_on, mask_cycle
+from pipeline.gauge.pseudofermion.coupling import BoundCoupling, Coupling, log_jacobian
+from pipeline.gauge.pseudofermion.masks import SPINS, kept_field_sites, mask_cycle, on_device
 from pipeline.gauge.pseudofermion.schema import ConditionalFlowConfig
 from pipeline.gauge.pseudofermion.transport import to_field, to_planes
 
@@ -108,9 +108,8 @@ class ConditionalFlow(nn.Module):
     def forward(self, context: Context, frozen: bool = False) -> BoundFlow:
         """The model over the links of ``context``; ``frozen``: the parameters count as constants."""
         couplings = tuple(coupling(context, frozen) for coupling in self.couplings)
-        sites = field_sites_on(context.length, self.even_odd, context.channels.device)
-        log_jacobian = torch.stack([coupling.log_jacobian() for coupling in couplings]).sum(dim=0)
-        return BoundFlow(couplings, sites, context.length, log_jacobian)
+        sites = on_device(kept_field_sites(context.length, self.even_odd), context.channels.device)
+        return BoundFlow(couplings, sites, context.length, log_jacobian(couplings))
 
 
 class PseudofermionFlows(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.gauge.group import Group
-from pipeline.gauge.pseudofermion.masks import Mask
+from pipeline.gauge.pseudofermion.masks import Mask, on_device
 from pipeline.gauge.pseudofermion.transport import Transporters, transporters
 
 INPUTS = 4
@@ -91,7 +91,7 @@ class Context:
     def at(self, mask: Mask) -> tuple[Tensor, Transporters, Tensor]:
         """Active sites of a mask, transporters to them and the channels there, kept for all layers that have it."""
         if mask not in self._parts:
-            sites = mask.sites_on(self.channels.device)
+            sites = on_device(mask.sites, self.channels.device)
             self._parts[mask] = sites, self.transport.at(sites), self.channels.index_select(1, sites)
         return self._parts[mask]
 

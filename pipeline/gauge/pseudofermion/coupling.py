@@ -6,7 +6,9 @@ coefficients of the convolutions are functions of the links alone, see :mod:`pip
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,11 +51,6 @@ class BoundCoupling:
     def inverse(self, field: Tensor) -> Tensor:
         """φ' -> φ; NaN or infinity where A is singular."""
         return self._replace(field, _apply(_inverse(self.scale), self._active(field) - self._network(field)))
-
-    def log_jacobian(self) -> Tensor:
-        """log J = 2 N Σ_x log|det A(x)| (Eqs. 30 and 32, for N colours), (batch,), float64."""
-        colors = self.transport.planes.shape[2]
-        return colors * _determinant(self.scale).square().sum(dim=0).log().sum(dim=0, dtype=torch.float64)
 
     def _active(self, field: Tensor) -> Tensor:
         """(2, s, N, n, T, batch)."""
@@ -114,18 +111,36 @@ class Coupling(nn.Module):
         # Only active sites need the last convolution and A.
         output = self.convolution(channels_active, frozen, slice(self.inner_rows, None)).tanh()
         outer, scale = output.split([math.prod(self.outer_shape), 2 * self.mask.spins**2])
-        unit = torch.eye(self.mask.spins, dtype=scale.dtype, device=scale.device)
-        unit = torch.stack([unit, torch.zeros_like(unit)])[..., None, None]
         return BoundCoupling(
             self.mask,
             sites,
             inner,
             self.inner_shapes,
             outer.unflatten(0, self.outer_shape),
-            unit + scale.unflatten(0, (2, self.mask.spins, self.mask.spins)),
+            _unit(self.mask.spins, scale.dtype, scale.device)
+            + scale.unflatten(0, (2, self.mask.spins, self.mask.spins)),
             context.transport,
             transport_active,
         )
+
+
+def log_jacobian(couplings: Sequence[BoundCoupling]) -> Tensor:
+    """Σ log J of layers over the same links, log J = 2 N Σ_x log|det A(x)| (Eqs. 30 and 32), (batch,), float64."""
+    colors = couplings[0].transport.planes.shape[2]
+    total = couplings[0].scale.new_zeros((), dtype=torch.float64)
+    for spins in sorted({coupling.mask.spins for coupling in couplings}):
+        scales = [coupling.scale for coupling in couplings if coupling.mask.spins == spins]
+        # The sites of all layers side by side.
+        determinants = _determinant(torch.cat(scales, dim=3))
+        total = total + determinants.square().sum(dim=0).log().sum(dim=0, dtype=torch.float64)
+    return colors * total
+
+
+@functools.cache
+def _unit(spins: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1 as planes, (2, spins, spins, 1, 1)."""
+    unit = torch.eye(spins, dtype=dtype, device=device)
+    return torch.stack([unit, torch.zeros_like(unit)])[..., None, None]
 
 
 def _apply(scale: Tensor, active: Tensor) -> Tensor:

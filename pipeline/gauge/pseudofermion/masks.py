@@ -27,10 +27,6 @@ class Mask:
     sites: Tensor
     spin: int | None
 
-    def sites_on(self, device: torch.device) -> Tensor:
-        """``sites`` on ``device``, copied there once."""
-        return _moved(self.sites, device)
-
     @property
     def spins(self) -> int:
         """Number of active spin components."""
@@ -53,14 +49,15 @@ def field_sites(length: int, even_odd: bool) -> Tensor:
 
 
 @functools.cache
-def _moved(sites: Tensor, device: torch.device) -> Tensor:
+def on_device(sites: Tensor, device: torch.device) -> Tensor:
+    """The same sites, copied once a device: of a mask that is kept, or of :func:`kept_field_sites`."""
     return sites.to(device)
 
 
 @functools.cache
-def field_sites_on(length: int, even_odd: bool, device: torch.device) -> Tensor:
-    """:func:`field_sites` on ``device``, copied there once."""
-    return field_sites(length, even_odd).to(device)
+def kept_field_sites(length: int, even_odd: bool) -> Tensor:
+    """One copy of :func:`field_sites` for all who ask."""
+    return field_sites(length, even_odd)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ Coefficients M are (2, H, 5, K, T, batch) on T target sites, the same for all co
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from pipeline.gauge import neighbours
 from pipeline.gauge.fermions.dirac import fermion_links
+from pipeline.gauge.pseudofermion import transport_gathers
+from pipeline.gauge.pseudofermion.transport_gathers import Ways, as_planes
 
 WAYS = 5
 """The site itself and its four neighbours."""
@@ -59,14 +62,21 @@ class Transporters:
     Attributes:
         planes: (2, 4, N, N, T, batch), real and imaginary parts of T_1 ... T_4.
         table: (5, T) int64, lattice sites x_d.
+        volume: V.
     """
 
     planes: Tensor
     table: Tensor
+    volume: int
+
+    @functools.cached_property
+    def ways(self) -> Ways:
+        """The same for accelerators, without gradients."""
+        return Ways.of(self.planes, self.table, self.volume)
 
     def at(self, sites: Tensor) -> Transporters:
         """The same for some of all V sites as targets."""
-        return Transporters(self.planes.index_select(4, sites), self.table.index_select(1, sites))
+        return Transporters(self.planes.index_select(4, sites), self.table.index_select(1, sites), self.volume)
 
 
 def transporters(matrices: Tensor, dtype: torch.dtype) -> Transporters:
@@ -79,24 +89,11 @@ def transporters(matrices: Tensor, dtype: torch.dtype) -> Transporters:
     links = fermion_links(matrices)
     hop = neighbours.all_sites(matrices.shape[2], matrices.device).there
     behind = torch.stack([links[:, mu, hop.behind[mu]].mH for mu in (0, 1)], dim=1)
-    planes = torch.view_as_real(torch.cat([links, behind], dim=1)).permute(5, 1, 3, 4, 2, 0)
+    around = torch.cat([links, behind], dim=1).permute(1, 3, 4, 2, 0)
     table = torch.cat([hop.sites[None], hop.forward, hop.backward])
-    return Transporters(planes.to(dtype).contiguous(), table)
-
-
-def parallel_transport(field: Tensor, transport: Transporters) -> Tensor:
-    """L[U, φ] of Eq. 25: φ at y and at its neighbours, transported to y.
-
-    Args:
-        field: (2, K, N, n, V, batch).
-        transport: to T sites.
-
-    Returns:
-        (2, 5, K, N, n, T, batch), in plain torch.
-    """
-    around = torch.stack([field.index_select(4, sites) for sites in transport.table], dim=1)
-    moved = multiply(transport.planes[:, :, None, :, :, None], around[:, 1:, :, None], dim=3)
-    return torch.cat([around[:, :1], moved], dim=1)
+    if compiled(around):
+        return Transporters(torch.view_as_real(around).movedim(-1, 0).to(dtype).contiguous(), table, table.shape[1])
+    return Transporters(as_planes(around.to(dtype.to_complex()).contiguous()), table, table.shape[1])
 
 
 def multiply(a: Tensor, b: Tensor, dim: int) -> Tensor:
@@ -118,16 +115,8 @@ def convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Te
     Returns:
         (2, H, N, n, T, batch).
     """
-    if compiled(field):
-        result: Tensor = _Convolution.apply(field, coefficients, transport.planes, transport.table)  # type: ignore[no-untyped-call]
-        return result
-    return plain_convolve(field, coefficients, transport)
-
-
-def plain_convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Tensor:
-    """What :func:`convolve` does, in plain torch, for any device."""
-    moved = parallel_transport(field, transport).flatten(1, 2)
-    return multiply(coefficients.flatten(2, 3)[:, :, :, None, None], moved[:, None], dim=1)
+    result: Tensor = _Convolution.apply(field, coefficients, transport.planes, transport)  # type: ignore[no-untyped-call]
+    return result
 
 
 def convolve_repeatedly(
@@ -146,12 +135,8 @@ def convolve_repeatedly(
     Returns:
         (2, H, N, n, V, batch), H the last one; differentiable once in all of it.
     """
-    if compiled(field):
-        result: Tensor = _Convolutions.apply(field, raw, transport.planes, transport.table, shapes)  # type: ignore[no-untyped-call]
-        return result
-    for coefficients in split_coefficients(raw.tanh(), shapes):
-        field = plain_convolve(field, coefficients, transport)
-    return field
+    result: Tensor = _Convolutions.apply(field, raw, transport.planes, transport, shapes)  # type: ignore[no-untyped-call]
+    return result
 
 
 def split_coefficients(block: Tensor, shapes: tuple[tuple[int, int, int], ...]) -> list[Tensor]:
@@ -167,52 +152,73 @@ def compiled(field: Tensor) -> bool:
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor) -> Tensor:
-        from pipeline.gauge.pseudofermion import transport_loops
-
-        field, coefficients, planes = field.contiguous(), coefficients.contiguous(), planes.contiguous()
-        ctx.save_for_backward(field, coefficients, planes, table)
-        return transport_loops.convolve(field, coefficients, planes, table)
+    def forward(ctx: Any, field: Tensor, coefficients: Tensor, planes: Tensor, transport: Transporters) -> Tensor:
+        ctx.save_for_backward(field, coefficients)
+        ctx.transport = transport
+        return _convolve(field, coefficients, transport)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        from pipeline.gauge.pseudofermion import transport_loops
-
-        field, coefficients, planes, table = ctx.saved_tensors
-        of_field, of_coefficients = torch.zeros_like(field), torch.empty_like(coefficients)
-        of_planes = torch.zeros_like(planes) if ctx.needs_input_grad[2] else None
-        arguments = gradients[0].contiguous(), field, coefficients, planes, table
-        transport_loops.add_gradients(*arguments, of_field, of_coefficients, of_planes, tanh=False)
-        return of_field, of_coefficients, of_planes, None
+        field, coefficients = ctx.saved_tensors
+        of_coefficients = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
+        of_planes = torch.zeros_like(ctx.transport.planes) if ctx.needs_input_grad[2] else None
+        arguments = gradients[0], field, coefficients, ctx.transport, of_coefficients, of_planes
+        return _add_gradients(*arguments, tanh=False), of_coefficients, of_planes, None
 
 
 class _Convolutions(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, field: Tensor, raw: Tensor, planes: Tensor, table: Tensor, shapes: tuple[tuple[int, int, int], ...]
+        ctx: Any,
+        field: Tensor,
+        raw: Tensor,
+        planes: Tensor,
+        transport: Transporters,
+        shapes: tuple[tuple[int, int, int], ...],
     ) -> Tensor:
-        from pipeline.gauge.pseudofermion import transport_loops
-
-        block, planes, fields = raw.tanh().contiguous(), planes.contiguous(), [field.contiguous()]
+        block, fields = raw.tanh(), [field]
         for coefficients in split_coefficients(block, shapes):
-            fields.append(transport_loops.convolve(fields[-1], coefficients, planes, table))
-        ctx.save_for_backward(block, planes, table, *fields[:-1])
-        ctx.shapes = shapes
+            fields.append(_convolve(fields[-1], coefficients, transport))
+        ctx.save_for_backward(block, *fields[:-1])
+        ctx.transport, ctx.shapes = transport, shapes
         return fields[-1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        from pipeline.gauge.pseudofermion import transport_loops
-
-        block, planes, table, *fields = ctx.saved_tensors
+        block, *fields = ctx.saved_tensors
         (gradient,), of_raw = gradients, torch.empty_like(block)
-        of_planes = torch.zeros_like(planes) if ctx.needs_input_grad[2] else None
+        of_planes = torch.zeros_like(ctx.transport.planes) if ctx.needs_input_grad[2] else None
         steps = zip(fields, split_coefficients(block, ctx.shapes), split_coefficients(of_raw, ctx.shapes), strict=True)
         for field, coefficients, of_coefficients in reversed(list(steps)):
-            of_field = torch.zeros_like(field)
-            arguments = gradient.contiguous(), field, coefficients, planes, table
-            transport_loops.add_gradients(*arguments, of_field, of_coefficients, of_planes, tanh=True)
-            gradient = of_field
+            arguments = gradient, field, coefficients, ctx.transport, of_coefficients, of_planes
+            gradient = _add_gradients(*arguments, tanh=True)
         return gradient, of_raw, of_planes, None, None
+
+
+def _convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Tensor:
+    if compiled(field):
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        return transport_loops.convolve(field, coefficients, transport.planes, transport.table)
+    return transport_gathers.convolve(field, coefficients, transport.ways)
+
+
+def _add_gradients(
+    gradient: Tensor,
+    field: Tensor,
+    coefficients: Tensor,
+    transport: Transporters,
+    of_coefficients: Tensor,
+    of_planes: Tensor | None,
+    tanh: bool,
+) -> Tensor:
+    """See :func:`pipeline.gauge.pseudofermion.transport_loops.add_gradients`."""
+    found = of_coefficients, of_planes, tanh
+    if compiled(field):
+        from pipeline.gauge.pseudofermion import transport_loops
+
+        arguments = gradient, field, coefficients, transport.planes, transport.table
+        return transport_loops.add_gradients(*arguments, *found)
+    return transport_gathers.add_gradients(gradient, field, coefficients, transport.ways, *found)

@@ -19,7 +19,7 @@ FAST = {"contract", "reassoc", "nsz"}
 
 
 def convolve(field: Tensor, coefficients: Tensor, planes: Tensor, table: Tensor) -> Tensor:
-    """See :func:`pipeline.gauge.pseudofermion.transport.convolve`; contiguous tensors."""
+    """See :func:`pipeline.gauge.pseudofermion.transport.convolve`."""
     _, _, colors, draws, _, batch = field.shape
     result = field.new_empty((2, coefficients.shape[1], colors, draws, table.shape[1], batch))
     _convolve(*(_array(x) for x in (field, coefficients, planes, table)), result.numpy(), _scratch(field))
@@ -32,29 +32,33 @@ def add_gradients(
     coefficients: Tensor,
     planes: Tensor,
     table: Tensor,
-    of_field: Tensor,
     of_coefficients: Tensor,
     of_planes: Tensor | None,
     tanh: bool,
-) -> None:
-    """Gradients from the one of the result: added to ``of_field`` and ``of_planes``, written to ``of_coefficients``.
+) -> Tensor:
+    """Gradients from the one of the result.
 
     Args:
-        gradient: contiguous, as are the other tensors.
+        gradient: of a real number with respect to the result.
         field, coefficients, planes, table: of the convolution.
-        of_field, of_coefficients: in the shapes of field and coefficients.
-        of_planes: in the shape of planes; None if unwanted.
+        of_coefficients: in the shape of coefficients, contiguous; written.
+        of_planes: in the shape of planes, contiguous, added to; None if unwanted.
         tanh: of the argument of coefficients that are a hyperbolic tangent, instead of themselves.
+
+    Returns:
+        The gradient of the field.
     """
+    of_field = torch.zeros(field.shape, dtype=field.dtype)
     # Numba compiles for a number of axes; one that is not wanted has none.
     transported = planes.new_empty((0,) * planes.ndim) if of_planes is None else of_planes
     arrays = [_array(x) for x in (gradient, field, coefficients, planes, table)]
     found = [x.numpy() for x in (of_field, of_coefficients, transported)]
     _gradients(*arrays, *found, of_planes is not None, tanh, _scratch(field), _scratch(field))
+    return of_field
 
 
 def _array(tensor: Tensor) -> Any:
-    array = tensor.detach().numpy()
+    array = tensor.detach().contiguous().numpy()
     # An unsigned index needs no test for Python's counting from the end.
     return array.view(np.uint64) if tensor.dtype == torch.int64 else array
 

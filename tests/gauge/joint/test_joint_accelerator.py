@@ -11,7 +11,8 @@ import torch
 
 from pipeline.gauge import neighbours
 from pipeline.gauge.flow import masks, periodic
-from pipeline.gauge.pseudofermion import context
+from pipeline.gauge.pseudofermion import context, coupling
+from pipeline.gauge.pseudofermion import masks as field_masks
 from tests import pretend
 from tests.gauge.joint.small_joint import small
 
@@ -22,7 +23,7 @@ def device() -> Iterator[torch.device]:
     with pretend.accelerator() as found:
         yield found
     for cached in (
-        *(masks._moved, periodic._tables, context.neighbourhoods),
+        *(masks._moved, periodic._tables, context.neighbourhoods, field_masks.on_device, coupling._unit),
         *(neighbours.all_sites, neighbours.even_odd),
     ):
         cached.cache_clear()

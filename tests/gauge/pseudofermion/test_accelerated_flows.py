@@ -9,7 +9,7 @@ import torch
 
 from pipeline.gauge import neighbours, su3, u1
 from pipeline.gauge.group import Group
-from pipeline.gauge.pseudofermion import context
+from pipeline.gauge.pseudofermion import context, coupling, masks
 from pipeline.gauge.pseudofermion.loss import Gradient, reverse_kl
 from pipeline.gauge.pseudofermion.spectrum import relative_spectrum
 from pipeline.gauge.pseudofermion.target import pseudofermion_target
@@ -23,7 +23,10 @@ def device() -> Iterator[torch.device]:
     """The pretend one; tables that are cached by device must not outlive it."""
     with pretend.accelerator() as found:
         yield found
-    for cached in (context.neighbourhoods, neighbours.all_sites, neighbours.even_odd):
+    for cached in (
+        *(masks.on_device, coupling._unit, context.neighbourhoods),
+        *(neighbours.all_sites, neighbours.even_odd),
+    ):
         cached.cache_clear()
 
 

@@ -15,7 +15,7 @@ from pipeline.gauge.pseudofermion.transport import (
     Transporters,
     convolve,
     convolve_repeatedly,
-    plain_convolve,
+    multiply,
     split_coefficients,
     to_field,
     to_planes,
@@ -23,6 +23,7 @@ from pipeline.gauge.pseudofermion.transport import (
 from tests.gauge.fermion_matrices import SIGMA
 from tests.gauge.pseudofermion.small_flows import generator, rotate
 
+WAYS = pytest.mark.parametrize("loops", [pytest.param(True, id="compiled"), pytest.param(False, id="gathered")])
 GROUPS = [pytest.param(u1, id="u1"), pytest.param(su3, id="su3")]
 
 
@@ -41,6 +42,23 @@ def over(group: Group, links: torch.Tensor, dtype: torch.dtype = torch.float64) 
     return transport.transporters(group.matrices(links), dtype)
 
 
+def plain_convolve(field: torch.Tensor, coefficients: torch.Tensor, over: Transporters) -> torch.Tensor:
+    """What :func:`convolve` does, operation by operation, differentiated by torch."""
+    around = torch.stack([field.index_select(4, sites) for sites in over.table], dim=1)
+    moved = multiply(over.planes[:, :, None, :, :, None], around[:, 1:, :, None], dim=3)
+    moved = torch.cat([around[:, :1], moved], dim=1).flatten(1, 2)
+    return multiply(coefficients.flatten(2, 3)[:, :, :, None, None], moved[:, None], dim=1)
+
+
+@pytest.fixture
+def _way(loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled loops, or what accelerators do."""
+    if not loops:
+        monkeypatch.setattr(transport, "compiled", lambda _: False)
+
+
+@WAYS
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("length", [2, 3])
 def test_convolutions_element_by_element(group: Group, length: int) -> None:
@@ -77,10 +95,12 @@ def test_the_wilson_dirac_operator_is_a_convolution(group: Group, length: int) -
     torch.testing.assert_close(found, expected, atol=1e-13, rtol=0)
 
 
+@WAYS
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("batch", "draws", "into", "features"), [(1, 1, 1, 1), (3, 2, 2, 3)])
-def test_compiled_loops_do_what_torch_does(
+def test_both_ways_do_what_torch_does(
     group: Group, dtype: torch.dtype, batch: int, draws: int, into: int, features: int
 ) -> None:
     """Values and gradients, for some of the sites as targets."""
@@ -99,6 +119,8 @@ def test_compiled_loops_do_what_torch_does(
         torch.testing.assert_close(ours, plain, atol=1e-12 if dtype == torch.float64 else 3e-5, rtol=0)
 
 
+@WAYS
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("links_wanted", [False, True])
 def test_convolutions_in_one_piece(group: Group, links_wanted: bool) -> None:
@@ -120,13 +142,15 @@ def test_convolutions_in_one_piece(group: Group, links_wanted: bool) -> None:
         torch.testing.assert_close(one, other, atol=1e-11, rtol=0)
 
 
+@WAYS
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("group", GROUPS)
 def test_gradients_against_finite_differences(group: Group) -> None:
     links, field, coefficients = inputs(group, 2, 1, 1, 1, 1)
     whole = over(group, links)
 
     def act(f: torch.Tensor, m: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
-        return convolve(f, m, Transporters(planes, whole.table))
+        return convolve(f, m, Transporters(planes, whole.table, whole.volume))
 
     arguments = tuple(x.detach().clone().requires_grad_() for x in (field, coefficients, whole.planes))
     assert torch.autograd.gradcheck(act, arguments, fast_mode=True)
