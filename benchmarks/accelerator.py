@@ -33,7 +33,7 @@ class Row:
     Attributes:
         name: what was timed.
         seconds: median over the repeats; of a share, forward pass of one chunk.
-        gib: peak memory of the device, GiB; 0 on a CPU.
+        gib: most that torch has reserved of the device, graphs included, GiB; 0 on a CPU.
     """
 
     name: str
@@ -56,11 +56,12 @@ def measure(device: str, batch: int, chunk: int, repeats: int, size: str) -> lis
         method: Any = build_method(run)
         if not graphs:
             method.graphs = None
+        if device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         state = method.init(0)
         method.step(state, 0)
         wait()
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         seconds = []
         for k in range(1, repeats + 1):
             begin = time.perf_counter()
@@ -69,11 +70,9 @@ def measure(device: str, batch: int, chunk: int, repeats: int, size: str) -> lis
             seconds.append(time.perf_counter() - begin)
         name = "a step, replayed as a CUDA graph" if graphs else "a step, kernels launched one by one"
         rows.append(Row(name, statistics.median(seconds), _peak(device)))
-        method.graphs = None
+        method.graphs = None  # which hold memory of their own
         parts = state.flow
         del state
-        if device == "cuda":
-            torch.cuda.empty_cache()
     return rows + shares(method, parts, min(chunk, batch), wait)
 
 
@@ -109,7 +108,7 @@ def _now(wait: Callable[[], None]) -> float:
 def _peak(device: str) -> float:
     import torch
 
-    return torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
+    return torch.cuda.max_memory_reserved() / 2**30 if device == "cuda" else 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

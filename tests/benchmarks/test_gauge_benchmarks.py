@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmarks import joint_steps, looped_hmc, rolled_hmc, trajectories, trajectory_start
+from benchmarks import accelerator, joint_steps, looped_hmc, rolled_hmc, trajectories, trajectory_start
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.gauge.joint.model import joint_kl
 from tests.gauge.joint.small_joint import small
@@ -50,3 +53,14 @@ def test_all_trajectories_are_the_same(other: object, monkeypatch: pytest.Monkey
     theirs = other(begin)
     torch.testing.assert_close(theirs[0], links, rtol=0, atol=1e-6)
     torch.testing.assert_close(theirs[1], delta_h, rtol=0, atol=1e-6)
+
+
+def test_step_of_the_papers_flow_is_timed_without_a_gpu(tmp_path: Path) -> None:
+    """On a CPU kernels are launched one by one; shares of the parts are shares."""
+    words = "--device cpu --batch 4 --chunk 2 --size tiny --out"
+    assert accelerator.main([*words.split(), str(tmp_path)]) == 0
+    with (tmp_path / "accelerator.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"].split(":")[0] for row in rows] == ["a step, kernels launched one by one", *accelerator.PARTS]
+    assert all(float(row["seconds"]) > 0.0 for row in rows)
+    assert float(rows[0]["seconds"]) > max(float(row["seconds"]) for row in rows[1:])
