@@ -33,8 +33,8 @@ SIGMAS = 3.0
 
 
 def cells() -> list[Cell]:
-    """Three seeds of each target, and the reweighting of pure gauge fields."""
-    made = [flows.trained(ROW, method, QUANTITIES, SEEDS) for method in PRECONDITIONINGS]
+    """Three seeds of each target, one at scale ``gpu``, and the reweighting of pure gauge fields."""
+    made = [cell for method in PRECONDITIONINGS for cell in flows.trained(ROW, method, QUANTITIES, SEEDS)]
     column = Column("reference", "plaquette", "plaquette_exact_weights")
     settings = PRECONDITIONINGS["even-odd"][0]
     return [*made, Cell(ROW, "reference", (), (column,), stages=("baseline",), settings=settings)]

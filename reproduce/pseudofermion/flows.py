@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve, Estimate
@@ -24,6 +24,7 @@ PRECONDITIONINGS: Mapping[str, tuple[str, str]] = {
 """Recipe of each of the five targets of Fig. 4, and what it is called, in the order of the paper."""
 
 NAMES = {method: name for method, (_, name) in PRECONDITIONINGS.items()}
+SMALL = ("smoke", "laptop")
 LARGE = ("long", "gpu", "paper")
 """Scales at which two and three Hasenbusch steps are trained: on 4 × 4 sites there is no spectrum for so many."""
 
@@ -35,11 +36,20 @@ def columns(method: str, quantities: Sequence[str]) -> tuple[Column, ...]:
     return tuple(Column(method, name, name) for name in quantities)
 
 
-def trained(row: str, method: str, quantities: Sequence[str], seeds: tuple[int, ...]) -> Cell:
-    """One of the five targets."""
+def trained(row: str, method: str, quantities: Sequence[str], seeds: tuple[int, ...]) -> list[Cell]:
+    """One of the five targets; of scale ``gpu``, where each takes minutes of a large machine, one seed."""
     settings = PRECONDITIONINGS[method][0]
-    scales = LARGE if method in ("hasenbusch-2", "hasenbusch-3") else ()
-    return Cell(row, method, (), columns(method, quantities), seeds, settings=settings, scales=scales)
+    scales = LARGE if method in ("hasenbusch-2", "hasenbusch-3") else (*SMALL, *LARGE)
+    several = Cell(
+        row,
+        method,
+        (),
+        columns(method, quantities),
+        seeds,
+        settings=settings,
+        scales=tuple(scale for scale in scales if scale != "gpu"),
+    )
+    return [several, replace(several, seeds=seeds[:1], scales=("gpu",))]
 
 
 def finished(table: Table, method: str) -> list[Finished]:
