@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -32,12 +33,15 @@ def thinned(curve: Curve) -> Curve:
 
 
 def training_curves(found: Found, shown: Shown) -> Iterable[Curve]:
-    """Each metric of the training against the step; those that the method shows have a unit."""
+    """Each metric of the training against the step, as far as the run goes; those that the method shows have a unit."""
     if found.trained is None:
         return
     for name, (steps, values) in found.trained.series().items():
         unit = shown.unit if name in shown.metrics else "1"
-        yield Curve.of(f"train/{name}", "step", name, steps, values, unit=unit)
+        # Another run may have gone on with the training.
+        there = sum(step < (math.inf if found.step is None else found.step) for step in steps)
+        if there:
+            yield Curve.of(f"train/{name}", "step", name, steps[:there], values[:there], unit=unit)
 
 
 def snapshot_curves(found: Found, shown: Shown) -> list[Curve]:
