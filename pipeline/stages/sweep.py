@@ -23,6 +23,7 @@ from pipeline.base.run.console import describe_crash, say
 from pipeline.base.run.terminal import Interrupts
 from pipeline.base.store.files import write_json
 from pipeline.stages.compose import compose_run
+from pipeline.stages.limit import LimitOfJob
 from pipeline.stages.single import READ_ONLY, deviations, run_and_report
 
 OUTCOMES = "outcomes"
@@ -107,14 +108,19 @@ def job(config: Any) -> None:
     overrides = [word for given in hydra_config.overrides.task for word in words_of(given)]
     label = " ".join(overrides)
     outcome: dict[str, Any] = {"overrides": overrides, "ok": False, "finished": True}
+    limit = LimitOfJob()
+    heard = Interrupts()
     try:
-        with nullcontext() if Interrupts.active else Interrupts():  # a launcher may have started a process for us
+        with nullcontext() if Interrupts.active else heard:  # a launcher may have started a process for us
             outcome |= _done([*added, *overrides], label)
     except TimeLimit as error:
         outcome |= {"finished": False, "reason": f"{str(error).removeprefix(label).strip()}; run again to go on"}
     except (KeyboardInterrupt, Interrupted) as error:
         write_json(path, outcome | {"finished": False, "reason": str(error) or "stopped; run again to go on"})
-        raise KeyboardInterrupt from error
+        if not limit.met([*heard.received, getattr(error, "number", None)]):
+            raise KeyboardInterrupt from error
+        limit.queue_again()
+        return
     except (UserError, OSError) as error:
         outcome["reason"] = str(error)
     except Exception as error:
