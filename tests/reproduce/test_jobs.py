@@ -16,6 +16,7 @@ import submitit
 
 from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import ConfigError, UserError
+from pipeline.base.run import console
 from reproduce import cli, jobs
 from reproduce.artefact import load_artefact
 from reproduce.cell_job import STOPPED, CellJob
@@ -59,7 +60,7 @@ def tasks_of(artefact: str, scale: str, only: str) -> list[Task]:
 
 def script_of(asked: dict[str, Any], folder: Path) -> str:
     """What submitit would give to sbatch."""
-    executor = submitit.AutoExecutor(folder / "%j", cluster="slurm")
+    executor: Any = submitit.AutoExecutor(folder / "%j", cluster="slurm")
     executor.update_parameters(**asked)
     text: str = executor._executor._make_submission_file_text("COMMAND", "0")
     return text
@@ -154,10 +155,9 @@ def test_a_job_of_an_earlier_command_is_waited_for(
     (folder / jobs.SUBMITTED).write_text(json.dumps({CELL: "77"}))
     with subprocess.Popen(["sleep", "60"]) as process:
         (slurm / "77.pid").write_text(str(process.pid))
-        say = cli.say
 
         def heard(text: str) -> None:
-            say(text)
+            console.say(text)
             if "of an earlier command is at work" in text:
                 process.kill()
                 process.wait()
