@@ -59,9 +59,9 @@ def fit_line(
     """Weighted least squares.
 
     With an error for each point, weights are 1/(σ² + slope² σ_x²), iterated, and errors of the parameters follow from
-    them, times √(χ²/freedom) where that is larger than one. Without (also where that of one point is zero or unknown: its
-    weight would be infinite or nothing), all points weigh the same, and errors come from their scatter around the line,
-    times Student's factor for so few degrees of freedom.
+    them, times √(χ²/freedom) where that is larger than one. Without (also where that of one point is zero or unknown:
+    its weight would be infinite or nothing), all points weigh the same, and errors come from their scatter around the
+    line, times Student's factor for so few degrees of freedom.
 
     Args:
         x, y: points, of the same length.

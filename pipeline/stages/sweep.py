@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -25,9 +26,7 @@ from pipeline.base.store.files import write_json
 from pipeline.stages.compose import compose_run
 from pipeline.stages.limit import LimitOfJob
 from pipeline.stages.single import READ_ONLY, deviations, run_and_report
-
-OUTCOMES = "outcomes"
-"""Folder inside that of a sweep: one file a job, whatever Hydra calls the job's own folder."""
+from pipeline.stages.sweep_points import OUTCOMES, PLANNED
 
 HEADERS = ["run", "quantity", "value", "spread", "reference", "relative error", "verdict"]
 
@@ -44,6 +43,7 @@ def sweep(overrides: list[str]) -> int:
     folder = _made(sweep_folder(overrides, f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
     words = for_hydra(overrides)
     planned = jobs(words)
+    write_json(folder / PLANNED, {"runs": planned, "command": _command(overrides)})
     problem: Exception | None = None
     try:
         with sigint_for_us_alone() if any("submitit_local" in word for word in words) else nullcontext():
@@ -61,6 +61,11 @@ def sweep(overrides: list[str]) -> int:
     if problem is not None:
         say(f"error: the launcher ended early: {type(problem).__name__}: {first_line(problem)}")
     return _summarise(planned, found, folder)
+
+
+def _command(overrides: Sequence[str]) -> str:
+    """What goes on with a sweep."""
+    return "python -m pipeline -m " + " ".join(shlex.quote(word) for word in overrides)
 
 
 def _launch(words: Sequence[str]) -> None:
