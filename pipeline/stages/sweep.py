@@ -88,6 +88,9 @@ def _no_start(problem: Exception) -> Exception:
 
     if isinstance(problem, HydraException | OmegaConfBaseException):
         return UserError(f"the sweep cannot start: {first_line(problem)}")
+    if isinstance(problem, RuntimeError) and "srun" in str(problem):
+        hint = "start it on a login node of the cluster, or try hydra/launcher=submitit_local"
+        return UserError(f"hydra/launcher=submitit_slurm: this machine has no Slurm ({first_line(problem)}); {hint}")
     return problem
 
 

@@ -165,6 +165,16 @@ def test_signal_in_the_middle_of_a_sweep(
     assert json.loads(path.read_text())["finished"] is False
 
 
+def test_no_slurm_on_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["-m", *RING, into(tmp_path), "system.coupling=0.5,1.0", "hydra/launcher=submitit_slurm"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: hydra/launcher=submitit_slurm: this machine has no Slurm")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(("queued", "finished"), [(True, 1), (False, 2)])
 def test_limit_of_a_batch_job(
     queued: bool, finished: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
