@@ -19,6 +19,7 @@ from pipeline.base.config.folders import quoted, search_override
 from pipeline.base.config.launching import sweep_folder
 from pipeline.base.config.sweep import for_hydra
 from pipeline.base.errors import ConfigError, TimeLimit
+from pipeline.base.run.terminal import Interrupts
 from pipeline.base.store.files import write_json
 from pipeline.base.store.provenance import git_revision
 from pipeline.stages import cli, sweep
@@ -197,7 +198,7 @@ def test_limit_of_a_batch_job(
         return Summary([], False, ["energy", "-1", "–", "–", "–", "–"])
 
     monkeypatch.setattr(sweep, "run_and_report", run_and_report)
-    monkeypatch.setattr(sweep.Interrupts, "active", False)
+    monkeypatch.setattr(Interrupts, "active", False)
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
     before = signal.signal(signal.SIGUSR2, of_submitit)
     try:

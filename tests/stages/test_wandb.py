@@ -97,12 +97,14 @@ def test_an_interrupted_run_is_read_back_from_its_two_pieces(
 
 
 def test_every_run_of_a_sweep_has_an_id_of_its_own(tmp_path: Path, opened: list[dict[str, Any]]) -> None:
-    """Two inferences and two lengths of one training among them; again, with the store gone, the ids are the same."""
-    words = ["-m", *RING, "train.steps=2,3", "infer.seed=1,2", "baseline=none"]
-    assert cli.main([*words, f"results_dir={tmp_path / 'a'}"]) == 0
+    """Two inferences and two lengths of one training among them; asked for again, the ids are the same."""
+    words = [word for word in RING if not word.startswith("train.steps")]
+    words += ["baseline=none", "stages=[train,infer]"]
+    assert cli.main(["-m", *words, "train.steps=2,3", "infer.seed=1,2", f"results_dir={tmp_path}"]) == 0
     ids = [opening["run_id"] for opening in opened]
     assert len(ids) == len(set(ids)) == 4
-    assert cli.main([*words, f"results_dir={tmp_path / 'b'}"]) == 0
+    for steps, seed in itertools.product((2, 3), (1, 2)):
+        Context(compose_run([*words, f"train.steps={steps}", f"infer.seed={seed}"])).tracker()
     assert [opening["run_id"] for opening in opened[4:]] == ids
 
 
