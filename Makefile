@@ -5,6 +5,7 @@ SCALE  ?= laptop
 PAPER  ?=
 ARGS   ?=
 KEY    ?=
+SWEEP  ?=
 NAME   ?=
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
@@ -12,7 +13,7 @@ BENCH  := $(VENV)/.bench
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint format bench promote lock index clean-cache reproduce-all render-all plan-all
+.PHONY: help env test lint format bench report wandb-sync promote lock index clean-cache reproduce-all render-all plan-all
 
 help: ## this list
 	@echo "usage: make TARGET [SCALE=smoke|laptop|long|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
@@ -67,6 +68,12 @@ plan-all: $(READY) ## plans of every artefact
 
 index: $(READY) ## results/README.md and results/index.html from the reports that are there
 	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"))'
+
+report: $(READY) ## table, plots and extrapolations of a sweep: SWEEP=results/_hydra/sweep/TIME or SWEEP='key=value ...'
+	@$(PY) -m pipeline.stages.sweep_report $(SWEEP) $(ARGS)
+
+wandb-sync: $(READY) ## upload the offline W&B runs below results/; ARGS=--dry-run lists them
+	@$(PY) -m pipeline.stages.wandb_sync $(ARGS)
 
 bench: $(BENCH) ## our code against NetKet, about 10 minutes; NAME=local_energies for one table, see benchmarks/
 	@$(PY) -m benchmarks $(NAME) $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.base.config.compose import parse_override
@@ -19,6 +19,7 @@ from pipeline.stages.compose import logs_of
 from pipeline.stages.recompute import OPTION, recomputing
 from pipeline.stages.run import said_of_stale
 from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
+from reproduce.launchers import LAUNCHERS, NUMBERS, WORDS, JobOptions
 from reproduce.plan import (
     PERSONAL_KEYS,
     Task,
@@ -43,6 +44,7 @@ examples
   python -m reproduce table1 --render                the committed report anew: today's text, no number computed
   python -m reproduce nf_nqs/table1 --scale gpu --jobs 1 device=cuda
   python -m reproduce table1 infer.units=5           an override; it counts as a cut in the report
+  python -m reproduce table1 --scale gpu --launcher slurm --partition gpu     one job of a cluster for each cell
 """
 
 RUNTIME_KEYS = (*PERSONAL_KEYS, "device", "threads")
@@ -76,6 +78,19 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(OPTION, action="store_true", help="compute again what is finished")
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, one on a GPU)")
+    _completed(
+        parser.add_argument(
+            "--launcher",
+            default="pool",
+            help="pool (processes here), submitit_local or slurm",
+        ),
+        LAUNCHERS,
+    )
+    parser.add_argument("--partition", help="of the cluster, with --launcher slurm")
+    parser.add_argument("--account", help="of the cluster, with --launcher slurm")
+    parser.add_argument(
+        "--job", action="append", default=[], metavar="KEY=VALUE", help=f"of each job: {', '.join((*NUMBERS, *WORDS))}"
+    )
     parser.add_argument(
         "--only", action="append", default=[], metavar="CELL", help="a cell, or a row or a column of them; repeatable"
     )
@@ -126,6 +141,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(
             "--paper", options.paper, f"must be one of {', '.join(papers())}", did_you_mean(options.paper, papers())
         )
+    job_options(options)
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError("--jobs", options.jobs, "must be at least 1")
     for text in options.overrides:
@@ -134,13 +150,14 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
-    tasks = make_tasks(artefact, options.scale, options.overrides, options.only)
+    there = [o for o in options.overrides if options.launcher == "pool" or not _of_the_node(o)]
+    tasks = make_tasks(artefact, options.scale, there, options.only)
     folder = report_folder(artefact, options, tasks[0])
     if options.plan:
         _print_plan(artefact, tasks, folder)
         return 0
     written = read_report(folder) if options.render else None
-    finished = compute(tasks, options.jobs) if written is None else collect(tasks, written)
+    finished = compute(tasks, options.jobs, _as_jobs(options)) if written is None else collect(tasks, written)
     digest = inputs_digest(artefact, options.scale, finished)
     failed = [done for done in finished if done.failure]
     if written is None and up_to_date(folder, digest):
@@ -188,12 +205,51 @@ def changes_numbers(override: str) -> bool:
     return parse_override(override).key_or_group.split(".")[0] not in RUNTIME_KEYS
 
 
-def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
-    """Run what the store does not have; every task comes back, finished or with the reason why not."""
+def _of_the_node(override: str) -> bool:
+    """Whether an override is for the machine that computes: one that submits jobs needs no GPU."""
+    return parse_override(override).key_or_group == "device"
+
+
+def _as_jobs(options: argparse.Namespace) -> Launch | None:
+    """What runs tasks as jobs of a batch system; None where this process runs them itself."""
+    if options.launcher == "pool":
+        return None
+    given = job_options(options)
+    user = [o for o in options.overrides if _of_the_node(o)]
+
+    def launch(todo: Sequence[Task]) -> dict[str, str]:
+        from reproduce.jobs import run_jobs
+
+        width = options.jobs or (_default_jobs(todo) if options.launcher == "submitit_local" else None)
+        folder = Path(todo[0].run.results_dir) / "_jobs" / todo[0].artefact / options.scale
+        return run_jobs(todo, folder, given, options.scale, width, user, say)
+
+    return launch
+
+
+Launch = Callable[[Sequence[Task]], dict[str, str]]
+
+
+def job_options(options: argparse.Namespace) -> JobOptions:
+    """What the command says about its jobs, checked."""
+    return JobOptions.of(options.launcher, options.job, partition=options.partition, account=options.account)
+
+
+def compute(tasks: Sequence[Task], jobs: int | None, launch: Launch | None = None) -> list[Finished]:
+    """Run what the store does not have; every task comes back, finished or with the reason why not.
+
+    Args:
+        jobs: runs side by side; None: as many as the machine has cores for.
+        launch: in the place of workers of ours.
+    """
     found = {task.id: find(task, say) for task in tasks}
     todo = [task for task in tasks if found[task.id].missing]
     failures: dict[str, str] = {}
-    if todo:
+    if todo and launch is not None:
+        say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are cached; {len(todo)} to do")
+        failures = launch(todo)
+        found |= {task.id: find(task, say) for task in todo}
+    elif todo:
         from reproduce.pool import run_tasks
 
         width = jobs or _default_jobs(todo)

@@ -316,12 +316,14 @@ def _execute(run: RunConfig, label: str, group: str, connection: Connection) -> 
     """Run the stages; the reason of a failure, or None."""
     from pipeline.stages.context import Context
     from pipeline.stages.follow import together
+    from pipeline.stages.mirroring import mirror
     from pipeline.stages.run import execute
 
     say = lambda text: connection.send(("say", text))  # noqa: E731
     try:
         with together(run) as ranks:
-            execute(Context(run, label=label, group=group, progress=_Forward(connection), notify=say, ranks=ranks))
+            context = Context(run, label=label, group=group, progress=_Forward(connection), notify=say, ranks=ranks)
+            execute(context, lambda output: mirror(context, output))
     except (UserError, Interrupted, OSError) as error:
         return str(error)
     except KeyboardInterrupt:

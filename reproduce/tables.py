@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from pipeline.analysis.seeds import over_seeds
 from pipeline.analysis.verdict import error_relative_to, may_fluctuate_below, no_verdict, vs_reference
 from pipeline.base.numbers.result import Curve, Estimate, Result
 from pipeline.base.numbers.statistics import doubted_by_mixing
@@ -367,24 +367,6 @@ def _shown(estimate: Estimate | None, unit: str, convention: str, size: int) -> 
         return estimate
     name = unit if convention == "pauli" else f"{unit}, {convention}"
     return estimate.scaled(energy_factor(unit, convention, size), name)
-
-
-def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
-    """One seed as it is; several as their mean, with the standard error and the spread over seeds.
-
-    A doubt about one of them is one about the mean: chains that are too short may all have the same bias.
-    """
-    first = estimates[0]
-    if len(estimates) == 1:
-        return first
-    values = [e.value for e in estimates]
-    spread = statistics.stdev(values)
-    sigma = spread / len(values) ** 0.5
-    mean = statistics.fmean(values)
-    doubt = next((e.doubt for e in estimates if e.doubt), "")
-    return Estimate(
-        first.name, mean, sigma, "standard-error", spread, first.unit, first.bound, len(values), doubt=doubt
-    )
 
 
 def _points(where: dict[str, Any], curve: Curve) -> list[dict[str, Any]]:

@@ -55,9 +55,17 @@ class NonFiniteError(UserError):
 
 
 class Interrupted(UserError):
-    """SIGINT or SIGTERM: the running stage was checkpointed and can be resumed."""
+    """SIGINT, SIGTERM or a user's signal: the running stage was checkpointed and can be resumed.
+
+    Args:
+        number: the signal, where this process has got it itself.
+    """
 
     exit_code = 130
+
+    def __init__(self, said: str, number: int | None = None) -> None:
+        self.number = number
+        super().__init__(said)
 
 
 class TimeLimit(Interrupted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -64,17 +64,26 @@ class Context:
     def tracker(self) -> Tracker:
         """The W&B run of this run, opened at the first use."""
         if self._tracker is None:
-            keys = self.keys
+            config = self.run.tracker
+            group = config.group or self.group
             self._tracker = Tracker(
-                self.run.tracker,
+                replace(config, mode=config.at(self.run.scale)),
                 self.results / "_wandb",
-                group=self.group,
-                name=self.label or keys.train,
-                run_id=digest({"train": train_nodes(keys), "group": self.group}),
-                settings=self._settings(),
+                group=group,
+                name=run_name(self.run),
+                run_id=digest({**self._all_nodes(), "group": group}),
+                settings={**self._settings(), "label": self.label},
                 notify=self.notify,
             )
         return self._tracker
+
+    def _all_nodes(self) -> Nodes:
+        """What tells one run from another, amounts that no key hashes included.
+
+        Runs that share a training, or go on with one, are different runs; one that was killed goes on as itself.
+        """
+        nodes = {"system": self.run.system, "train": vars(self.run.train), "infer": self.run.infer}
+        return {**nodes, "baseline": baseline_nodes(self.keys), "profile": self.run.profile}
 
     def _settings(self) -> Nodes:
         """What the keys hash, JSON-serialisable."""
@@ -95,7 +104,19 @@ class Context:
             ranks=OneProcess() if alone else self.ranks,
         )
 
+    @property
+    def mirrored(self) -> Tracker | None:
+        """The W&B run, if one was opened: a run that has computed nothing has none."""
+        return self._tracker
+
     def close(self) -> None:
         """End the W&B run, if one was opened."""
         if self._tracker is not None:
             self._tracker.close()
+
+
+def run_name(run: RunConfig) -> str:
+    """System with its numbers, ansatz, sampler and seed: ``chain_tfim n_sites=12 range=1 rbm metropolis #0``."""
+    numbers = [f"{k}={v:g}" for k, v in vars(run.system).items() if isinstance(v, int | float) and type(v) is not bool]
+    parts = [getattr(part, "name", "") for part in (run.train.ansatz, run.train.sampler)]
+    return " ".join(word for word in (str(run.system.kind), *numbers, *parts, f"#{run.train.seed}") if word)

@@ -79,10 +79,13 @@ class RunOutput:
 Obtain = Callable[[Context, Stage, Start | None], Entry | None]
 
 
-def execute(context: Context) -> RunOutput:
+def execute(context: Context, finish: Callable[[RunOutput], None] = lambda output: None) -> RunOutput:
     """Every stage that ``stages`` asks for, computed as far as the store does not have it.
 
     One line says which of the entries are of other source than there is today.
+
+    Args:
+        finish: what to do with the output while the run's mirror is open.
     """
     if any(stage.trains for stage in STAGES if stage.name in context.run.stages):
         for hint in hints(context.run):
@@ -90,6 +93,7 @@ def execute(context: Context) -> RunOutput:
     try:
         _look_at_amounts(context)
         output = _walk(context, cached)
+        finish(output)
     finally:
         context.close()
     if output.stale:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.run.console import say
@@ -14,6 +16,9 @@ from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences, holding
 from pipeline.stages.follow import together
 from pipeline.stages.hints import hints
+
+if TYPE_CHECKING:
+    from pipeline.stages.run import RunOutput
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """How a folder says that nothing may be written into it: an archive, not an accident."""
@@ -55,14 +60,15 @@ def deviations(run: RunConfig, overrides: Sequence[str]) -> list[str]:
 
 def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> Summary:
     """Execute a run, write its report and return what to print: its numbers, whatever becomes of the report."""
-    from pipeline.stages.report import HEADERS, facts, headline, report, rows
+    from pipeline.stages.report import HEADERS, facts, headline, rows
     from pipeline.stages.run import execute
 
     progress = make_progress(run.progress)
+    written = _Report()
     try:
         with together(run) as ranks:
             context = Context(run, label=label, progress=progress, notify=say, deviations=list(said), ranks=ranks)
-            output = execute(context)
+            output = execute(context, lambda output: written.write(context, output))
     finally:
         progress.close()
     table = rows(output)
@@ -71,12 +77,32 @@ def run_and_report(run: RunConfig, label: str, said: Sequence[str] = ()) -> Summ
     lines = [tabulate([row.cells() for row in table], headers=HEADERS, disable_numparse=True)] if table else []
     said_before = hints(run)
     lines += [fact for fact in facts(output) if fact not in said_before]
-    unwritten: OSError | None = None
-    if "report" in run.stages:
-        try:
-            lines.append(f"report: {report(context, output) / 'report.md'}")
-        except OSError as error:
-            unwritten = error
+    if written.folder is not None:
+        lines.append(f"report: {written.folder / 'report.md'}")
     broken = any(row.verdict == "BELOW-BOUND" for row in table)
     main = headline(output)
-    return Summary(lines, broken, main.cells() if main else [], unwritten)
+    return Summary(lines, broken, main.cells() if main else [], written.unwritten)
+
+
+class _Report:
+    """The report of a run, written and mirrored while its mirror is open.
+
+    Attributes:
+        folder: of the report; None without one.
+        unwritten: why there is none, if one was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self.unwritten: OSError | None = None
+
+    def write(self, context: Context, output: RunOutput) -> None:
+        from pipeline.stages.mirroring import mirror
+        from pipeline.stages.report import report
+
+        if "report" in context.run.stages:
+            try:
+                self.folder = report(context, output)
+            except OSError as error:
+                self.unwritten = error
+        mirror(context, output, self.folder)

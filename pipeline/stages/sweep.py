@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -23,10 +24,9 @@ from pipeline.base.run.console import describe_crash, say
 from pipeline.base.run.terminal import Interrupts
 from pipeline.base.store.files import write_json
 from pipeline.stages.compose import compose_run
+from pipeline.stages.limit import LimitOfJob
 from pipeline.stages.single import READ_ONLY, deviations, run_and_report
-
-OUTCOMES = "outcomes"
-"""Folder inside that of a sweep: one file a job, whatever Hydra calls the job's own folder."""
+from pipeline.stages.sweep_points import OUTCOMES, PLANNED
 
 HEADERS = ["run", "quantity", "value", "spread", "reference", "relative error", "verdict"]
 
@@ -43,6 +43,7 @@ def sweep(overrides: list[str]) -> int:
     folder = _made(sweep_folder(overrides, f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
     words = for_hydra(overrides)
     planned = jobs(words)
+    write_json(folder / PLANNED, {"runs": planned, "command": _command(overrides)})
     problem: Exception | None = None
     try:
         with sigint_for_us_alone() if any("submitit_local" in word for word in words) else nullcontext():
@@ -60,6 +61,11 @@ def sweep(overrides: list[str]) -> int:
     if problem is not None:
         say(f"error: the launcher ended early: {type(problem).__name__}: {first_line(problem)}")
     return _summarise(planned, found, folder)
+
+
+def _command(overrides: Sequence[str]) -> str:
+    """What goes on with a sweep."""
+    return "python -m pipeline -m " + " ".join(shlex.quote(word) for word in overrides)
 
 
 def _launch(words: Sequence[str]) -> None:
@@ -82,6 +88,9 @@ def _no_start(problem: Exception) -> Exception:
 
     if isinstance(problem, HydraException | OmegaConfBaseException):
         return UserError(f"the sweep cannot start: {first_line(problem)}")
+    if isinstance(problem, RuntimeError) and "srun" in str(problem):
+        hint = "start it on a login node of the cluster, or try hydra/launcher=submitit_local"
+        return UserError(f"hydra/launcher=submitit_slurm: this machine has no Slurm ({first_line(problem)}); {hint}")
     return problem
 
 
@@ -107,14 +116,19 @@ def job(config: Any) -> None:
     overrides = [word for given in hydra_config.overrides.task for word in words_of(given)]
     label = " ".join(overrides)
     outcome: dict[str, Any] = {"overrides": overrides, "ok": False, "finished": True}
+    limit = LimitOfJob()
+    heard = Interrupts()
     try:
-        with nullcontext() if Interrupts.active else Interrupts():  # a launcher may have started a process for us
+        with nullcontext() if Interrupts.active else heard:  # a launcher may have started a process for us
             outcome |= _done([*added, *overrides], label)
     except TimeLimit as error:
         outcome |= {"finished": False, "reason": f"{str(error).removeprefix(label).strip()}; run again to go on"}
     except (KeyboardInterrupt, Interrupted) as error:
         write_json(path, outcome | {"finished": False, "reason": str(error) or "stopped; run again to go on"})
-        raise KeyboardInterrupt from error
+        if not limit.met([*heard.received, getattr(error, "number", None)]):
+            raise KeyboardInterrupt from error
+        limit.queue_again()
+        return
     except (UserError, OSError) as error:
         outcome["reason"] = str(error)
     except Exception as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.analysis.seeds import over_seeds
 from pipeline.base.config.folders import CONF
 from pipeline.base.config.nodes import SCALES
 from pipeline.base.config.recipes import scales
@@ -23,7 +24,7 @@ from reproduce import cli
 from reproduce.artefact import all_artefacts, load_artefact, papers
 from reproduce.plan import make_tasks
 from reproduce.published import published
-from reproduce.tables import CELL_FIELDS, over_seeds
+from reproduce.tables import CELL_FIELDS
 
 PAPERS_OWN_SIZES = ("train.method.draws=150", "infer.draws=150")
 SAMPLES_AT_10 = "train.sampler.samples=150"

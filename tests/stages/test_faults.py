@@ -277,7 +277,7 @@ def test_service_of_wandb_killed_in_the_middle(
     monkeypatch.setattr(Tracker, "log", log)
     said: list[str] = []
     began = time.monotonic()
-    assert run(tmp_path, "tracker=wandb", said=said) == whole[1]
+    assert run(tmp_path, "tracker=wandb", "tracker.mode=offline", said=said) == whole[1]
     assert killed, "no service was found"
     assert time.monotonic() - began < 30
     assert len(said) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import tempfile
 import time
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.stages import sweep_report
+from pipeline.stages.sweep_points import sweeps_of
 from tests.children import Child, run
+from tests.killed_sweep import SHORT, kill_at, killed_and_finished, results_of
 
 FLOW = (
     *("paper=nf_nqs", "scale=smoke", "system.n_sites=12", "system.range=6", "train.steps=16", "infer.units=8"),
@@ -128,3 +132,22 @@ def test_sigint_checkpoints_and_exits_tidily(tmp_path: Path) -> None:
     done = run("pipeline", *words(FLOW, tmp_path))
     assert done.returncode == 0, done.stderr
     assert result_of(tmp_path, "infer") == undisturbed(FLOW, "infer")
+
+
+def test_a_sweep_killed_again_and_again_is_finished_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three runs and two kills; twelve and twenty by ``python -m tests.killed_sweep``. A report works meanwhile."""
+    words = (*SHORT, "system.n_sites=4", "train.steps=12", "train.seed=0,1,2")
+    killed, alone = tmp_path / "killed", tmp_path / "alone"
+    assert kill_at(words, killed, 22)
+    (sweep,) = sweeps_of(killed)
+    assert sweep_report.main([str(sweep)]) == 0
+    text = Path(capsys.readouterr().out.removeprefix("report: ").strip()).read_text()
+    assert re.search(r"[0-2] of 3 runs are finished", text)
+    assert re.search(r"train, infer, baseline missing|infer, baseline missing|\d+ of 12 steps done", text)
+    killed_and_finished(words, killed, 48, 1)
+    assert run("pipeline", "-m", *words, f"results_dir={alone}").returncode == 0
+    assert results_of(killed) == results_of(alone)
+    assert len(results_of(alone)) == 3
+    assert not list(killed.glob("_store/*/*.partial"))

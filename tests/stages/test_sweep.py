@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 
 from pipeline.base.config.folders import quoted, search_override
 from pipeline.base.config.launching import sweep_folder
+from pipeline.base.config.sweep import for_hydra
 from pipeline.base.errors import ConfigError, TimeLimit
+from pipeline.base.run.terminal import Interrupts
 from pipeline.base.store.files import write_json
 from pipeline.base.store.provenance import git_revision
 from pipeline.stages import cli, sweep
@@ -161,6 +164,52 @@ def test_signal_in_the_middle_of_a_sweep(
     assert capsys.readouterr().err == "stopped after 1/3 runs; run the same command to go on\n"
     (path,) = tmp_path.glob("_hydra/sweep/*/outcomes/1.json")
     assert json.loads(path.read_text())["finished"] is False
+
+
+def test_no_slurm_on_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["-m", *RING, into(tmp_path), "system.coupling=0.5,1.0", "hydra/launcher=submitit_slurm"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: hydra/launcher=submitit_slurm: this machine has no Slurm")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("queued", "finished"), [(True, 1), (False, 2)])
+def test_limit_of_a_batch_job(
+    queued: bool, finished: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint, and then submitit's handler, which queues the job again and ends the process, or may not."""
+    from submitit.core.utils import UncompletedJobError
+
+    order: list[str] = []
+
+    def of_submitit(number: int, _: Any) -> None:
+        order.append(f"submitit {number}")
+        raise SystemExit(-1) if queued else UncompletedJobError("timed-out too many times")
+
+    def run_and_report(run: Any, label: str, said: Any) -> Summary:
+        if not order:
+            try:
+                signal.raise_signal(signal.SIGUSR2)
+            finally:
+                order.append("checkpoint")
+        return Summary([], False, ["energy", "-1", "–", "–", "–", "–"])
+
+    monkeypatch.setattr(sweep, "run_and_report", run_and_report)
+    monkeypatch.setattr(Interrupts, "active", False)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    before = signal.signal(signal.SIGUSR2, of_submitit)
+    try:
+        words = for_hydra(["-m", *RING, into(tmp_path), "system.coupling=0.5,1.0"][1:])
+        with pytest.raises(SystemExit) if queued else nullcontext():
+            sweep._launch([*words, f"hydra.sweep.dir={quoted(str(sweep._made(tmp_path / 's')))}"])
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert order == ["checkpoint", f"submitit {int(signal.SIGUSR2)}"]
+    found = sweep._outcomes(tmp_path / "s")
+    assert (len(found), found[0]["finished"], found[0]["ok"]) == (finished, False, False)
 
 
 @pytest.mark.parametrize(("number", "status"), [(errno.EROFS, 0), (errno.ENOSPC, 4)])

@@ -101,15 +101,24 @@ class TrackerConfig:
     """Mirror of the metrics in Weights & Biases; never needed, never able to hurt a run.
 
     Attributes:
-        mode: ``offline`` writes a local W&B run, ``online`` also syncs it, ``disabled`` does neither.
+        mode: ``offline`` writes a local W&B run, ``online`` also syncs it, ``disabled`` does neither; ``auto`` is
+            offline, and disabled at scale smoke.
         project: W&B project name.
+        group: of the run; empty: that of the command, ``runs`` or the cell of an artefact.
     """
 
     mode: str = MISSING
     project: str = MISSING
+    group: str = ""
 
     def __post_init__(self) -> None:
-        checks.one_of("mode", self.mode, ("offline", "online", "disabled"))
+        checks.one_of("mode", self.mode, ("auto", "offline", "online", "disabled"))
+
+    def at(self, scale: str | None) -> str:
+        """The mode of a run at ``scale``: smoke runs are mirrored where that was asked for."""
+        if self.mode != "auto":
+            return self.mode
+        return "disabled" if scale == "smoke" else "offline"
 
 
 @dataclass

@@ -103,7 +103,7 @@ class Loop:
 
         Raises:
             NonFiniteError: NaN or infinity in the metrics; the last checkpoint stays.
-            Interrupted: SIGINT or SIGTERM, after a checkpoint.
+            Interrupted: SIGINT, SIGTERM or a user's signal, after a checkpoint.
             TimeLimit: the time limit, after a checkpoint.
         """
         if name in self._progress["finished"]:
@@ -126,9 +126,8 @@ class Loop:
                 reasons = self.settings.ranks.agree(run.reasons(bool(interrupted)))
                 if reasons & SIGNAL:
                     run.checkpoint()
-                    raise Interrupted(
-                        f"{self.settings.label} {name}: stopped after {run.done}/{count}; run again to go on"
-                    )
+                    said = f"{self.settings.label} {name}: stopped after {run.done}/{count}; run again to go on"
+                    raise Interrupted(said, next(iter(interrupted), None))
                 if reasons & TIME:
                     run.checkpoint()
                     limit = self.settings.time_limit_seconds
@@ -271,7 +270,7 @@ def follow(ranks: Ranks, state: State, bodies: Mapping[str, Callable[[Any, int],
 
 @contextmanager
 def _signals(pass_on: bool = True) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM so that the loop can stop between units; a second one stops at once.
+    """Collect the signals that end a command so that the loop can stop between units; a second one stops at once.
 
     One that comes when the loop is over is passed on to whoever heeded signals before, if ``pass_on``.
     """

@@ -89,12 +89,16 @@ def discard(stream: TextIO) -> None:
 
 
 def heeded() -> list[int]:
-    """Signals that end a command: those of SIGINT and SIGTERM that it was not started to ignore (``nohup``)."""
-    return [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    """Signals that end a command, as far as it was not started to ignore them (``nohup``).
+
+    Batch systems send SIGTERM, or one of the users' signals some time before their limit.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    return [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
 
 
 class Interrupts:
-    """SIGINT and SIGTERM while a command is at work: each raises KeyboardInterrupt, wherever the command is.
+    """Signals that end a command, while it is at work: each raises KeyboardInterrupt, wherever the command is.
 
     Loops put a handler of their own in the place of this one, see :mod:`pipeline.base.run.loop`.
 

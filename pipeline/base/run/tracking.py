@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Tracker:
     Args:
         config: mode and project; ``disabled`` starts nothing.
         folder: all W&B files go here (``results/_wandb``).
-        group, name, run_id: how the run appears; the same id goes on with the same run after a resume.
+        group, name, run_id: how the run appears. What was begun under the same id goes on, also where each piece has an
+            offline folder of its own; under a sweep of W&B (``wandb agent``) the id is the agent's.
         settings: hyperparameters shown with the run.
         notify: gets the one line about a failure, or about what was dropped.
     """
@@ -59,15 +60,15 @@ class Tracker:
             "dir": str(folder),
             "group": group,
             "name": name,
-            "id": run_id,
-            "resume": "allow" if config.mode == "online" else None,
+            "id": _agents_id() or run_id,
+            "resume": "allow",
             "config": dict(settings),
             "settings": {"init_timeout": FINISH_SECONDS, "console": "off", "x_disable_stats": True},
         }
         self._lines.put(json.dumps(opening, default=str))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._process = _start(_environment(folder, config.mode))
+            self._process = _start(environment(folder, config.mode))
         except OSError as error:
             self._say(str(error))
             return
@@ -81,7 +82,16 @@ class Tracker:
         if self._process.poll() is not None:
             self._fail(self._process)
             return
-        line = {f"{stage}/k": k, **{f"{stage}/{name}": value for name, value in metrics.items()}}
+        self._put({"log": {f"{stage}/k": k, **{f"{stage}/{name}": value for name, value in metrics.items()}}})
+
+    def summarise(self, summary: Mapping[str, Any], figures: Sequence[Path] = (), files: Sequence[Path] = ()) -> None:
+        """Show what the run came to: numbers and words by name, figures and whole files."""
+        if self._process is not None:
+            self._put({"summary": dict(summary)})
+            self._put({"figures": {path.stem: str(path.absolute()) for path in figures}})
+            self._put({"files": [str(path.absolute()) for path in files]})
+
+    def _put(self, line: Mapping[str, Any]) -> None:
         try:
             self._lines.put_nowait(json.dumps(line))
         except queue.Full:
@@ -132,7 +142,12 @@ class Tracker:
         self._notify(f"W&B is not available ({reason}); metrics go to metrics.jsonl as always")
 
 
-def _environment(folder: Path, mode: str) -> dict[str, str]:
+def _agents_id() -> str | None:
+    """The id that a sweep's agent gave to the run that it started; None outside of a sweep of W&B."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+
+
+def environment(folder: Path, mode: str) -> dict[str, str]:
     """Variables for wandb, which reads them as it is imported: where its files go, and whom it may contact."""
     ours = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA", "ARTIFACT")}
     ours |= {"WANDB_SILENT": "true", **os.environ}

@@ -39,7 +39,7 @@ BAD = [
     (["train.dtype=float16"], r"train\.dtype=float16: must be one of float32, float64"),
     (["train.snapshots=[5000]"], r"train\.snapshots=5000: must lie between 0 and train\.steps"),
     (["infer.units=0"], r"infer\.units=0: must be at least 1"),
-    (["tracker.mode=on"], r"tracker\.mode=on: must be one of offline, online, disabled"),
+    (["tracker.mode=on"], r"tracker\.mode=on: must be one of auto, offline, online, disabled"),
     (
         ["stages=[trian]"],
         r"stages=trian: must be one of train, infer, baseline, profile, report \(did you mean 'train'",

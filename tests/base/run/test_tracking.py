@@ -29,8 +29,16 @@ def note(what, **details):
         raise ConnectionError("the service died\\nwith a long story")
     if what == os.environ.get("HANGS"):
         time.sleep(60)
+class Image:
+    def __init__(self, path): self.path = path
+    def __repr__(self): return self.path
 class Run:
-    def log(self, metrics): note("log", metrics=metrics)
+    dir = os.path.join(os.path.dirname(os.environ["NOTES"]), "site")
+    class summary:
+        @staticmethod
+        def update(values): note("summary", values=values)
+    def save(self, path, base_path, policy): note("save", path=os.path.relpath(path, base_path))
+    def log(self, metrics): note("log", metrics={k: str(v) if isinstance(v, Image) else v for k, v in metrics.items()})
     def finish(self): note("finish")
 def Settings(**settings): return settings
 def init(**opening):
@@ -67,6 +75,7 @@ def noted(notes: Path, what: str, wait: float = 20.0) -> list[dict[str, object]]
 
 def test_metrics_are_mirrored_under_the_name_of_their_loop(tmp_path: Path, notes: Path) -> None:
     said: list[str] = []
+    before = "wandb" in sys.modules  # of another test that reads a file with it
     mirror = tracker(tmp_path, said)
     mirror.log("train", 4, {"energy": -1.5})
     mirror.log("train", 5, {"energy": float("inf")})
@@ -77,7 +86,7 @@ def test_metrics_are_mirrored_under_the_name_of_their_loop(tmp_path: Path, notes
     ]
     (finish,) = noted(notes, "finish")
     assert finish["pid"] != os.getpid()
-    assert "wandb" not in sys.modules
+    assert ("wandb" in sys.modules) == before
     assert said == []
 
 
@@ -91,8 +100,31 @@ def test_offline_reports_of_errors_are_off_before_wandb_is_imported(
     environment, opening = opened["environment"], opened["opening"]
     assert environment == {"WANDB_ERROR_REPORTING": reporting, "WANDB_DATA_DIR": str(tmp_path / "_wandb" / "data")}
     assert isinstance(opening, dict)
-    assert (opening["mode"], opening["resume"]) == (mode, "allow" if mode == "online" else None)
+    assert (opening["mode"], opening["resume"]) == (mode, "allow")
     assert opening["config"] == {"a": 1}
+
+
+def test_summary_figures_and_files_are_mirrored(tmp_path: Path, notes: Path) -> None:
+    report, figure = tmp_path / "report.md", tmp_path / "training.png"
+    report.write_text("# ring")
+    mirror = tracker(tmp_path, [])
+    mirror.summarise({"energy": -1.5, "energy/verdict": "above"}, [figure], [report])
+    mirror.close()
+    assert noted(notes, "summary")[0]["values"] == {"energy": -1.5, "energy/verdict": "above"}
+    assert noted(notes, "log")[0]["metrics"] == {"training": str(figure)}
+    assert noted(notes, "save")[0]["path"] == "report.md"
+    assert (tmp_path / "site" / "report.md").read_text() == "# ring"
+
+
+def test_under_an_agent_of_a_sweep_the_run_is_the_agents(
+    tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")
+    tracker(tmp_path, []).close()
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s")
+    tracker(tmp_path, []).close()
+    openings = [line["opening"] for line in noted(notes, "init")]
+    assert [opening["id"] for opening in openings if isinstance(opening, dict)] == ["r", "agents"]
 
 
 def test_absent_package(tmp_path: Path, notes: Path) -> None:
