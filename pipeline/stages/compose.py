@@ -37,8 +37,8 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
 def compose_paper(overrides: Sequence[str]) -> RunConfig:
     """What the same overrides make of the paper's own settings, to be compared and never run.
 
-    Values are not checked: they are meant for the scale that was asked for, and others, such as sixteen sites instead of
-    a hundred, may be what makes them right.
+    Values are not checked: they are meant for the scale that was asked for, and others, such as sixteen sites instead
+    of a hundred, may be what makes them right.
 
     Raises:
         ConfigError: bad key or type.

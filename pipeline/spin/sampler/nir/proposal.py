@@ -143,9 +143,9 @@ class Proposal(nn.Module):
         linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
         weights, biases = (torch.cat([p.flatten() for p in parts]) for parts in _packed(linear))
         shapes = torch.tensor([[layer.in_features, layer.out_features] for layer in linear])
-        norm, token = torch.stack([self.norm.weight, self.norm.bias]), self.token[0].contiguous()
+        norm, token = torch.cat([self.norm.weight, self.norm.bias]), self.token[0].contiguous()
         down, fields = torch.zeros(uniforms.shape, dtype=torch.int64), torch.empty_like(uniforms)
-        arrays = [part.numpy() for part in (weights, biases, shapes, norm, token, self._table())]
+        arrays = [part.numpy() for part in (weights, biases, shapes, norm, token, self._table().flatten())]
         numbers = [part.numpy() for part in (uniforms.contiguous(), down, fields)]
         draw_loop.draw(*arrays, self.heads, float(self.p_floor), *numbers)
         return (1 - 2 * down).to(torch.int8), self._log_chosen(fields, down).sum(1)
