@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.run.compiled import njit
-from pipeline.base.run.lanes import LANES, fma, lanes, larger, load, magnitude, power_of_two, root, spread, store
+from pipeline.base.run.lanes import LANES, fma, lanes, load, magnitude, root, spread, store
 from pipeline.base.run.lanes import where_positive as chosen
+from pipeline.spin.sampler.nir.attention_loop import attended, scores, weigh
 
 Array = NDArray[np.float32]
 
 ONE, ZERO, HALF = np.float32(1.0), np.float32(0.0), np.float32(0.5)
-LOG2_E = np.float32(1.4426950408889634)
 TOGETHER = 8
 """Outputs of a layer at a time: as many sums as keep the vector units busy."""
 
@@ -110,63 +110,18 @@ def _attend(
         keys, values: (heads, size, width, lanes) from ``first`` on; those of this place are put there.
         size: places there are.
         place: which one.
-        s: scratch, (size, lanes).
+        s: scratch, (size + 2, lanes).
         y: (heads width, lanes).
     """
-    d, count, row = heads * width * LANES, place + 1, width * LANES
-    scale = lanes(LOG2_E / np.sqrt(np.float32(width)))
+    d, row, kept = heads * width * LANES, width * LANES, size * LANES
     for h in range(heads):
         of_head, q = first + h * size * row, h * row
         for i in range(0, row, LANES):
             store(keys, of_head + place * row + i, load(x, d + q + i))
             store(values, of_head + place * row + i, load(x, 2 * d + q + i))
-        largest = lanes(-np.float32(np.inf))
-        for i in range(0, width, 4):
-            left, p = width - i, of_head + i * LANES
-            q0 = load(x, q + i * LANES) * scale
-            q1 = load(x, q + (i + 1) * LANES) * scale if left > 1 else q0
-            q2 = load(x, q + (i + 2) * LANES) * scale if left > 2 else q0
-            q3 = load(x, q + (i + 3) * LANES) * scale if left > 3 else q0
-            for j in range(count):
-                so_far = load(s, j * LANES) if i else lanes(ZERO)
-                so_far = fma(q0, load(keys, p), so_far)
-                if left > 3:
-                    so_far = fma(q1, load(keys, p + LANES), so_far)
-                    so_far = fma(q2, load(keys, p + 2 * LANES), so_far)
-                    so_far = fma(q3, load(keys, p + 3 * LANES), so_far)
-                elif left > 1:
-                    so_far = fma(q1, load(keys, p + LANES), so_far)
-                    so_far = fma(q2, load(keys, p + 2 * LANES), so_far) if left > 2 else so_far
-                store(s, j * LANES, so_far)
-                if left <= 4:
-                    largest = larger(largest, so_far)
-                p += row
-        total = lanes(ZERO)
-        for j in range(count):
-            weight = power_of_two(load(s, j * LANES) - largest)
-            store(s, j * LANES, weight)
-            total += weight
-        share = lanes(ONE) / total
-        i = 0
-        while i + 4 <= width:
-            p = of_head + i * LANES
-            m0 = m1 = m2 = m3 = lanes(ZERO)
-            for j in range(count):
-                weight = load(s, j * LANES)
-                m0, m1 = fma(weight, load(values, p), m0), fma(weight, load(values, p + LANES), m1)
-                m2, m3 = fma(weight, load(values, p + 2 * LANES), m2), fma(weight, load(values, p + 3 * LANES), m3)
-                p += row
-            p = q + i * LANES
-            store(y, p, m0 * share), store(y, p + LANES, m1 * share)
-            store(y, p + 2 * LANES, m2 * share), store(y, p + 3 * LANES, m3 * share)
-            i += 4
-        while i < width:
-            p, m0 = of_head + i * LANES, lanes(ZERO)
-            for j in range(count):
-                m0 = fma(load(s, j * LANES), load(values, p), m0)
-                p += row
-            store(y, q + i * LANES, m0 * share)
-            i += 1
+        scores(x, q, keys, of_head, width, place + 1, s)
+        weigh(s, place + 1, s, kept)
+        attended(s, values, of_head, width, place + 1, s, kept, y, q)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -221,7 +176,7 @@ def draw(
     layers, d, size = len(shapes), len(token), uniforms.shape[1]
     blocks, widest = (layers - 3) // 4, max(shapes[:, 1].max(), d)
     keys = np.empty(blocks * size * d * LANES, np.float32)
-    values, scores = np.empty_like(keys), np.empty(size * LANES, np.float32)
+    values, scratch = np.empty_like(keys), np.empty((size + 2) * LANES, np.float32)
     x, drawn = np.empty(d * LANES, np.float32), np.zeros(LANES, np.float32)
     narrow, wide = np.empty(widest * LANES, np.float32), np.empty(widest * LANES, np.float32)
     for begin in range(0, len(uniforms), LANES):
@@ -240,7 +195,7 @@ def draw(
                 w, b = w + inputs * outputs, b + outputs
                 if kind == 0:
                     first = layer // 4 * size * d * LANES
-                    _attend(wide, keys, values, first, size, heads, d // heads, place, scores, narrow)
+                    _attend(wide, keys, values, first, size, heads, d // heads, place, scratch, narrow)
                 elif kind == 1 or kind == 3:
                     for i in range(d):
                         store(x, i * LANES, load(x, i * LANES) + load(wide, i * LANES))
