@@ -42,9 +42,19 @@ def test_attention(rows: int, places: int, d: int, heads: int, scale: float) -> 
     torch.testing.assert_close(slopes.double(), exact_slopes, rtol=0.0, atol=5e-6 * scale**3)
 
 
-def test_rows_do_not_depend_on_each_other() -> None:
-    x = torch.randn((11, 5, 12), generator=torch.Generator().manual_seed(0))
+def test_rows_do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor on the number of threads that share them, of draws and of attention with its derivatives."""
+    x = torch.randn((27, 5, 12), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    network = proposal_of(space_of(lattice(3, 2)), layers=2).float()
+    uniforms = torch.rand((27, 6), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     assert torch.equal(attend(x[3:], 2), attend(x, 2)[3:])
+    found = []
+    for threads in (1, 2, 3, 9):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        y = attend(x, 2)
+        found.append((y, *torch.autograd.grad(y.square().sum(), x), *network.draw_compiled(uniforms)))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
 def test_training_by_either_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,7 @@ class Proposal(nn.Module):
     @torch.no_grad()
     def draw_compiled(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """The same by the loop of :mod:`pipeline.spin.sampler.nir.draw_loop`, on a CPU in single precision."""
+        from pipeline.base.run.compiled import in_threads
         from pipeline.spin.sampler.nir import draw_loop
 
         linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
@@ -157,7 +158,11 @@ class Proposal(nn.Module):
         down, fields = torch.zeros(uniforms.shape, dtype=torch.int64), torch.empty_like(uniforms)
         arrays = [part.numpy() for part in (weights, biases, shapes, norm, token, self._table().flatten())]
         numbers = [part.numpy() for part in (uniforms.contiguous(), down, fields)]
-        draw_loop.draw(*arrays, self.heads, float(self.p_floor), *numbers)
+
+        def draw(begin: int, end: int) -> None:
+            draw_loop.draw(*arrays, self.heads, float(self.p_floor), *(part[begin:end] for part in numbers))
+
+        in_threads(draw, len(uniforms), draw_loop.LANES, torch.get_num_threads())
         return (1 - 2 * down).to(torch.int8), self._log_chosen(fields, down).sum(1)
 
     @torch.no_grad()
