@@ -149,6 +149,7 @@ class Proposal(nn.Module):
     def draw_compiled(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """The same by the loop of :mod:`pipeline.spin.sampler.nir.draw_loop`, on a CPU in single precision."""
         from pipeline.base.run.compiled import in_threads
+        from pipeline.base.run.lanes import LANES
         from pipeline.spin.sampler.nir import draw_loop
 
         linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
@@ -162,7 +163,7 @@ class Proposal(nn.Module):
         def draw(begin: int, end: int) -> None:
             draw_loop.draw(*arrays, self.heads, float(self.p_floor), *(part[begin:end] for part in numbers))
 
-        in_threads(draw, len(uniforms), draw_loop.LANES, torch.get_num_threads())
+        in_threads(draw, len(uniforms), LANES, torch.get_num_threads())
         return (1 - 2 * down).to(torch.int8), self._log_chosen(fields, down).sum(1)
 
     @torch.no_grad()
