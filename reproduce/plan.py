@@ -11,7 +11,7 @@ from pipeline.base.config.compose import parse_override
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.store.entry import Entry
-from pipeline.stages.compose import compose_run
+from pipeline.stages.compose import compose_paper, compose_run
 from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences
 from pipeline.stages.keys import Keys
@@ -161,7 +161,7 @@ def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str
         physics += (f"train.seed={seed}",)
     overrides = (*physics, f"scale={scale}", *user)
     run = compose_run(overrides)
-    return Task(artefact.id, cell, seed, overrides, run, differences(compose_run((*physics, "scale=paper")), run))
+    return Task(artefact.id, cell, seed, overrides, run, differences(compose_paper(physics), run))
 
 
 def _matches(cell: str, wanted: str, artefact: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.base.config.nodes import RunConfig
+from pipeline.base.errors import UserError
 from pipeline.base.store.keys import plain
 from pipeline.stages.choose import baseline_name
 
@@ -40,11 +41,20 @@ def _explicit(run: RunConfig, section: str) -> Any:
     baselines only the chosen one matters."""
     node = plain(getattr(run, section))
     if section == "baseline":
-        name = baseline_name(run)
+        name = _chosen(run)
         return {name: node[name]} if name else {}
     if section == "infer" and "ansatz" in node and node["ansatz"] is None:
         node["ansatz"] = plain(run.train.ansatz)
     return node
+
+
+def _chosen(run: RunConfig) -> str | None:
+    """The baseline of a run; where none can treat the paper's system, the one that is named, if any."""
+    try:
+        return baseline_name(run)
+    except UserError:
+        use: str = run.baseline.use
+        return None if use == "auto" else use
 
 
 def _used(section: str, run: RunConfig) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.run.console import say
 from pipeline.base.run.progress import make_progress
-from pipeline.stages.compose import compose_run
+from pipeline.stages.compose import compose_paper
 from pipeline.stages.context import Context
 from pipeline.stages.cuts import differences, holding
 from pipeline.stages.follow import together
@@ -54,7 +54,7 @@ def deviations(run: RunConfig, overrides: Sequence[str]) -> list[str]:
     """Sentences of the scale about what it changes, as far as the user has not changed it back."""
     if not run.deviations:
         return []
-    paper = compose_run([*overrides, "scale=paper"])
+    paper = compose_paper(overrides)
     return holding(run.deviations.items(), differences(paper, run))
 
 

@@ -1,7 +1,11 @@
 """Cuts: differences between a run and the same run with the paper's settings."""
 
-from pipeline.stages.compose import compose_run
+import pytest
+
+from pipeline.base.errors import ConfigError
+from pipeline.stages.compose import compose_paper, compose_run
 from pipeline.stages.cuts import differences
+from pipeline.stages.single import deviations
 
 
 def cuts(*overrides: str) -> tuple[str, ...]:
@@ -50,3 +54,29 @@ def test_settings_that_only_one_of_two_has() -> None:
     assert found["baseline.reweighting.measurements"].startswith("– →")
     joint = [compose_run([f"paper=pseudofermion/{name}", "scale=paper"]) for name in ("su3_joint", "joint")]
     assert "infer.correlator_time: 4 → not set" in differences(*joint)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "word", "refused"),
+    [
+        ("nir/j1j2", "infer.coverage=true", "2^100"),  # check of a part against the paper's system
+        ("nir", "train.sampler.embedding=6", "heads=4"),  # of a node in itself, with a value of the paper beside it
+        ("nir", "baseline=quspin", "QuSpin would visit"),  # of a reference
+    ],
+)
+def test_values_are_checked_at_the_scale_that_was_asked_for(recipe: str, word: str, refused: str) -> None:
+    """Fine on a few sites; the paper's scale refuses them, and is only compared with."""
+    words = [f"paper={recipe}", word]
+    run = compose_run([*words, "scale=smoke"])
+    with pytest.raises(ConfigError) as error:
+        compose_run([*words, "scale=paper"])
+    assert refused in str(error.value)
+    assert any(cut.startswith("system.length_x") for cut in differences(compose_paper(words), run))
+    assert any("train.phases" in sentence for sentence in deviations(run, [*words, "scale=smoke"]))
+
+
+def test_unchecked_values_are_what_checked_ones_would_be() -> None:
+    words = ["paper=nir", "train.optimizer.shift=0.01"]
+    assert compose_paper(words) == compose_run([*words, "scale=paper"])
+    taken_back = [*words[:1], "scale=smoke", "train.optimizer.shift=0.001"]  # the paper's own value
+    assert not any("train.optimizer.shift" in sentence for sentence in deviations(compose_run(taken_back), taken_back))

@@ -59,16 +59,19 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def typed(config: DictConfig) -> Any:
+def typed(config: DictConfig, checked: bool = True) -> Any:
     """The typed object of a composed configuration.
 
     Its nodes check themselves as they are built, from the leaves up; each names its own fields, and here the path to
     the node comes in front.
+
+    Args:
+        checked: False: values are as they are, for a comparison; nothing can be run with them.
     """
-    return _built(config, "")
+    return _built(config, "", checked)
 
 
-def _built(node: DictConfig | ListConfig, path: str) -> Any:
+def _built(node: DictConfig | ListConfig, path: str, checked: bool) -> Any:
     names = list(node) if isinstance(node, DictConfig) else range(len(node))
     values: dict[Any, Any] = {}
     for name in names:
@@ -81,12 +84,16 @@ def _built(node: DictConfig | ListConfig, path: str) -> Any:
             raise ConfigError(below, None, f"needs a value: {below}=...") from error
         except OmegaConfBaseException as error:
             raise ConfigError(below, None, first_line(error)) from error
-        values[name] = _built(value, below) if isinstance(value, DictConfig | ListConfig) else value
+        values[name] = _built(value, below, checked) if isinstance(value, DictConfig | ListConfig) else value
     if isinstance(node, ListConfig):
         return list(values.values())
     kind = node._metadata.object_type
     if not is_dataclass(kind):
         return values
+    if not checked:
+        made = object.__new__(kind)
+        vars(made).update(values)
+        return made
     with under(path):
         return kind(**values)
 

@@ -68,7 +68,7 @@ DENSE_BYTES = 2**30
 
 
 def holds_derivatives(kind: str, rows: float, weights: float) -> bool:
-    """Whether log-derivatives of so many configurations and parameters are held as a matrix, by ``derivatives``.
+    """Whether log-derivatives of so many configurations and parameters may be held as a matrix, by ``derivatives``.
 
     By sizes alone, so that a run makes the same choice everywhere.
     """
@@ -85,7 +85,8 @@ class SRConfig:
         momentum: μ of SPRING: how much of the step before guides what the batch does not determine.
         max_distance: longest step, as standard deviation of the change of log ψ over the batch; null: no limit.
         derivatives: ``dense`` holds the matrix of log-derivatives, ``layerwise`` adds up its Gram matrix layer by
-            layer, ``auto`` holds it while it takes at most 1 GiB; the results are the same but for rounding.
+            layer, ``auto`` holds it while it takes at most 1 GiB, on a CPU while that is faster; the results are the
+            same but for rounding.
         solver: ``cholesky``; or ``pinv``, the pseudo-inverse of MinSR with a soft cut-off of small eigenvalues.
         rtol, atol: cut-off of ``pinv``: rtol times the largest eigenvalue of XᵀX, plus atol.
         second_moment: β of MARCH: how long the changes between steps are remembered that scale the parameters; 0: off.

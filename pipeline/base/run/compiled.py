@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,24 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Any:
         return numba.njit(function, **options)
     numba.config.CACHE_DIR = str(path)  # type: ignore[attr-defined]
     return numba.njit(function, cache=True, **options)
+
+
+def in_threads(work: Callable[[int, int], object], rows: int, step: int, threads: int) -> None:
+    """Call ``work(begin, end)`` on shares of the rows, one a thread; for loops that let go of the interpreter.
+
+    Args:
+        work: treats some rows, independently of the others.
+        rows: how many there are.
+        step: what all shares but the last are multiples of.
+        threads: as many at once, at most.
+    """
+    size = step * max(1, -(-rows // (step * threads)))
+    bounds = [(begin, min(begin + size, rows)) for begin in range(0, rows, size)]
+    if len(bounds) < 2:
+        work(0, rows)
+        return
+    with ThreadPoolExecutor(len(bounds)) as pool:
+        list(pool.map(lambda bound: work(*bound), bounds))
 
 
 @functools.cache

@@ -73,7 +73,9 @@ def update(
             dtype = next(ansatz.parameters()).dtype
             if optimizer.undo(Energy.of(batch, local, dtype)):
                 return {"distance": 0.0, "shift": guard.shift, "undone_steps": guard.undone}
-        operator = derivatives_of(optimizer.derivatives, ansatz, batch.spins, batch.weights, chunks, ranks)
+        operator = derivatives_of(
+            optimizer.derivatives, ansatz, batch.spins, batch.weights, chunks, ranks, optimizer.shift
+        )
         target = forces(local, batch.weights, operator.is_complex)
         distance = {"distance": optimizer.step(operator, target)}
         return distance if guard is None else distance | {"shift": guard.shift, "undone_steps": guard.undone}

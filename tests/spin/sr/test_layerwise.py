@@ -332,7 +332,7 @@ def test_both_systems_have_the_same_solution(phases: bool, count: int) -> None:
 
 
 def test_a_training_may_use_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same parameters in the end; left open, the choice goes by size."""
+    """The same parameters in the end; left open, a large matrix is not held."""
     found = {}
     for kind in ("dense", "layerwise", "auto", "auto, large"):
         monkeypatch.setattr(phases, "DENSE_BYTES", 0 if kind == "auto, large" else 2**30)

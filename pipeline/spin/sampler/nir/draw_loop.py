@@ -1,8 +1,8 @@
 """Draws of the proposal as one compiled loop over configurations (numba), for CPUs in single precision.
 
-A few configurations at a time: their keys and values stay in the caches of a core, where those of a whole batch, read
-once a spin, would come from the memory, and a weight that is read serves all of them. What comes of one does not depend
-on the others. Exponentials are polynomials, for a library's are calls that do not vectorise.
+As many configurations at a time as there are lanes: their keys and values stay in the caches of a core, where those of
+a whole batch, read once a spin, would come from the memory, and a weight that is read serves all of them. What comes of
+one does not depend on the others. A feature of all of them is one value; arrays are flat, (features, lanes).
 """
 
 from __future__ import annotations
@@ -11,198 +11,139 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.run.compiled import njit
+from pipeline.base.run.lanes import LANES, fma, lanes, load, magnitude, root, spread, store
+from pipeline.base.run.lanes import where_positive as chosen
+from pipeline.spin.sampler.nir.attention_loop import attended, scores, weigh
 
 Array = NDArray[np.float32]
 
-FAST = {"contract", "reassoc", "nsz", "nnan", "arcp"}
-"""Infinities stay what they are. Divisions by zero give them (``error_model``): a check would keep loops scalar."""
-
-ONE, ZERO = np.float32(1.0), np.float32(0.0)
-LOG2_E = np.float32(1.4426950408889634)
-TOGETHER = 4
-"""Configurations at a time: each more takes its keys and values from the caches."""
-
-WIDEST = 512
-"""Most outputs of a layer; features of the configurations lie so far apart, which loops that vectorise must know."""
-
-LOWEST_POWER = np.float32(-125.0)
-"""2 to this is the smallest factor of an exponential: smaller ones are no normal numbers."""
+ONE, ZERO, HALF = np.float32(1.0), np.float32(0.0), np.float32(0.5)
+TOGETHER = 8
+"""Outputs of a layer at a time: as many sums as keep the vector units busy."""
 
 EPSILON = np.float32(1e-5)
 """Of torch's layer norm."""
 
-
-@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
-def _exponentials(powers: Array, count: int, bits: NDArray[np.int32]) -> None:
-    """2 to each of the first powers, which are at most 0, in place; relative errors of 3e-7.
-
-    Args:
-        powers: at least ``count``.
-        count: how many.
-        bits: scratch of the same length.
-    """
-    scales = bits.view(np.float32)
-    for j in range(count):
-        power = powers[j] if powers[j] > LOWEST_POWER else LOWEST_POWER
-        whole = np.floor(power)
-        part = power - whole
-        bits[j] = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
-        total = np.float32(0.00015403530)
-        total = total * part + np.float32(0.0013333558)
-        total = total * part + np.float32(0.0096181291)
-        total = total * part + np.float32(0.055504109)
-        total = total * part + np.float32(0.24022651)
-        total = total * part + np.float32(0.69314718)
-        powers[j] = total * part + ONE
-    for j in range(count):
-        powers[j] *= scales[j]
+ERFC = tuple(map(np.float32, (4.30638e-5, 2.765672e-4, 1.520143e-4, 9.2705272e-3, 4.22820123e-2, 7.05230784e-2, 1.0)))
+"""Abramowitz and Stegun, 7.1.28, highest power first."""
 
 
-@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
-def _linear(x: Array, weights: Array, first: int, bias: Array, inputs: int, y: Array) -> None:
-    """y = bias + x weight of all configurations, (inputs,) and (outputs,) of each :data:`WIDEST` apart.
-
-    Args:
-        x, y: flat, (TOGETHER WIDEST,).
-        weights: (inputs, outputs) from ``first`` on.
-        bias: (outputs,).
-        inputs: their number.
-    """
-    outputs = len(bias)
-    for o in range(outputs):
-        y[o] = y[WIDEST + o] = y[2 * WIDEST + o] = y[3 * WIDEST + o] = bias[o]
-    i = 0
-    while i + 4 <= inputs:
-        p = first + i * outputs
-        w0, w1 = weights[p : p + outputs], weights[p + outputs : p + 2 * outputs]
-        w2, w3 = weights[p + 2 * outputs : p + 3 * outputs], weights[p + 3 * outputs : p + 4 * outputs]
-        a0, a1, a2, a3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        p = WIDEST + i
-        b0, b1, b2, b3 = x[p], x[p + 1], x[p + 2], x[p + 3]
-        p = 2 * WIDEST + i
-        c0, c1, c2, c3 = x[p], x[p + 1], x[p + 2], x[p + 3]
-        p = 3 * WIDEST + i
-        d0, d1, d2, d3 = x[p], x[p + 1], x[p + 2], x[p + 3]
-        for o in range(outputs):
-            s, t, u, v = w0[o], w1[o], w2[o], w3[o]
-            y[o] += a0 * s + a1 * t + a2 * u + a3 * v
-            y[WIDEST + o] += b0 * s + b1 * t + b2 * u + b3 * v
-            y[2 * WIDEST + o] += c0 * s + c1 * t + c2 * u + c3 * v
-            y[3 * WIDEST + o] += d0 * s + d1 * t + d2 * u + d3 * v
-        i += 4
-    while i < inputs:
-        w0 = weights[first + i * outputs : first + (i + 1) * outputs]
-        a0, b0, c0, d0 = x[i], x[WIDEST + i], x[2 * WIDEST + i], x[3 * WIDEST + i]
-        for o in range(outputs):
-            y[o] += a0 * w0[o]
-            y[WIDEST + o] += b0 * w0[o]
-            y[2 * WIDEST + o] += c0 * w0[o]
-            y[3 * WIDEST + o] += d0 * w0[o]
-        i += 1
-
-
-@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
-def _normed(x: Array, y: Array) -> None:
-    """y = (x - mean) / deviation."""
-    mean, square = ZERO, ZERO
-    for i in range(len(x)):
-        mean += x[i]
-    mean /= np.float32(len(x))
-    for i in range(len(x)):
-        square += (x[i] - mean) * (x[i] - mean)
-    scale = ONE / np.sqrt(square / np.float32(len(x)) + EPSILON)
-    for i in range(len(x)):
-        y[i] = (x[i] - mean) * scale
-
-
-@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
-def _gelu(x: Array, count: int) -> None:
-    """x Φ(x) in place, erfc as in Abramowitz and Stegun, 7.1.28, without exponentials; errors of 1e-6 (1 + |x|)."""
-    for i in range(count):
-        z = np.abs(x[i]) * np.float32(0.70710678118)
-        total = np.float32(0.0000430638) * z + np.float32(0.0002765672)
-        total = total * z + np.float32(0.0001520143)
-        total = total * z + np.float32(0.0092705272)
-        total = total * z + np.float32(0.0422820123)
-        total = total * z + np.float32(0.0705230784)
-        total = total * z + ONE
-        total *= total
-        total *= total
-        total *= total
-        tail = np.float32(0.5) / (total * total)
-        x[i] *= ONE - tail if x[i] > ZERO else tail
-
-
-@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
-def _largest(x: Array, count: int, bits: NDArray[np.int32]) -> float:
-    """Largest of the first numbers, by halves: a running maximum would not vectorise."""
-    some = bits.view(np.float32)
-    some[:count] = x[:count]
-    while count > 1:
-        half = (count + 1) // 2
-        for j in range(count - half):
-            some[j] = some[half + j] if some[half + j] > some[j] else some[j]
-        count = half
-    return some[0]
-
-
-@njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
-def _attend(
-    projections: Array, keys: Array, values: Array, place: int, scores: Array, bits: NDArray[np.int32], out: Array
+@njit(nogil=True, error_model="numpy", inline="always")
+def _linear(
+    x: Array, weights: Array, first: int, biases: Array, bias: int, inputs: int, outputs: int, y: Array
 ) -> None:
-    """Attention of one place to itself and those before it, whose keys and values are (heads, d/heads, M).
+    """y = bias + x weight.
 
     Args:
-        projections: query, key and value of the place, (3 d,).
-        keys, values: those of this place are put there.
-        place: which one.
-        scores, bits: scratch, (M,).
-        out: (d,).
+        x, y: (inputs, lanes) and (outputs, lanes).
+        weights: (inputs, outputs) from ``first`` on.
+        biases: (outputs,) from ``bias`` on.
     """
-    heads, width, _ = keys.shape
-    d, count = heads * width, place + 1
-    scale = np.float32(LOG2_E / np.sqrt(np.float32(width)))
+    o = 0
+    while o + TOGETHER <= outputs:
+        b, p = bias + o, first + o
+        s0, s1, s2, s3 = spread(biases, b), spread(biases, b + 1), spread(biases, b + 2), spread(biases, b + 3)
+        s4, s5, s6, s7 = spread(biases, b + 4), spread(biases, b + 5), spread(biases, b + 6), spread(biases, b + 7)
+        for i in range(inputs):
+            v = load(x, i * LANES)
+            s0, s1 = fma(v, spread(weights, p), s0), fma(v, spread(weights, p + 1), s1)
+            s2, s3 = fma(v, spread(weights, p + 2), s2), fma(v, spread(weights, p + 3), s3)
+            s4, s5 = fma(v, spread(weights, p + 4), s4), fma(v, spread(weights, p + 5), s5)
+            s6, s7 = fma(v, spread(weights, p + 6), s6), fma(v, spread(weights, p + 7), s7)
+            p += outputs
+        q = o * LANES
+        store(y, q, s0), store(y, q + LANES, s1), store(y, q + 2 * LANES, s2), store(y, q + 3 * LANES, s3)
+        q += 4 * LANES
+        store(y, q, s4), store(y, q + LANES, s5), store(y, q + 2 * LANES, s6), store(y, q + 3 * LANES, s7)
+        o += TOGETHER
+    while o < outputs:
+        s0 = spread(biases, bias + o)
+        for i in range(inputs):
+            s0 = fma(load(x, i * LANES), spread(weights, first + o + i * outputs), s0)
+        store(y, o * LANES, s0)
+        o += 1
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _normed(x: Array, d: int, y: Array) -> None:
+    """y = (x - mean) / deviation, over d features."""
+    share = lanes(ONE / np.float32(d))
+    mean, square = lanes(ZERO), lanes(ZERO)
+    for i in range(d):
+        mean += load(x, i * LANES)
+    mean *= share
+    for i in range(d):
+        away = load(x, i * LANES) - mean
+        square = fma(away, away, square)
+    scale = lanes(ONE) / root(fma(square, share, lanes(EPSILON)))
+    for i in range(d):
+        store(y, i * LANES, (load(x, i * LANES) - mean) * scale)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _gelu(x: Array, count: int) -> None:
+    """x Φ(x) in place, by erfc without exponentials; errors of 1e-6 (1 + |x|)."""
+    for i in range(count):
+        v = load(x, i * LANES)
+        z = magnitude(v) * lanes(np.float32(0.70710678118))
+        total = fma(lanes(ERFC[0]), z, lanes(ERFC[1]))
+        total = fma(total, z, lanes(ERFC[2]))
+        total = fma(total, z, lanes(ERFC[3]))
+        total = fma(total, z, lanes(ERFC[4]))
+        total = fma(total, z, lanes(ERFC[5]))
+        total = fma(total, z, lanes(ERFC[6]))
+        total *= total
+        total *= total
+        total *= total
+        tail = lanes(HALF) / (total * total)
+        store(x, i * LANES, v * chosen(v, lanes(ONE) - tail, tail))
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _attend(
+    x: Array, keys: Array, values: Array, first: int, size: int, heads: int, width: int, place: int, s: Array, y: Array
+) -> None:
+    """Attention of one place to itself and those before it.
+
+    Args:
+        x: its query, key and value, (3 heads width, lanes).
+        keys, values: (heads, size, width, lanes) from ``first`` on; those of this place are put there.
+        size: places there are.
+        place: which one.
+        s: scratch, (size + 2, lanes).
+        y: (heads width, lanes).
+    """
+    d, row, kept = heads * width * LANES, width * LANES, size * LANES
     for h in range(heads):
-        first = h * width
-        for i in range(width):
-            keys[h, i, place] = projections[d + first + i]
-            values[h, i, place] = projections[2 * d + first + i]
-        scores[:count] = ZERO
-        for i in range(0, width - 3, 4):
-            q0, q1 = projections[first + i] * scale, projections[first + i + 1] * scale
-            q2, q3 = projections[first + i + 2] * scale, projections[first + i + 3] * scale
-            k0, k1, k2, k3 = keys[h, i], keys[h, i + 1], keys[h, i + 2], keys[h, i + 3]
-            for j in range(count):
-                scores[j] += q0 * k0[j] + q1 * k1[j] + q2 * k2[j] + q3 * k3[j]
-        for i in range(width - width % 4, width):
-            q0, k0 = projections[first + i] * scale, keys[h, i]
-            for j in range(count):
-                scores[j] += q0 * k0[j]
-        largest = _largest(scores, count, bits)
-        for j in range(count):
-            scores[j] -= largest
-        _exponentials(scores, count, bits)
-        total = ZERO
-        for j in range(count):
-            total += scores[j]
-        for i in range(0, width - 3, 4):
-            v0, v1, v2, v3 = values[h, i], values[h, i + 1], values[h, i + 2], values[h, i + 3]
-            m0, m1, m2, m3 = ZERO, ZERO, ZERO, ZERO
-            for j in range(count):
-                m0 += scores[j] * v0[j]
-                m1 += scores[j] * v1[j]
-                m2 += scores[j] * v2[j]
-                m3 += scores[j] * v3[j]
-            out[first + i], out[first + i + 1] = m0 / total, m1 / total
-            out[first + i + 2], out[first + i + 3] = m2 / total, m3 / total
-        for i in range(width - width % 4, width):
-            v0, m0 = values[h, i], ZERO
-            for j in range(count):
-                m0 += scores[j] * v0[j]
-            out[first + i] = m0 / total
+        of_head, q = first + h * size * row, h * row
+        for i in range(0, row, LANES):
+            store(keys, of_head + place * row + i, load(x, d + q + i))
+            store(values, of_head + place * row + i, load(x, 2 * d + q + i))
+        scores(x, q, keys, of_head, width, place + 1, s)
+        weigh(s, place + 1, s, kept)
+        attended(s, values, of_head, width, place + 1, s, kept, y, q)
 
 
-@njit(nogil=True, fastmath=FAST, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
+def _choose(
+    fields: Array, floor: float, uniforms: NDArray[np.float64], begin: int, place: int, down: Array, found: Array
+) -> None:
+    """Draw a spin of each configuration of a group, from two logits (2, lanes).
+
+    Args:
+        uniforms: (B, M).
+        begin: first configuration.
+        down: 1 for a spin -1, 0 for +1, (lanes,).
+        found: differences of the logits, (B, M).
+    """
+    for r in range(min(LANES, len(uniforms) - begin)):
+        field = np.float64(fields[r]) - np.float64(fields[LANES + r])
+        found[begin + r, place] = field
+        up = floor + (1.0 - 2.0 * floor) / (1.0 + np.exp(min(max(-field, -700.0), 700.0)))
+        down[r] = ONE if uniforms[begin + r, place] >= up else ZERO
+
+
+@njit(nogil=True, error_model="numpy")
 def draw(
     weights: Array,
     biases: Array,
@@ -223,9 +164,9 @@ def draw(
     Args:
         weights, biases: of all linear layers, (I, O) and (O,) of each, one after the other.
         shapes: I and O of each.
-        norm: weight and bias of the last norm, (2, d).
+        norm: weight and bias of the last norm, (2 d,).
         token: in front of the spins, (d,).
-        table: features of both values of every spin, (M, 2, d).
+        table: features of both values of every spin, (M, 2, d), flat.
         heads: which share the d features.
         floor: least probability of a value.
         uniforms: in [0, 1), (B, M).
@@ -233,44 +174,39 @@ def draw(
         fields: difference of the logits.
     """
     layers, d, size = len(shapes), len(token), uniforms.shape[1]
-    blocks = (layers - 3) // 4
-    keys = np.empty((TOGETHER, blocks, heads, d // heads, size), np.float32)
-    values = np.empty_like(keys)
-    x, narrow = np.empty((TOGETHER, d), np.float32), np.zeros(TOGETHER * WIDEST, np.float32)
-    wide = np.zeros(TOGETHER * WIDEST, np.float32)
-    scratch, bits = np.empty(size, np.float32), np.empty(size, np.int32)
-    for begin in range(0, len(uniforms), TOGETHER):
-        count = min(TOGETHER, len(uniforms) - begin)
-        for r in range(count):
-            x[r] = token
+    blocks, widest = (layers - 3) // 4, max(shapes[:, 1].max(), d)
+    keys = np.empty(blocks * size * d * LANES, np.float32)
+    values, scratch = np.empty_like(keys), np.empty((size + 2) * LANES, np.float32)
+    x, drawn = np.empty(d * LANES, np.float32), np.zeros(LANES, np.float32)
+    narrow, wide = np.empty(widest * LANES, np.float32), np.empty(widest * LANES, np.float32)
+    for begin in range(0, len(uniforms), LANES):
+        for i in range(d):
+            store(x, i * LANES, spread(token, i))
         for place in range(size):
             w = b = 0
             for layer in range(layers):
                 kind, (inputs, outputs) = (layer % 4 if layer < 4 * blocks else 4 + layer - 4 * blocks), shapes[layer]
                 if kind == 0 or kind == 2 or kind == 4:
-                    for r in range(count):
-                        _normed(x[r], narrow[r * WIDEST : r * WIDEST + d])
-                        if kind == 4:
-                            some = narrow[r * WIDEST : r * WIDEST + d]
-                            some[:] = some * norm[0] + norm[1]
-                _linear(narrow, weights, w, biases[b : b + outputs], inputs, wide)
+                    _normed(x, d, narrow)
+                if kind == 4:
+                    for i in range(d):
+                        store(narrow, i * LANES, fma(load(narrow, i * LANES), spread(norm, i), spread(norm, d + i)))
+                _linear(narrow, weights, w, biases, b, inputs, outputs, wide)
                 w, b = w + inputs * outputs, b + outputs
-                for r in range(count):
-                    found = wide[r * WIDEST : r * WIDEST + outputs]
-                    if kind == 0:
-                        out = narrow[r * WIDEST : r * WIDEST + d]
-                        _attend(found, keys[r, layer // 4], values[r, layer // 4], place, scratch, bits, out)
-                    elif kind == 1 or kind == 3:
-                        x[r] += found
-                    else:
-                        if kind == 2 or kind == 4:
-                            _gelu(found, outputs)
-                        narrow[r * WIDEST : r * WIDEST + outputs] = found
-            for r in range(count):
-                row = begin + r
-                field = np.float64(wide[r * WIDEST]) - np.float64(wide[r * WIDEST + 1])
-                fields[row, place] = field
-                up = floor + (1.0 - 2.0 * floor) / (1.0 + np.exp(min(max(-field, -700.0), 700.0)))
-                drawn = 1 if uniforms[row, place] >= up else 0
-                down[row, place] = drawn
-                x[r] = table[place, drawn]
+                if kind == 0:
+                    first = layer // 4 * size * d * LANES
+                    _attend(wide, keys, values, first, size, heads, d // heads, place, scratch, narrow)
+                elif kind == 1 or kind == 3:
+                    for i in range(d):
+                        store(x, i * LANES, load(x, i * LANES) + load(wide, i * LANES))
+                else:
+                    if kind == 2 or kind == 4:
+                        _gelu(wide, outputs)
+                    narrow, wide = wide, narrow
+            # what the last layer gives was exchanged with its input
+            _choose(narrow, floor, uniforms, begin, place, drawn, fields)
+            for r in range(min(LANES, len(uniforms) - begin)):
+                down[begin + r, place] = np.int64(drawn[r])
+            sign, p = load(drawn, 0), 2 * place * d
+            for i in range(d):
+                store(x, i * LANES, chosen(sign, spread(table, p + d + i), spread(table, p + i)))

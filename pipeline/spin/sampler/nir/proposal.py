@@ -13,10 +13,10 @@ from pipeline.spin.sampler.nir.schema import NIRConfig
 from pipeline.spin.space import Space
 
 COMPILED_FROM = 2**12
-"""Spins of a batch from which on a compiled loop, where there is one, draws them: fewer are not worth loading it."""
+"""Spins of a batch from which on compiled loops, where there are some, treat them: fewer are not worth loading them."""
 
 COMPILED_UP_TO = 128
-"""Largest embedding that it takes."""
+"""Largest embedding that they take: matrices of larger ones are for a library."""
 
 
 class Block(nn.Module):
@@ -34,10 +34,15 @@ class Block(nn.Module):
         self.mixed = nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Every place sees itself and those before it, (B, M, d) → (B, M, d)."""
+    def forward(self, x: Tensor, compiled: bool = False) -> Tensor:
+        """Every place sees itself and those before it, (B, M, d) → (B, M, d); by the compiled loop or by torch."""
         rows, places, d = x.shape
-        heads = self._normed(x, self.projections).view(rows, places, 3, self.heads, d // self.heads)
+        projections = self._normed(x, self.projections)
+        if compiled:
+            from pipeline.spin.sampler.nir.attention import attend
+
+            return self._finish(x, attend(projections, self.heads))
+        heads = projections.view(rows, places, 3, self.heads, d // self.heads)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         return self._finish(x, attended.transpose(1, 2).reshape(rows, places, d))
@@ -96,12 +101,17 @@ class Proposal(nn.Module):
         nn.init.zeros_(self.logits.weight)
         nn.init.zeros_(self.logits.bias)
 
-    def log_probability(self, spins: Tensor) -> Tensor:
-        """log q, (B, M) spins ±1 → (B,) float64, differentiable in the parameters."""
+    def log_probability(self, spins: Tensor, compiled: bool = False) -> Tensor:
+        """log q, (B, M) spins ±1 → (B,) float64, differentiable in the parameters.
+
+        Args:
+            spins: on the device of the parameters.
+            compiled: whether by a compiled loop where there is one (:meth:`compiles`), whose last bits are others.
+        """
         down = (spins < 0).long()
         features = self._table()[torch.arange(self.size - 1, device=spins.device), down[:, :-1]]
         start = self.token.expand(len(spins), 1, -1)
-        return self._log_chosen(self._fields(torch.cat([start, features], 1)), down).sum(1)
+        return self._log_chosen(self._fields(torch.cat([start, features], 1), compiled), down).sum(1)
 
     @torch.no_grad()
     def draw(self, uniforms: Tensor, compiled: bool | None = None) -> tuple[Tensor, Tensor]:
@@ -129,25 +139,31 @@ class Proposal(nn.Module):
             x = self._choose(self._last(x), uniforms, down, log_q, place, table)
         return (1 - 2 * down).to(torch.int8), log_q
 
-    def compiles(self, uniforms: Tensor) -> bool:
-        """Whether there is a compiled loop for parameters of this kind, and enough to draw, (B, M), to load it."""
-        plain = uniforms.device.type == "cpu" and self.token.dtype == torch.float32
+    def compiles(self, batch: Tensor) -> bool:
+        """Whether there are compiled loops for parameters of this kind, and a batch, (B, M), is worth loading them."""
+        plain = batch.device.type == "cpu" and self.token.dtype == torch.float32
         plain = plain and self.token.shape[1] <= COMPILED_UP_TO
-        return plain and uniforms.numel() >= COMPILED_FROM and importlib.util.find_spec("numba") is not None
+        return plain and batch.numel() >= COMPILED_FROM and importlib.util.find_spec("numba") is not None
 
     @torch.no_grad()
     def draw_compiled(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """The same by the loop of :mod:`pipeline.spin.sampler.nir.draw_loop`, on a CPU in single precision."""
+        from pipeline.base.run.compiled import in_threads
+        from pipeline.base.run.lanes import LANES
         from pipeline.spin.sampler.nir import draw_loop
 
         linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
         weights, biases = (torch.cat([p.flatten() for p in parts]) for parts in _packed(linear))
         shapes = torch.tensor([[layer.in_features, layer.out_features] for layer in linear])
-        norm, token = torch.stack([self.norm.weight, self.norm.bias]), self.token[0].contiguous()
+        norm, token = torch.cat([self.norm.weight, self.norm.bias]), self.token[0].contiguous()
         down, fields = torch.zeros(uniforms.shape, dtype=torch.int64), torch.empty_like(uniforms)
-        arrays = [part.numpy() for part in (weights, biases, shapes, norm, token, self._table())]
+        arrays = [part.numpy() for part in (weights, biases, shapes, norm, token, self._table().flatten())]
         numbers = [part.numpy() for part in (uniforms.contiguous(), down, fields)]
-        draw_loop.draw(*arrays, self.heads, float(self.p_floor), *numbers)
+
+        def draw(begin: int, end: int) -> None:
+            draw_loop.draw(*arrays, self.heads, float(self.p_floor), *(part[begin:end] for part in numbers))
+
+        in_threads(draw, len(uniforms), LANES, torch.get_num_threads())
         return (1 - 2 * down).to(torch.int8), self._log_chosen(fields, down).sum(1)
 
     @torch.no_grad()
@@ -179,10 +195,10 @@ class Proposal(nn.Module):
             return functional.logsigmoid(chosen)
         return torch.log(self.p_floor + (1.0 - 2.0 * self.p_floor) * torch.sigmoid(chosen))
 
-    def _fields(self, x: Tensor) -> Tensor:
+    def _fields(self, x: Tensor, compiled: bool = False) -> Tensor:
         """Difference of both logits of every place given those before, from features (B, n, d), (B, n) float64."""
         for block in self.blocks:
-            x = block(x)
+            x = block(x, compiled)
         return self._last(x)
 
     def _last(self, x: Tensor) -> Tensor:

@@ -83,13 +83,13 @@ def descend(
     """
     parameters = list(proposal.parameters())
     total, count = [torch.zeros_like(p) for p in parameters], len(spins)
-    several = able(ranks, count)
+    compiled, several = proposal.compiles(spins), able(ranks, count)  # of the whole batch, as for draws
     mine = share(several, count)
     spins, slopes = spins[mine], slopes[mine]
 
     def body(begin: int, size: int) -> int:
         end = min(begin + size, len(spins))
-        log_q = proposal.log_probability(spins[begin:end])
+        log_q = proposal.log_probability(spins[begin:end], compiled)
         found = torch.autograd.grad(log_q, parameters, slopes[begin:end], allow_unused=True)
         for so_far, gradient in zip(total, found, strict=True):
             if gradient is not None:
@@ -97,9 +97,11 @@ def descend(
         return end
 
     def probe() -> Tensor:
-        return proposal.log_probability(spins[:1].expand(2, -1))
+        return proposal.log_probability(spins[:1].expand(2, -1), compiled)
 
-    chunks.run("gradients of the proposal", len(spins), body, probe, 2, gradients=True)
+    # a name of its own for either loop: what one takes says little of the other
+    name = "compiled gradients of the proposal" if compiled else "gradients of the proposal"
+    chunks.run(name, len(spins), body, probe, 2, gradients=True)
     for parameter, gradient in zip(parameters, total, strict=True):
         parameter.grad = several.reduce(gradient)
     if all(bool(p.grad.isfinite().all()) for p in parameters if p.grad is not None):

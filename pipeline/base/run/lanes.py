@@ -1,0 +1,202 @@
+"""Eight numbers in single precision as one value of compiled loops (numba): what a vector unit does at once.
+
+Loops over arrays vectorise where the compiler finds out that they may, and pay for finding out; a loop over these is
+what is written. LLVM cuts them to the registers of the machine. Indices are those of flat arrays, in numbers, and never
+from the end.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+LANES = 8
+
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_WHOLE = ir.VectorType(ir.IntType(32), LANES)
+
+
+class _LanesType(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+_LANES = _LanesType()
+
+
+@register_model(_LanesType)
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _spread(builder: Any, number: Any) -> Any:
+    alone = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(alone, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_WHOLE, [0] * LANES))
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Where an element of a flat array is."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+def _call(builder: Any, name: str, *arguments: Any) -> Any:
+    """An operation of LLVM on vectors."""
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), arguments)
+
+
+@intrinsic  # type: ignore[misc]
+def load(_: Any, array: Any, index: Any) -> Any:
+    """Elements from ``index`` on."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        place = _place(context, builder, sig.args[0], *arguments)
+        return builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+
+    return _LANES(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[misc]
+def store(_: Any, array: Any, index: Any, value: Any) -> Any:
+    """Put them there."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        place = _place(context, builder, sig.args[0], *arguments[:2])
+        builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, value), generate
+
+
+@intrinsic  # type: ignore[misc]
+def spread(_: Any, array: Any, index: Any) -> Any:
+    """One element, in all lanes."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return _spread(builder, builder.load(_place(context, builder, sig.args[0], *arguments)))
+
+    return _LANES(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[misc]
+def lanes(_: Any, number: Any) -> Any:
+    """A number in all lanes."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return _spread(builder, arguments[0])
+
+    return _LANES(types.float32), generate
+
+
+@intrinsic  # type: ignore[misc]
+def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once where the machine can."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return _call(builder, "fmuladd", *arguments)
+
+    return _LANES(a, b, c), generate
+
+
+@intrinsic  # type: ignore[misc]
+def larger(_: Any, a: Any, b: Any) -> Any:
+    """The larger of both."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+
+    return _LANES(a, b), generate
+
+
+@intrinsic  # type: ignore[misc]
+def where_positive(_: Any, sign: Any, a: Any, b: Any) -> Any:
+    """a where ``sign`` is positive, else b."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", arguments[0], _constant(0.0)), *arguments[1:])
+
+    return _LANES(sign, a, b), generate
+
+
+@intrinsic  # type: ignore[misc]
+def magnitude(_: Any, a: Any) -> Any:
+    """|a|."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return _call(builder, "fabs", *arguments)
+
+    return _LANES(a), generate
+
+
+@intrinsic  # type: ignore[misc]
+def root(_: Any, a: Any) -> Any:
+    """Square root."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return _call(builder, "sqrt", *arguments)
+
+    return _LANES(a), generate
+
+
+LOWEST_POWER = -125.0
+"""2 to this is the smallest of :func:`power_of_two`: smaller ones are no normal numbers."""
+
+_POLYNOMIAL = (0.00015403530, 0.0013333558, 0.0096181291, 0.055504109, 0.24022651, 0.69314718, 1.0)
+"""Of 2^x between -1/2 and 1/2, highest power first: Taylor's."""
+
+
+@intrinsic  # type: ignore[misc]
+def power_of_two(_: Any, power: Any) -> Any:
+    """2 to a power below 128; relative errors of 2e-7."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        lowest = _constant(LOWEST_POWER)
+        bounded = builder.select(builder.fcmp_ordered(">", arguments[0], lowest), arguments[0], lowest)
+        whole = _call(builder, "floor", builder.fadd(bounded, _constant(0.5)))
+        part = builder.fsub(bounded, whole)
+        total = _constant(_POLYNOMIAL[0])
+        for factor in _POLYNOMIAL[1:]:
+            total = _call(builder, "fmuladd", total, part, _constant(factor))
+        bits = builder.shl(builder.fptosi(whole, _WHOLE), ir.Constant(_WHOLE, [23] * LANES))
+        # the exponent of a float is added to, in its bits
+        return builder.bitcast(builder.add(builder.bitcast(total, _WHOLE), bits), _VECTOR)
+
+    return _LANES(power), generate
+
+
+def _operation(symbol: Any, name: str) -> None:
+    """Let + and the like of Python stand for an operation lane by lane."""
+
+    @infer_global(symbol)
+    class Typed(ConcreteTemplate):  # type: ignore[misc]
+        cases = (signature(_LANES, _LANES, _LANES),)
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        made: Callable[..., Any] = getattr(builder, name)
+        return made(*arguments)
+
+    lower_builtin(symbol, _LANES, _LANES)(generate)
+
+
+_OPERATIONS = (
+    (operator.add, "fadd"),
+    (operator.iadd, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.imul, "fmul"),
+    (operator.truediv, "fdiv"),
+)
+for _symbol, _name in _OPERATIONS:
+    _operation(_symbol, _name)

@@ -1,0 +1,60 @@
+"""Eight numbers as one value of compiled loops, against numpy."""
+
+import numba
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.base.run.lanes import (
+    LANES,
+    LOWEST_POWER,
+    fma,
+    lanes,
+    larger,
+    load,
+    magnitude,
+    power_of_two,
+    root,
+    spread,
+    store,
+    where_positive,
+)
+
+Array = NDArray[np.float32]
+
+
+@numba.njit(error_model="numpy")  # type: ignore[misc]
+def everything(x: Array, y: Array, found: Array) -> None:
+    """An operation a row of ``found``."""
+    for begin in range(0, len(x), LANES):
+        a, b = load(x, begin), load(y, begin)
+        kept = a
+        kept += b
+        kept *= b
+        of = (a + b, a - b, a * b, a / b, fma(a, b, kept), larger(a, b), where_positive(a, b, kept), root(magnitude(a)))
+        for number in range(len(of)):
+            store(found[number], begin, of[number])
+        store(found[8], begin, power_of_two(a))
+        store(found[9], begin, spread(y, begin + 1) + lanes(np.float32(0.5)))
+
+
+def test_operations() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 5 * LANES)).astype(np.float32)
+    x[:3] = 0.0, -0.0, 7.0
+    found = np.empty((10, len(x)), np.float32)
+    everything(x, y, found)
+    first = y[1::LANES].repeat(LANES)
+    kept = (x + y) * y
+    expected = [x + y, x - y, x * y, x / y, x * y + kept, np.maximum(x, y), np.where(x > 0, y, kept), np.sqrt(abs(x))]
+    for row, exact in zip(found, [*expected, np.exp2(x), first + 0.5], strict=True):
+        np.testing.assert_allclose(row, exact, rtol=3e-7, atol=3e-7)
+
+
+@pytest.mark.parametrize("power", [-np.inf, -1e30, -200.0, -125.0, -0.5, -1e-8, 0.0, 0.5, 0.4999999, 126.7])
+def test_powers_of_two(power: float) -> None:
+    """Over all of their range; the smallest are the smallest that there is, infinity being none of them."""
+    x = np.full(LANES, power, np.float32)
+    found = np.empty((10, LANES), np.float32)
+    everything(x, np.ones_like(x), found)
+    exact = np.exp2(np.maximum(x.astype(np.float64), LOWEST_POWER))
+    np.testing.assert_allclose(found[8], exact, rtol=3e-7)
