@@ -9,6 +9,7 @@ neighbourhoods of sites, which are gathered once for all layers.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -135,10 +136,18 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(weight.flatten(1))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, around: Tensor, frozen: bool = False, rows: slice = slice(None)) -> Tensor:
-        """(in · kernel², T, batch) -> (out, T, batch); ``rows`` picks some of the output channels."""
-        weight, bias = self.weight[rows], self.bias[rows, None]
-        if frozen:
-            weight, bias = weight.detach(), bias.detach()
-        # One product for all sites and configurations, whose weight gradient is another one.
-        return torch.addmm(bias, weight, around.flatten(1)).unflatten(1, around.shape[1:])
+    def parts(self, rows: Sequence[int], frozen: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """Weights and biases of so many output channels each, for :func:`convolve`; ``frozen``: as constants."""
+        weight, bias = (self.weight.detach(), self.bias.detach()) if frozen else (self.weight, self.bias)
+        return list(zip(weight.split(list(rows)), bias.split(list(rows)), strict=True))
+
+    def forward(self, around: Tensor, frozen: bool = False) -> Tensor:
+        """(in · kernel², T, batch) -> (out, T, batch)."""
+        ((weight, bias),) = self.parts([len(self.bias)], frozen)
+        return convolve(around, weight, bias)
+
+
+def convolve(around: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Outputs (out, T, batch) on gathered neighbourhoods (in · kernel², T, batch)."""
+    # One product for all sites and configurations, whose weight gradient is another one.
+    return torch.addmm(bias[:, None], weight, around.flatten(1)).unflatten(1, around.shape[1:])
