@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.gauge.group import Group
 from pipeline.gauge.pseudofermion.masks import Mask, on_device
+from pipeline.gauge.pseudofermion.squash import squash
 from pipeline.gauge.pseudofermion.transport import Transporters, transporters
 
 INPUTS = 4
@@ -147,7 +148,8 @@ class Convolution(nn.Module):
         return convolve(around, weight, bias)
 
 
-def convolve(around: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Outputs (out, T, batch) on gathered neighbourhoods (in · kernel², T, batch)."""
+def convolve(around: Tensor, weight: Tensor, bias: Tensor, *, squashed: bool = False) -> Tensor:
+    """Outputs (out, T, batch) on gathered neighbourhoods (in · kernel², T, batch); ``squashed``: see :func:`squash`."""
     # One product for all sites and configurations, whose weight gradient is another one.
-    return torch.addmm(bias[:, None], weight, around.flatten(1)).unflatten(1, around.shape[1:])
+    outputs = torch.addmm(bias[:, None], weight, around.flatten(1))
+    return (squash(outputs) if squashed else outputs).unflatten(1, around.shape[1:])

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from pipeline.gauge.pseudofermion.context import Context, Convolution
 from pipeline.gauge.pseudofermion.context import convolve as convolve_context
 from pipeline.gauge.pseudofermion.masks import SPINS, Mask
-from pipeline.gauge.pseudofermion.squash import squash
 from pipeline.gauge.pseudofermion.transport import WAYS, Transporters, convolve, convolve_repeatedly, multiply
 
 
@@ -111,8 +110,7 @@ class Coupling(nn.Module):
         (weight, bias), last = self.convolution.parts([self.inner_rows, rows], frozen)
         inner = None
         if self.inner_rows:
-            channels = context.channels
-            inner = squash(weight @ channels.flatten(1), bias).unflatten(1, channels.shape[1:])
+            inner = convolve_context(context.channels, weight, bias, squashed=True)
         # Only active sites need the last convolution and A.
         output = convolve_context(channels_active, *last).tanh()
         outer, scale = output.split([math.prod(self.outer_shape), 2 * self.mask.spins**2])

@@ -133,7 +133,7 @@ def test_convolutions_in_one_piece(group: Group, links_wanted: bool) -> None:
     field.requires_grad_()
     wanted = [field, raw, matrices][: 3 if links_wanted else 2]
     over = transport.transporters(matrices, torch.float64)
-    block = squash(raw.flatten(1).clone(), torch.zeros(110, dtype=torch.float64)).view_as(raw)
+    block = squash(raw.clone())
     ours, plain = convolve_repeatedly(field, block, shapes, over), field
     for coefficients in split_coefficients(raw.tanh(), shapes):
         plain = plain_convolve(plain, coefficients, over)
