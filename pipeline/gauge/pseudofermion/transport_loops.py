@@ -99,12 +99,12 @@ def _array(tensor: Tensor) -> Any:
 
 def _tile(sites: Any, configurations: int) -> Any:
     """Number of sites of a tile."""
-    return np.uint64(min(sites.shape[1], max(1, TILE // configurations)))
+    return min(sites.shape[1], max(1, TILE // configurations))
 
 
 def _scratch(field: Any, tile: Any, configurations: int) -> Any:
     """A transported feature: real and imaginary part, colour, site, configuration."""
-    return np.empty((2, field.shape[2], int(tile), configurations), dtype=field.dtype)
+    return np.empty((2, field.shape[2], tile, configurations), dtype=field.dtype)
 
 
 @njit(inline="always")
@@ -145,9 +145,9 @@ def _add_product(coefficients, moved, d, k, s, t_0, t_1, b_0, b_1, result):  # t
 
 @njit(nogil=True, fastmath=FAST)
 def _convolve(field, coefficients, planes, table, result, b_0, b_1, tile, moved):  # type: ignore[no-untyped-def]
-    sites = np.uint64(table.shape[1])
-    for t_0 in range(np.uint64(0), sites, tile):
-        t_1 = min(t_0 + tile, sites)
+    for part in range((table.shape[1] - 1) // tile + 1):
+        t_0 = np.uint64(part * tile)
+        t_1 = np.uint64(min(part * tile + tile, table.shape[1]))
         for s in range(field.shape[3]):
             for d in range(5):
                 for k in range(field.shape[1]):
@@ -248,9 +248,10 @@ def _gradients(  # type: ignore[no-untyped-def]
     moved,
     back,
 ):
-    sites, draws = np.uint64(table.shape[1]), field.shape[3]
-    for t_0 in range(np.uint64(0), sites, tile):
-        t_1 = min(t_0 + tile, sites)
+    draws = field.shape[3]
+    for part in range((table.shape[1] - 1) // tile + 1):
+        t_0 = np.uint64(part * tile)
+        t_1 = np.uint64(min(part * tile + tile, table.shape[1]))
         for s in range(draws):
             for d in range(5):
                 for k in range(field.shape[1]):
