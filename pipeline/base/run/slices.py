@@ -28,9 +28,11 @@ def in_slices(count: int, least: int, work: Callable[[int, int], object]) -> Non
         return
     ends = [part * count // parts for part in range(parts + 1)]
     waiting = [_pool(parts - 1).submit(work, ends[part], ends[part + 1]) for part in range(1, parts)]
-    work(ends[0], ends[1])
-    for each in waiting:
-        each.result()
+    try:
+        work(ends[0], ends[1])
+    finally:
+        for each in waiting:
+            each.result()
 
 
 @functools.cache

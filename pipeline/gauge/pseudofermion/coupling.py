@@ -107,12 +107,12 @@ class Coupling(nn.Module):
         """The layer over the links of ``context``; ``frozen``: the parameters count as constants."""
         sites, transport_active, channels_active = context.at(self.mask)
         rows = len(self.convolution.bias) - self.inner_rows
-        (weight, bias), last = self.convolution.parts([self.inner_rows, rows], frozen)
+        first, last = self.convolution.parts([self.inner_rows, rows], frozen)
         inner = None
         if self.inner_rows:
-            inner = convolve_context(context.channels, weight, bias, squashed=True)
+            inner = convolve_context(context.channels, first, squashed=True)
         # Only active sites need the last convolution and A.
-        output = convolve_context(channels_active, *last).tanh()
+        output = convolve_context(channels_active, last).tanh()
         outer, scale = output.split([math.prod(self.outer_shape), 2 * self.mask.spins**2])
         return BoundCoupling(
             self.mask,

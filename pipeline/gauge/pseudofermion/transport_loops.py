@@ -35,9 +35,9 @@ def convolve(field: Tensor, coefficients: Sequence[Tensor], planes: Tensor, tabl
     results = [field.new_empty((2, matrix.shape[1], *shape)) for matrix in coefficients]
     fields = [_array(each) for each in (field, *results)]
     matrices, (links, sites) = [_array(each) for each in coefficients], (_array(planes), _array(table))
+    tile = _tile(sites, batch)
 
     def work(first: int, last: int) -> None:
-        tile = _tile(sites, last - first)
         moved = _scratch(fields[0], tile, last - first)
         for before, matrix, after in zip(fields, matrices, fields[1:], strict=False):
             _convolve(before, matrix, links, sites, after, np.uint64(first), np.uint64(last), tile, moved)
@@ -80,9 +80,9 @@ def add_gradients(
             signals[1:], fields, coefficients, signals, of_coefficients, strict=False
         )
     ]
+    tile = _tile(arguments[0][4], gradient.shape[-1])
 
     def work(first: int, last: int) -> None:
-        tile = _tile(arguments[0][4], last - first)
         scratch = [_scratch(signals[0], tile, last - first) for _ in range(2)]
         for each in reversed(arguments):
             _gradients(*each, transported, wanted, tanh, np.uint64(first), np.uint64(last), tile, *scratch)
@@ -97,12 +97,12 @@ def _array(tensor: Tensor) -> Any:
     return array.view(np.uint64) if tensor.dtype == torch.int64 else array
 
 
-def _tile(sites: Any, configurations: int) -> Any:
-    """Number of sites of a tile."""
-    return min(sites.shape[1], max(1, TILE // configurations))
+def _tile(sites: Any, batch: int) -> int:
+    """Number of sites of a tile: of all configurations, since the order of sums depends on it."""
+    return int(min(sites.shape[1], max(1, TILE // batch)))
 
 
-def _scratch(field: Any, tile: Any, configurations: int) -> Any:
+def _scratch(field: Any, tile: int, configurations: int) -> Any:
     """A transported feature: real and imaginary part, colour, site, configuration."""
     return np.empty((2, field.shape[2], tile, configurations), dtype=field.dtype)
 
