@@ -137,6 +137,9 @@ def step(name: str, length: int, batch: int, gauge_layers: int, layers: int) -> 
         gauge_layers: of q(U).
         layers: of q(φ|U).
     """
+    from pipeline.base.run.memory import keep_freed_memory
+
+    keep_freed_memory()  # as every run does
     # Compilation is no part of the memory of a step.
     _update(training(4, 1, 1, 2), name)()
     method = training(length, batch, gauge_layers, layers)

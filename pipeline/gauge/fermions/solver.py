@@ -19,6 +19,10 @@ SINGLE_TOLERANCE = 1e-6
 """Least relative residual that is asked for in single precision, whose rounding is not much smaller."""
 
 
+LOOK_EVERY = 8
+"""Iterations after which it is asked whether all systems are frozen: an accelerator has to wait for the answer."""
+
+
 class NotConverged(UserError):
     """The iteration cap was reached: D is close to singular, or the cap is too low for the tolerance."""
 
@@ -135,10 +139,10 @@ class ConjugateGradient:
         norm = start = _square(residual)
         iterations = torch.zeros_like(norm, dtype=torch.int64)
         target = self._tolerance(field) ** 2 * start
-        for _ in range(self.max_iterations):
+        for iteration in range(self.max_iterations):
             # A norm of NaN or infinity fails one of the tests: such systems stop at once.
             active = (norm > target) & norm.isfinite()
-            if not active.any():
+            if iteration % LOOK_EVERY == 0 and not active.any():
                 break
             iterations += active
             half = matrix.dagger(direction)

@@ -1,7 +1,7 @@
 """Convolutions on a periodic lattice whose backward pass is as simple as the forward one.
 
 torch's circular padding is differentiated slice by slice, at several times the cost of the convolution. The adjoint of
-a periodic convolution is one too, with the kernel turned around, and that of reading sites is reading again.
+a periodic convolution is one too, with the kernel turned around; sites, padding included, are read in one pass.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ KERNEL = 3
 
 
 def _padded(field: Tensor, width: int) -> Tensor:
-    """(batch, L, L, channels) with ``width`` <= L more sites on each side; channels-last (batch, channels, ...)."""
-    field = torch.cat([field[:, -width:], field, field[:, :width]], dim=1)
-    field = torch.cat([field[:, :, -width:], field, field[:, :, :width]], dim=2)
-    return field.permute(0, 3, 1, 2)
+    """(batch, L, L, channels) with ``width`` more sites on each side; channels-last (batch, channels, ...)."""
+    length = field.shape[1]
+    read = field.flatten(1, 2).index_select(1, _padding(length, width, field.device))
+    return read.unflatten(1, (length + 2 * width, length + 2 * width)).permute(0, 3, 1, 2)
+
+
+@functools.cache
+def _padding(length: int, width: int, device: torch.device) -> Tensor:
+    """Positions of the padded lattice, ((L + 2 width)²,)."""
+    x = torch.arange(-width, length + width, device=device) % length
+    return (x[:, None] * length + x).flatten()
 
 
 class _PeriodicConvolution(torch.autograd.Function):
@@ -74,17 +81,17 @@ def convolution(field: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> T
 
 class _Windows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, field: Tensor, windows: Tensor, readers: Tensor) -> Tensor:
-        ctx.save_for_backward(readers)
+    def forward(ctx: Any, field: Tensor, windows: Tensor) -> Tensor:
+        ctx.save_for_backward(windows)
+        ctx.sites = field.shape[1]
         return field.index_select(1, windows)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (readers,) = ctx.saved_tensors
-        with_zero = functional.pad(gradient, (0, 0, 0, 1))
-        read = with_zero.index_select(1, readers.flatten())
-        return read.unflatten(1, readers.shape).sum(dim=2), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (windows,) = ctx.saved_tensors
+        result = gradient.new_zeros((len(gradient), ctx.sites, gradient.shape[2]))
+        return result.index_add_(1, windows, gradient), None
 
 
 def convolution_at(field: Tensor, weight: Tensor, bias: Tensor, dilation: int, sites: Tensor) -> Tensor:
@@ -97,22 +104,16 @@ def convolution_at(field: Tensor, weight: Tensor, bias: Tensor, dilation: int, s
         (outputs, batch, n); differentiable once.
     """
     batch, length, _, channels = field.shape
-    windows, readers = _tables(sites, length, dilation)
-    read = _Windows.apply(field.flatten(1, 2), windows, readers).reshape(batch * len(sites), -1)
+    windows = _windows(sites, length, dilation)
+    read = _Windows.apply(field.flatten(1, 2), windows).reshape(batch * len(sites), -1)
     flat = weight.permute(0, 2, 3, 1).reshape(len(weight), KERNEL**2 * channels)
     return torch.addmm(bias.unsqueeze(1), flat, read.T).view(len(weight), batch, len(sites))
 
 
 @functools.lru_cache(maxsize=256)
-def _tables(sites: Tensor, length: int, dilation: int) -> tuple[Tensor, Tensor]:
-    """Positions that windows read, (9 n,), and of each site those that read it, (L², most); 9 n stands for none."""
+def _windows(sites: Tensor, length: int, dilation: int) -> Tensor:
+    """Positions that the windows of ``sites`` read, (9 n,)."""
     steps = dilation * torch.arange(-1, 2, device=sites.device)
     x_0 = (sites[:, None] // length + steps) % length
     x_1 = (sites[:, None] % length + steps) % length
-    windows = (x_0[:, :, None] * length + x_1[:, None, :]).flatten()
-    order = windows.argsort(stable=True)
-    counts = windows.bincount(minlength=length**2)
-    readers = torch.full((length**2, int(counts.max())), len(windows), device=sites.device)
-    column = torch.arange(len(windows), device=sites.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-    readers[windows[order], column] = order
-    return windows, readers
+    return (x_0[:, :, None] * length + x_1[:, None, :]).flatten()

@@ -9,6 +9,7 @@ neighbourhoods of sites, which are gathered once for all layers.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.gauge.group import Group
 from pipeline.gauge.pseudofermion.masks import Mask, on_device
+from pipeline.gauge.pseudofermion.squash import squash
 from pipeline.gauge.pseudofermion.transport import Transporters, transporters
 
 INPUTS = 4
@@ -65,7 +67,7 @@ class Context:
     Attributes:
         matrices: links in the fundamental representation, (batch, 2, L, L, N, N), complex128.
         transport: to all V sites.
-        channels: hidden channels around each site, (C, V, batch).
+        channels: hidden channels around each site and, last, one, (C + 1, V, batch): biases are weights of the last.
     """
 
     matrices: Tensor
@@ -121,7 +123,9 @@ class SharedContext(nn.Module):
         dtype, length = self.convolution.bias.dtype, matrices.shape[2]
         around = gather(context_inputs(matrices, dtype), length, self.kernel)
         hidden = nn.functional.elu(self.convolution(around, frozen))
-        return Context(matrices, transporters(matrices, dtype), gather(hidden, length, self.kernel))
+        channels = gather(hidden, length, self.kernel)
+        channels = torch.cat([channels, torch.ones_like(channels[:1])])
+        return Context(matrices, transporters(matrices, dtype), channels)
 
 
 class Convolution(nn.Module):
@@ -135,10 +139,24 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(weight.flatten(1))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, around: Tensor, frozen: bool = False, rows: slice = slice(None)) -> Tensor:
-        """(in · kernel², T, batch) -> (out, T, batch); ``rows`` picks some of the output channels."""
-        weight, bias = self.weight[rows], self.bias[rows, None]
-        if frozen:
-            weight, bias = weight.detach(), bias.detach()
-        # One product for all sites and configurations, whose weight gradient is another one.
-        return torch.addmm(bias, weight, around.flatten(1)).unflatten(1, around.shape[1:])
+    def parts(self, rows: Sequence[int], frozen: bool = False) -> Sequence[Tensor]:
+        """Weights of so many output channels each, the biases as the last column; ``frozen``: as constants."""
+        whole = torch.cat([self.weight, self.bias[:, None]], dim=1)
+        return (whole.detach() if frozen else whole).split(list(rows))
+
+    def forward(self, around: Tensor, frozen: bool = False) -> Tensor:
+        """(in · kernel², T, batch) -> (out, T, batch)."""
+        weight, bias = (self.weight.detach(), self.bias.detach()) if frozen else (self.weight, self.bias)
+        return torch.addmm(bias[:, None], weight, around.flatten(1)).unflatten(1, around.shape[1:])
+
+
+def convolve(channels: Tensor, weight: Tensor, *, squashed: bool = False) -> Tensor:
+    """Outputs (out, T, batch) on the channels of a :class:`Context`; ``squashed``: see :func:`squash`.
+
+    Args:
+        channels: (C + 1, T, batch).
+        weight: see :meth:`Convolution.parts`.
+    """
+    # One product for all sites and configurations, whose weight gradient is another one.
+    outputs = weight @ channels.flatten(1)
+    return (squash(outputs) if squashed else outputs).unflatten(1, channels.shape[1:])

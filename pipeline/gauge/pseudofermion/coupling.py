@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.gauge.pseudofermion.context import Context, Convolution
+from pipeline.gauge.pseudofermion.context import convolve as convolve_context
 from pipeline.gauge.pseudofermion.masks import SPINS, Mask
 from pipeline.gauge.pseudofermion.transport import WAYS, Transporters, convolve, convolve_repeatedly, multiply
 
@@ -26,8 +27,8 @@ class BoundCoupling:
     Attributes:
         mask: active components.
         sites: its sites, on the device of the fields.
-        inner: what the tanh of all convolutions' coefficients is taken of, but the last's, (Σ 10 H K, V, batch); None
-            where there is only one.
+        inner: M of all convolutions but the last, (Σ 10 H K, V, batch), as
+            :func:`pipeline.gauge.pseudofermion.transport.convolve_repeatedly` takes it; None where there is only one.
         inner_shapes: (H, 5, K) of each of them.
         outer: of the last one, (2, s, 5, K, T, batch), with s active spins on T active sites.
         scale: A, (2, s, s, T, batch).
@@ -105,11 +106,13 @@ class Coupling(nn.Module):
     def forward(self, context: Context, frozen: bool = False) -> BoundCoupling:
         """The layer over the links of ``context``; ``frozen``: the parameters count as constants."""
         sites, transport_active, channels_active = context.at(self.mask)
+        rows = len(self.convolution.bias) - self.inner_rows
+        first, last = self.convolution.parts([self.inner_rows, rows], frozen)
         inner = None
         if self.inner_rows:
-            inner = self.convolution(context.channels, frozen, slice(self.inner_rows))
+            inner = convolve_context(context.channels, first, squashed=True)
         # Only active sites need the last convolution and A.
-        output = self.convolution(channels_active, frozen, slice(self.inner_rows, None)).tanh()
+        output = convolve_context(channels_active, last).tanh()
         outer, scale = output.split([math.prod(self.outer_shape), 2 * self.mask.spins**2])
         return BoundCoupling(
             self.mask,

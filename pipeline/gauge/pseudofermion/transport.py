@@ -115,12 +115,14 @@ def convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Te
     Returns:
         (2, H, N, n, T, batch).
     """
-    result: Tensor = _Convolution.apply(field, coefficients, transport.planes, transport)  # type: ignore[no-untyped-call]
+    shape = (coefficients.shape[1], WAYS, coefficients.shape[3])
+    block = coefficients.flatten(0, 3)
+    result: Tensor = _Convolutions.apply(field, block, transport.planes, transport, (shape,), False)  # type: ignore[no-untyped-call]
     return result
 
 
 def convolve_repeatedly(
-    field: Tensor, raw: Tensor, shapes: tuple[tuple[int, int, int], ...], transport: Transporters
+    field: Tensor, block: Tensor, shapes: tuple[tuple[int, int, int], ...], transport: Transporters
 ) -> Tensor:
     """Several convolutions on all sites one after the other, with coefficients M = tanh of an output of a network.
 
@@ -128,14 +130,15 @@ def convolve_repeatedly(
 
     Args:
         field: (2, K, N, n, V, batch).
-        raw: tanh^{-1} M of all convolutions, (Σ 10 H K, V, batch), in the order of the axes of M.
+        block: M of all convolutions, (Σ 10 H K, V, batch), in the order of the axes of M. The gradient that goes back
+            is the one of tanh^{-1} M, see :func:`pipeline.gauge.pseudofermion.squash.squash`.
         shapes: (H, 5, K) of each.
         transport: to all V sites.
 
     Returns:
         (2, H, N, n, V, batch), H the last one; differentiable once in all of it.
     """
-    result: Tensor = _Convolutions.apply(field, raw, transport.planes, transport, shapes)  # type: ignore[no-untyped-call]
+    result: Tensor = _Convolutions.apply(field, block, transport.planes, transport, shapes, True)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -150,75 +153,42 @@ def compiled(field: Tensor) -> bool:
     return field.device.type == "cpu" and importlib.util.find_spec("numba") is not None
 
 
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, field: Tensor, coefficients: Tensor, planes: Tensor, transport: Transporters) -> Tensor:
-        ctx.save_for_backward(field, coefficients)
-        ctx.transport = transport
-        return _convolve(field, coefficients, transport)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        field, coefficients = ctx.saved_tensors
-        of_coefficients = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
-        of_planes = torch.zeros_like(ctx.transport.planes) if ctx.needs_input_grad[2] else None
-        arguments = gradients[0], field, coefficients, ctx.transport, of_coefficients, of_planes
-        return _add_gradients(*arguments, tanh=False), of_coefficients, of_planes, None
-
-
 class _Convolutions(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
         field: Tensor,
-        raw: Tensor,
+        block: Tensor,
         planes: Tensor,
         transport: Transporters,
         shapes: tuple[tuple[int, int, int], ...],
+        tanh: bool,
     ) -> Tensor:
-        block, fields = raw.tanh(), [field]
-        for coefficients in split_coefficients(block, shapes):
-            fields.append(_convolve(fields[-1], coefficients, transport))
-        ctx.save_for_backward(block, *fields[:-1])
-        ctx.transport, ctx.shapes = transport, shapes
-        return fields[-1]
+        coefficients = split_coefficients(block, shapes)
+        if compiled(field):
+            from pipeline.gauge.pseudofermion import transport_loops
+
+            *fields, result = transport_loops.convolve(field, coefficients, transport.planes, transport.table)
+        else:
+            *fields, result = transport_gathers.convolve(field, coefficients, transport.ways)
+        ctx.save_for_backward(block, field, *fields)
+        ctx.settings = transport, shapes, tanh
+        return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         block, *fields = ctx.saved_tensors
-        (gradient,), of_raw = gradients, torch.empty_like(block)
-        of_planes = torch.zeros_like(ctx.transport.planes) if ctx.needs_input_grad[2] else None
-        steps = zip(fields, split_coefficients(block, ctx.shapes), split_coefficients(of_raw, ctx.shapes), strict=True)
-        for field, coefficients, of_coefficients in reversed(list(steps)):
-            arguments = gradient, field, coefficients, ctx.transport, of_coefficients, of_planes
-            gradient = _add_gradients(*arguments, tanh=True)
-        return gradient, of_raw, of_planes, None, None
+        transport, shapes, tanh = ctx.settings
+        (gradient,), of_block = gradients, torch.empty_like(block, memory_format=torch.contiguous_format)
+        of_planes = torch.zeros_like(transport.planes) if ctx.needs_input_grad[2] else None
+        coefficients, of_coefficients = (split_coefficients(each, shapes) for each in (block, of_block))
+        found = of_coefficients, of_planes, tanh
+        if compiled(gradient):
+            from pipeline.gauge.pseudofermion import transport_loops
 
-
-def _convolve(field: Tensor, coefficients: Tensor, transport: Transporters) -> Tensor:
-    if compiled(field):
-        from pipeline.gauge.pseudofermion import transport_loops
-
-        return transport_loops.convolve(field, coefficients, transport.planes, transport.table)
-    return transport_gathers.convolve(field, coefficients, transport.ways)
-
-
-def _add_gradients(
-    gradient: Tensor,
-    field: Tensor,
-    coefficients: Tensor,
-    transport: Transporters,
-    of_coefficients: Tensor,
-    of_planes: Tensor | None,
-    tanh: bool,
-) -> Tensor:
-    """See :func:`pipeline.gauge.pseudofermion.transport_loops.add_gradients`."""
-    found = of_coefficients, of_planes, tanh
-    if compiled(field):
-        from pipeline.gauge.pseudofermion import transport_loops
-
-        arguments = gradient, field, coefficients, transport.planes, transport.table
-        return transport_loops.add_gradients(*arguments, *found)
-    return transport_gathers.add_gradients(gradient, field, coefficients, transport.ways, *found)
+            arguments = gradient, fields, coefficients, transport.planes, transport.table
+            of_field = transport_loops.add_gradients(*arguments, *found)
+        else:
+            of_field = transport_gathers.add_gradients(gradient, fields, coefficients, transport.ways, *found)
+        return of_field, of_block, of_planes, None, None, None

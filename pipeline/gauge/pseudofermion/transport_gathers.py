@@ -10,6 +10,7 @@ fields (K, N, n, 5, T, batch).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,14 +60,33 @@ class Ways:
         return Ways(links, links.conj_physical(), table, readers)
 
 
-def convolve(field: Tensor, coefficients: Tensor, ways: Ways) -> Tensor:
-    """See :func:`pipeline.gauge.pseudofermion.transport.convolve`; fields as planes, (2, K, N, n, V, batch)."""
-    moved = _turned(ways.links, _around(as_complex(field), ways.table))
-    matrix = torch.complex(coefficients[0], coefficients[1])
-    return as_planes((_spread(matrix) * moved).sum(dim=(1, 4)))
+def convolve(field: Tensor, coefficients: Sequence[Tensor], ways: Ways) -> list[Tensor]:
+    """See :func:`pipeline.gauge.pseudofermion.transport_loops.convolve`; planes, (2, K, N, n, V, batch)."""
+    results = []
+    for matrix in coefficients:
+        moved = _turned(ways.links, _around(as_complex(field), ways.table))
+        field = as_planes((_spread(torch.complex(matrix[0], matrix[1])) * moved).sum(dim=(1, 4)))
+        results.append(field)
+    return results
 
 
 def add_gradients(
+    gradient: Tensor,
+    fields: Sequence[Tensor],
+    coefficients: Sequence[Tensor],
+    ways: Ways,
+    of_coefficients: Sequence[Tensor],
+    of_planes: Tensor | None,
+    tanh: bool,
+) -> Tensor:
+    """See :func:`pipeline.gauge.pseudofermion.transport_loops.add_gradients`."""
+    steps = list(zip(fields, coefficients, of_coefficients, strict=True))
+    for field, matrix, of_matrix in reversed(steps):
+        gradient = _add_gradients(gradient, field, matrix, ways, of_matrix, of_planes, tanh)
+    return gradient
+
+
+def _add_gradients(
     gradient: Tensor,
     field: Tensor,
     coefficients: Tensor,
@@ -75,7 +95,7 @@ def add_gradients(
     of_planes: Tensor | None,
     tanh: bool,
 ) -> Tensor:
-    """See :func:`pipeline.gauge.pseudofermion.transport_loops.add_gradients`."""
+    """Of one convolution."""
     gradient = as_complex(gradient)
     # Conjugated where it is small.
     around = _around(as_complex(field).conj_physical(), ways.table)

@@ -22,7 +22,7 @@ def device() -> Iterator[torch.device]:
     """The pretend one; tables that are cached by device must not outlive it."""
     with pretend.accelerator() as found:
         yield found
-    for cached in (masks._moved, periodic._tables, neighbours.all_sites, neighbours.even_odd):
+    for cached in (masks._moved, periodic._windows, periodic._padding, neighbours.all_sites, neighbours.even_odd):
         cached.cache_clear()
 
 

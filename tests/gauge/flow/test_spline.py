@@ -21,7 +21,7 @@ def some(kind: str, scale: float, bins: int = BINS, dtype: torch.dtype = torch.f
 
 def on_grid(spline: Spline, grid: Tensor) -> Spline:
     """The splines at every point of a grid, (7, n)."""
-    return Spline(*(values.expand(-1, 7, len(grid)) for values in (spline.x, spline.y, spline.slopes)))
+    return Spline(spline.knots.expand(-1, -1, 7, len(grid)))
 
 
 @pytest.mark.parametrize("kind", ["interval", "circle"])

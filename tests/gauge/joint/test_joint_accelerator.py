@@ -23,7 +23,14 @@ def device() -> Iterator[torch.device]:
     with pretend.accelerator() as found:
         yield found
     for cached in (
-        *(masks._moved, periodic._tables, context.neighbourhoods, field_masks.on_device, coupling._unit),
+        *(
+            masks._moved,
+            periodic._windows,
+            periodic._padding,
+            context.neighbourhoods,
+            field_masks.on_device,
+            coupling._unit,
+        ),
         *(neighbours.all_sites, neighbours.even_odd),
     ):
         cached.cache_clear()

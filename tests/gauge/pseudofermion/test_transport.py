@@ -11,6 +11,7 @@ from pipeline.gauge.fermions.dirac import WilsonDirac
 from pipeline.gauge.group import Group
 from pipeline.gauge.pseudofermion import transport
 from pipeline.gauge.pseudofermion.masks import field_sites
+from pipeline.gauge.pseudofermion.squash import squash
 from pipeline.gauge.pseudofermion.transport import (
     Transporters,
     convolve,
@@ -132,7 +133,8 @@ def test_convolutions_in_one_piece(group: Group, links_wanted: bool) -> None:
     field.requires_grad_()
     wanted = [field, raw, matrices][: 3 if links_wanted else 2]
     over = transport.transporters(matrices, torch.float64)
-    ours, plain = convolve_repeatedly(field, raw, shapes, over), field
+    block = squash(raw.clone())
+    ours, plain = convolve_repeatedly(field, block, shapes, over), field
     for coefficients in split_coefficients(raw.tanh(), shapes):
         plain = plain_convolve(plain, coefficients, over)
     torch.testing.assert_close(ours, plain, atol=1e-12, rtol=0)
@@ -140,6 +142,25 @@ def test_convolutions_in_one_piece(group: Group, links_wanted: bool) -> None:
     found, expected = (torch.autograd.grad((x * weight).sum(), wanted, retain_graph=True) for x in (ours, plain))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-11, rtol=0)
+
+
+@pytest.mark.parametrize("batch", [37, 64])
+def test_results_do_not_depend_on_the_number_of_threads(batch: int) -> None:
+    """To the last bit, gradients included."""
+    links, field, _ = inputs(u1, 4, batch, draws=2)
+    block = torch.randn(60, 16, batch, dtype=torch.float64, generator=generator("test.raw")).tanh()
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            phi, m, planes = (x.detach().float().requires_grad_() for x in (field, block, over(u1, links).planes))
+            to_all = Transporters(planes, over(u1, links).table, 16)
+            result = convolve_repeatedly(phi, m, ((2, 5, 2), (1, 5, 2)), to_all)
+            found.append((result, *torch.autograd.grad(result.square().sum(), (phi, m, planes))))
+        finally:
+            torch.set_num_threads(1)
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 @WAYS
