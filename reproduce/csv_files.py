@@ -13,11 +13,17 @@ def write_csv(path: Path, fields: Sequence[str], lines: Iterable[Any]) -> None:
     Args:
         lines: dictionaries by column, or the values of the columns in their order.
     """
+    path.write_text(csv_text(fields, lines), encoding="utf-8", newline="")
+
+
+def csv_text(fields: Sequence[str], lines: Iterable[Any]) -> str:
+    """What :func:`write_csv` writes."""
     import pandas as pd
 
     # as objects: a column of integers with a gap would become one of floats
     frame = pd.DataFrame(list(lines), columns=list(fields), dtype=object)
-    frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

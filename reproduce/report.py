@@ -91,6 +91,7 @@ def _manifest(
         runs.append(
             {
                 "run": done.task.id,
+                "system": vars(done.task.run.system),
                 "command": done.task.command,
                 "failure": done.failure,
                 "cuts": list(done.task.cuts),

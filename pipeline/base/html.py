@@ -23,6 +23,7 @@ h1{font-size:1.55rem;line-height:1.25;margin:.6rem 0 1rem;text-wrap:pretty}
 h2{font-size:1.2rem;margin:2.2rem 0 .6rem;padding-bottom:.25rem;border-bottom:1px solid var(--line)}
 h3{font-size:1.02rem;margin:1.5rem 0 .4rem}
 p,li{max-width:50rem}
+p:has(>.figure){max-width:none}
 ul,ol{padding-left:1.3rem}
 li{margin:.3rem 0}
 code{font:.86em/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;background:var(--raised);
@@ -38,7 +39,8 @@ td.short,th.short{white-space:nowrap}
 td.long{min-width:14rem}
 figure{margin:1rem 0}
 img{max-width:100%;height:auto;display:block}
-.figure{display:block;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;width:fit-content;max-width:100%}
+.figure{display:block;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;
+width:fit-content;max-width:100%}
 .quiet{color:var(--quiet);font-size:.92rem}
 """
 """Figures are black on white: in the dark they keep a white card of their own."""

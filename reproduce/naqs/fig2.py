@@ -81,7 +81,7 @@ def render(table: Table) -> Rendering:
         claims(found, symmetric, table.row(ROW, "mcmc", SIZE), table.number(ROW, "mcmc", SIZE)),
         notes(symmetric, found.rounded, is_cut(table)),
         (lambda figure: _draw(found, figure)) if any(chain.points for chain in found.chains) else None,
-        (5.4, 4.2),
+        (7.0, 4.2),
         "The first two principal components of all samples together: direct sampling and four Metropolis chains of "
         f"single flips. At most {POINTS_SHOWN} samples of each are shown.",
         [_points(chain) for chain in found.chains],
