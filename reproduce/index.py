@@ -48,14 +48,14 @@ def write_index(results: Path, anew: bool = False) -> None:
 
 
 def _write_arena(results: Path, entries: Sequence[arena.Entry], anew: bool) -> None:
-    from pipeline.base.plotting import PAGE, STYLE, empty_figure, save_figure
+    from pipeline.base.plotting import DPI, PAGE, empty_figure, save_figure
 
     table, height = csv_text(arena.FIELDS, [vars(entry) for entry in entries]), arena_figure.height(entries)
     if _write(results / "arena.csv", table) or anew or not (results / "arena.png").is_file():
         figure = empty_figure(PAGE, height)
         arena_figure.draw(figure, entries)
         save_figure(figure, results / "arena", ("png",))
-    size = (round(PAGE * STYLE["savefig.dpi"]), round(height * STYLE["savefig.dpi"]))
+    size = (round(PAGE * DPI), round(height * DPI))
     _write(results / "arena.html", arena_page.html(entries, site.LINKS, "arena.png", size))
     text = which_method.markdown(entries, results)
     _write(results / "which_method.md", text)

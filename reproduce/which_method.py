@@ -11,6 +11,8 @@ from reproduce.arena import NAMES, Entry, best, shown, unbeaten
 from reproduce.arena_page import seconds
 from reproduce.csv_files import read_csv
 from reproduce.page import github
+from reproduce.pseudofermion.cost import NAMES as PRICED
+from reproduce.pseudofermion.cost import ROWS as SIZES
 
 INTRODUCTION = """\
 # Which method when
@@ -87,15 +89,15 @@ def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
         return [title, f"Only {methods} was run here: nothing to compare."]
     first, cheapest = found[0], min(found, key=lambda r: r.seconds)
     said = [
-        f"**{NAMES[first.method]}** is best on {first.best} of {first.systems} (median error {first.median:.1e} in "
-        f"{seconds(first.seconds)})."
+        f"**{_first(NAMES[first.method])}** is best on {first.best} of {first.systems} "
+        f"(median error {first.median:.1e} in {seconds(first.seconds)})."
     ]
     rivals = [r for r in found[1:] if r.best]
     if rivals:
         said.append("Best too: " + ", ".join(f"{NAMES[r.method]} on {r.best} of {r.systems}" for r in rivals) + ".")
     if cheapest is not first:
         said.append(
-            f"{NAMES[cheapest.method]} is the cheapest ({seconds(cheapest.seconds)}, median error "
+            f"{_first(NAMES[cheapest.method])} is the cheapest ({seconds(cheapest.seconds)}, median error "
             f"{cheapest.median:.1e})."
         )
     beaten = [NAMES[r.method] for r in found if not r.unbeaten]
@@ -167,15 +169,17 @@ def _gauge(results: Path) -> list[str]:
     for row in rows:
         own = sorted((float(line["ours"]), line["method"]) for line in lines if line["cell"] == row)
         (low, cheap), (high, dear) = own[0], own[-1]
-        said.append(f"{row}: {cheap} is the cheapest, {dear} takes {high / low:.0f} times as long.")
+        said.append(
+            f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {PRICED[dear]} takes {high / low:.0f} times as long."
+        )
     cells = {(line["method"], line["cell"]): float(line["ours"]) for line in lines}
     methods = list(dict.fromkeys(line["method"] for line in lines))
-    body = [[m, *(f"{cells[m, row]:.2g}" if (m, row) in cells else "–" for row in rows)] for m in methods]
+    body = [[PRICED[m], *(f"{cells[m, row]:.2g}" if (m, row) in cells else "–" for row in rows)] for m in methods]
     return [
         "## Lattice gauge fields with fermions",
-        "Seconds of an independent configuration of the Schwinger model, training apart "
+        "Seconds of an independent configuration, training apart "
         "([pseudofermion/cost](pseudofermion/cost/laptop/report.md)). " + " ".join(said),
-        github(["method", *rows], body),
+        github(["method", *(SIZES[row] for row in rows)], body),
     ]
 
 
@@ -215,6 +219,11 @@ def _median(found: Sequence[tuple[float, str]]) -> float:
 def _lines(results: Path, artefact: str, name: str) -> Sequence[Mapping[str, str]]:
     path = results / artefact / "laptop" / name
     return read_csv(path) if path.is_file() else []
+
+
+def _first(name: str) -> str:
+    """As a sentence begins."""
+    return name[0].upper() + name[1:]
 
 
 def _to(sizes: Sequence[int]) -> str:

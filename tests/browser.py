@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 60
@@ -98,10 +99,8 @@ def look(browser: str, pages: Mapping[str, Path], widths: Sequence[int], dark: b
     _, found, rest = done.stdout.partition('<pre id="seen">')
     if not found:
         raise RuntimeError(f"{browser} ended with {done.returncode}: {done.stderr[-500:]}")
-    return [
-        Seen(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()})
-        for one in json.loads(unescape(rest.partition("</pre>")[0]))
-    ]
+    facts: list[dict[str, Any]] = json.loads(unescape(rest.partition("</pre>")[0]))
+    return [Seen(**one | {"wide": tuple(one["wide"]), "missing": tuple(one["missing"])}) for one in facts]
 
 
 def _based(path: Path) -> str:

@@ -12,12 +12,13 @@ from pipeline.base.palette import CYCLE
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of one and of two columns of a journal, in inches."""
+DPI = 150
 STYLE = {
     "svg.hashsalt": "neural-quantum-states",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
     "font.sans-serif": ["DejaVu Sans", "Arial"],
     "font.size": 8,
     "axes.labelsize": 8,
