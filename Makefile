@@ -65,8 +65,9 @@ render-all: $(READY) ## every report anew, without computing
 plan-all: $(READY) ## plans of every artefact
 	@$(PY) -m reproduce all --scale $(SCALE) --plan $(ARGS)
 
-index: $(READY) ## results/README.md, index.html, arena and which_method from the reports that are there
+index: $(READY) ## pages of all results, arena, which method when and the README's table, from the reports that are there
 	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"), anew=True)'
+	@$(PY) -c 'from pathlib import Path; from reproduce.readme import update; update(Path("."))'
 
 bench: $(BENCH) ## our code against NetKet, about 10 minutes; NAME=local_energies for one table, see benchmarks/
 	@$(PY) -m benchmarks $(NAME) $(ARGS)
