@@ -1,7 +1,8 @@
-"""The CSV files of a report, through pandas."""
+"""The CSV files of a report."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,16 @@ def csv_text(fields: Sequence[str], lines: Iterable[Any]) -> str:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Lines of a written CSV file, every value as the text that stands there."""
-    import pandas as pd
+    """Lines of a written CSV file, every value as the text that stands there.
 
-    lines: list[dict[str, str]] = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    Raises:
+        ValueError: it has no columns, or a line has more values than there are.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, restval="", strict=True)
+        lines: list[dict[str, str]] = list(reader)
+    if not reader.fieldnames:
+        raise ValueError(f"{path.name} is empty")
+    if any(None in line for line in lines):
+        raise ValueError(f"{path.name} has a line with more values than columns")
     return lines
