@@ -49,6 +49,9 @@ def save_figure(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png")
     """Write ``path`` with each suffix, without dates or software versions in the metadata, and close the figure."""
     import matplotlib.pyplot as plt
 
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for all formats
     written = []
     for suffix in formats:
         target, made = path.with_suffix(f".{suffix}"), io.BytesIO()
