@@ -66,8 +66,9 @@ render-all: $(READY) ## every report anew, without computing
 plan-all: $(READY) ## plans of every artefact
 	@$(PY) -m reproduce all --scale $(SCALE) --plan $(ARGS)
 
-index: $(READY) ## results/README.md and results/index.html from the reports that are there
-	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"))'
+index: $(READY) ## pages of all results, arena, which method when and the README's table, from the reports that are there
+	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"), anew=True)'
+	@$(PY) -c 'from pathlib import Path; from reproduce.readme import update; update(Path("."))'
 
 report: $(READY) ## table, plots and extrapolations of a sweep: SWEEP=results/_hydra/sweep/TIME or SWEEP='key=value ...'
 	@$(PY) -m pipeline.stages.sweep_report $(SWEEP) $(ARGS)

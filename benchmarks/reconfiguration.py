@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.plotting import new_figure, save_figure
+from pipeline.base.plotting import PAGE, new_figure, save_figure
 from pipeline.base.run.memory import PeakMemory
 
 KINDS = ("dense", "layerwise")
@@ -183,7 +183,7 @@ def curve(points: Sequence[Point], kind: str, line: str, value: str) -> tuple[li
 
 def draw(points: Sequence[Point], path: Path) -> list[Path]:
     """CPU seconds and peak memory against parameters and samples, with the power laws; ``path`` without a suffix."""
-    figure, axes = new_figure(7.5, 5.2, rows=2, columns=2)
+    figure, axes = new_figure(PAGE, 4.8, rows=2, columns=2)
     labels = {"cpu_seconds": ("CPU seconds a step", 1.0), "peak_bytes": ("peak memory (MB)", 1e-6)}
     for row, line in zip(axes, LINES, strict=True):
         for panel, value in zip(row, VALUES, strict=True):

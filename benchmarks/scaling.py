@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.base.plotting import new_figure, save_figure
+from pipeline.base.plotting import PAGE, new_figure, save_figure
 
 GROUPS = {"forces_u1": ("U(1)", "o-"), "forces_su3": ("SU(3)", "s--")}
 UNITS = {"seconds": (1e3, "ms a configuration (CPU)"), "bytes": (2.0**-20, "MiB a configuration (peak)")}
@@ -36,7 +36,7 @@ def read(path: Path) -> Points:
 
 def draw(directory: Path) -> list[Path]:
     """``forces.svg`` and ``.png`` from the tables ``forces_*.csv`` that are in ``directory``."""
-    figure, axes = new_figure(8.5, 3.4, columns=2)
+    figure, axes = new_figure(PAGE, 3.2, columns=2)
     for name, (group, style) in GROUPS.items():
         path = directory / f"{name}.csv"
         points = read(path) if path.exists() else {}

@@ -153,7 +153,7 @@ class Rendering:
     claims: Sequence[Claim] = ()
     notes: Sequence[str] = ()
     draw: Callable[[Any], None] | None = None
-    figure_size: tuple[float, float] = (6.8, 4.0)
+    figure_size: tuple[float, float] = (7.0, 4.0)
     caption: str = ""
     curves: Sequence[ExtraCurve] = ()
 

@@ -188,7 +188,7 @@ def _index(results: Path) -> None:
 
     try:
         write_index(results)
-    except OSError as error:
+    except (OSError, UserError) as error:
         say(f"the index is not written: {error}")
 
 

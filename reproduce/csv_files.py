@@ -1,7 +1,8 @@
-"""The CSV files of a report, through pandas."""
+"""The CSV files of a report."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,30 @@ def write_csv(path: Path, fields: Sequence[str], lines: Iterable[Any]) -> None:
     Args:
         lines: dictionaries by column, or the values of the columns in their order.
     """
+    path.write_text(csv_text(fields, lines), encoding="utf-8", newline="")
+
+
+def csv_text(fields: Sequence[str], lines: Iterable[Any]) -> str:
+    """What :func:`write_csv` writes."""
     import pandas as pd
 
     # as objects: a column of integers with a gap would become one of floats
     frame = pd.DataFrame(list(lines), columns=list(fields), dtype=object)
-    frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Lines of a written CSV file, every value as the text that stands there."""
-    import pandas as pd
+    """Lines of a written CSV file, every value as the text that stands there.
 
-    lines: list[dict[str, str]] = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    Raises:
+        ValueError: it has no columns, or a line has more values than there are.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, restval="", strict=True)
+        lines: list[dict[str, str]] = list(reader)
+    if not reader.fieldnames:
+        raise ValueError(f"{path.name} is empty")
+    if any(None in line for line in lines):
+        raise ValueError(f"{path.name} has a line with more values than columns")
     return lines

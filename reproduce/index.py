@@ -1,22 +1,24 @@
-"""``results/README.md`` and ``results/index.html``: every written report with what the paper's own method gave."""
+"""``results/README.md`` and the pages beside it: every written report with what the paper's own method gave."""
 
 from __future__ import annotations
 
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.html import from_markdown
 from pipeline.base.store.files import atomic_path
+from reproduce import arena, arena_figure, arena_page, site, which_method
 from reproduce.artefact import Artefact, all_artefacts, load_artefact
-from reproduce.csv_files import read_csv
+from reproduce.csv_files import csv_text, read_csv
+from reproduce.site import Line
 from reproduce.summary import UNLIKE, counted
 
 INTRODUCTION = """\
 What `make reproduce-*` wrote and we committed: one folder for each artefact and scale, with
 
-- `report.md`: what a physicist reads; `figure.svg`, `figure.png`
+- `report.md`, `report.html`: what a physicist reads; `figure.svg`, `figure.png`, `figure.pdf`
 - `table.csv`: wide, as the paper prints it
 - `cells.csv`, `runs.csv`, `curves.csv`: long, for machines
 - `manifest.json`: provenance of every run and the command that reruns it
@@ -28,37 +30,46 @@ an underscore (`_store`, `_runs`, `_partial`, `_hydra`, `_wandb`, `_logs`) are w
 """
 
 
-@dataclass(frozen=True)
-class Line:
-    """One report of the index.
+def write_index(results: Path, anew: bool = False) -> None:
+    """Write the index, the arena and which method when, from the reports below ``results``, where they differ.
 
-    Attributes:
-        ran: printed numbers that ours can be compared with.
-        errors: relative errors of the energy of the paper's own methods: the median and the worst of several.
-        verdicts: how their numbers stand to the printed ones.
-        checks: the same of our references and of what tests them.
+    Args:
+        anew: draw the figure of the arena even where its numbers are the same.
+
+    Raises:
+        UserError: a report cannot be read.
     """
-
-    artefact: str
-    title: str
-    scale: str
-    printed: int
-    ran: int
-    errors: str
-    verdicts: str
-    checks: str
-    date: str
-    link: str
-
-
-def write_index(results: Path) -> None:
-    """Write both index files from the reports found below ``results``, where they are not like this already."""
     lines = [line for path in sorted(results.glob("*/*/*/cells.csv")) if (line := _line(path, results))]
-    for name, text in (("README.md", _markdown(lines)), ("index.html", _html(lines))):
-        content = text.encode()
-        if not (results / name).is_file() or (results / name).read_bytes() != content:
-            with atomic_path(results / name) as temporary:
-                temporary.write_bytes(content)
+    entries = arena.collect(results)
+    _write(results / "README.md", _markdown(lines, bool(entries)))
+    _write(results / "index.html", site.html(lines, bool(entries)))
+    if entries:
+        _write_arena(results, entries, anew)
+
+
+def _write_arena(results: Path, entries: Sequence[arena.Entry], anew: bool) -> None:
+    from pipeline.base.plotting import DPI, PAGE, empty_figure, save_figure
+
+    table, height = csv_text(arena.FIELDS, [vars(entry) for entry in entries]), arena_figure.height(entries)
+    if _write(results / "arena.csv", table) or anew or not (results / "arena.png").is_file():
+        figure = empty_figure(PAGE, height)
+        arena_figure.draw(figure, entries)
+        save_figure(figure, results / "arena", ("png",))
+    size = (round(PAGE * DPI), round(height * DPI))
+    _write(results / "arena.html", arena_page.html(entries, site.LINKS, "arena.png", size))
+    text = which_method.markdown(entries, results)
+    _write(results / "which_method.md", text)
+    _write(results / "which_method.html", from_markdown(text.replace("/report.md)", "/report.html)"), site.LINKS))
+
+
+def _write(path: Path, text: str) -> bool:
+    """Whole or not at all, where it is not like this already; whether it was written."""
+    content = text.encode()
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return True
 
 
 def _line(path: Path, results: Path) -> Line | None:
@@ -66,6 +77,7 @@ def _line(path: Path, results: Path) -> Line | None:
     if f"{paper}/{name}" not in all_artefacts() or scale == "smoke":
         return None
     cells, artefact = read_csv(path), load_artefact(f"{paper}/{name}")
+    figure = path.with_name("figure.png")
     printed = [c for c in cells if c["published"]]
     tests = {*_reference_methods(artefact), *artefact.checks} - set(artefact.methods)
     return Line(
@@ -79,6 +91,8 @@ def _line(path: Path, results: Path) -> Line | None:
         _verdicts(printed, lambda method: method in tests),
         _date(path.with_name("manifest.json")),
         (path.parent / "report.md").relative_to(results).as_posix(),
+        figure.relative_to(results).as_posix() if figure.is_file() else "",
+        path.with_name("report.html").is_file(),
     )
 
 
@@ -135,33 +149,15 @@ def _values(line: Line) -> list[str]:
     return [str(shown[name]) or "–" for name in COLUMNS.values()]
 
 
-def _markdown(lines: list[Line]) -> str:
+ARENA = """
+[Which method when](which_method.md) is made from the numbers of these reports; so is the arena, every method on every
+system with an exact reference ([arena.csv](arena.csv); `arena.html`). `index.html` shows all of it in a browser.
+"""
+
+
+def _markdown(lines: list[Line], has_arena: bool) -> str:
     from tabulate import tabulate
 
     body = [[f"[{x.artefact}]({x.link})", *(value.replace("|", r"\|") for value in _values(x))] for x in lines]
     table = tabulate(body, headers=["artefact", *COLUMNS], tablefmt="github", disable_numparse=True)
-    return f"# Results\n\n{INTRODUCTION}\n{table}\n"
-
-
-_PAGE = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Results</title>
-<style>body{font-family:sans-serif;max-width:80em;margin:2em auto}td,th{padding:.3em .8em;text-align:left}
-tr:nth-child(even){background:#f4f4f4}</style></head><body>
-<h1>Results</h1>
-<table>
-<tr><th>artefact</th>{% for head in heads %}<th>{{ head }}</th>{% endfor %}</tr>
-{% for x, values in lines %}<tr><td><a href="{{ x.link }}">{{ x.artefact }}</a></td>
-{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>
-{% endfor %}</table></body></html>
-"""
-
-
-def _html(lines: list[Line]) -> str:
-    from jinja2 import Environment
-
-    return (
-        Environment(autoescape=True)
-        .from_string(_PAGE)
-        .render(heads=list(COLUMNS), lines=[(x, _values(x)) for x in lines])
-    )
+    return f"# Results\n\n{INTRODUCTION}{ARENA if has_arena else ''}\n{table}\n"

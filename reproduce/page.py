@@ -20,6 +20,8 @@ WIDTH = 118
 OURS = "ours"
 """Location of claims that no paper makes: tests of our own references and samplers."""
 
+FILES = "The same as [SVG](figure.svg) and as [PDF](figure.pdf)."
+
 FRESH = (
     "All numbers of trained states come from fresh samples after training, none from an optimisation trace; every seed "
     "is kept in `runs.csv`."
@@ -45,7 +47,7 @@ def page(table: Table, rendering: Rendering, command: str, has_figure: bool) -> 
     parts += ["## Verdict", "", *_verdict(table, rendering)]
     parts += ["", "## Table", "", *_wide(rendering), *_undecided(table)]
     if has_figure:
-        parts += ["", "## Figure", "", f"![{table.artefact.name}](figure.png)", "", rendering.caption]
+        parts += ["", "## Figure", "", f"![{table.artefact.name}](figure.png)", "", rendering.caption, "", FILES]
     ours = [claim for claim in rendering.claims if claim.location.startswith(OURS)]
     papers = [claim for claim in rendering.claims if claim not in ours]
     for title, claims in (("What the paper says", papers), ("Checks of our own", ours)):

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.html import from_markdown
 from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import sha256, write_json
 from reproduce.artefact import FOLDER, Artefact, Rendering
+from reproduce.colours import letters
 from reproduce.csv_files import write_csv
 from reproduce.page import page
 from reproduce.sources import code_digest
@@ -51,8 +53,10 @@ def write_report(table: Table, folder: Path, command: str, digest: str) -> None:
     write_csv(folder / "curves.csv", CURVE_FIELDS, table.curve_rows(rendering.curves))
     write_csv(folder / "table.csv", rendering.header, rendering.body)
     figures = _write_figure(folder, rendering)
-    (folder / "report.md").write_text(page(table, rendering, command, bool(figures)), encoding="utf-8")
-    names = ["report.md", "table.csv", "cells.csv", "runs.csv", "curves.csv", *figures]
+    text = page(table, rendering, command, bool(figures))
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / "report.html").write_text(from_markdown(text, _links(folder)), encoding="utf-8")
+    names = ["report.md", "report.html", "table.csv", "cells.csv", "runs.csv", "curves.csv", *figures]
     written = {n: sha256(folder / n) for n in names}
     write_json(folder / MANIFEST, _manifest(table, command, digest, written, rendering.kept))
 
@@ -64,7 +68,14 @@ def _write_figure(folder: Path, rendering: Rendering) -> list[str]:
 
     figure = empty_figure(*rendering.figure_size)
     rendering.draw(figure)
-    return [path.name for path in save_figure(figure, folder / "figure")]
+    letters(figure)
+    return [path.name for path in save_figure(figure, folder / "figure", ("svg", "png", "pdf"))]
+
+
+def _links(folder: Path) -> dict[str, str]:
+    """From a report to the pages of all results; reports of a part are a folder deeper."""
+    up = "../../../" + ("../" if folder.parents[2].name.startswith("_") else "")
+    return {"All results": f"{up}index.html", "Arena": f"{up}arena.html", "Which method when": f"{up}which_method.html"}
 
 
 def _manifest(
@@ -80,6 +91,7 @@ def _manifest(
         runs.append(
             {
                 "run": done.task.id,
+                "system": vars(done.task.run.system),
                 "command": done.task.command,
                 "failure": done.failure,
                 "cuts": list(done.task.cuts),

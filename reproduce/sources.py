@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLLOWED = ("reproduce.", "pipeline.analysis.", "pipeline.base.numbers.", "pipeline.base.plotting")
+FOLLOWED = (
+    "reproduce.",
+    "pipeline.analysis.",
+    "pipeline.base.numbers.",
+    "pipeline.base.plotting",
+    "pipeline.base.html",
+    "pipeline.base.palette",
+)
 """What turns finished runs into a report; how runs are computed is in their own keys."""
 
 

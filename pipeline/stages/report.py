@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.analysis.verdict import shown_error, vs_reference
 from pipeline.base.contracts import Shown
+from pipeline.base.html import from_markdown
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from pipeline.base.store.files import write_json
@@ -64,12 +65,15 @@ def headline(output: RunOutput) -> Row | None:
 
 
 def report(context: Context, output: RunOutput) -> Path:
-    """Write ``report.md``, ``result.json`` and, for trained runs, ``training.png``; return their folder."""
+    """Write ``report.md``, the same as ``report.html``, ``result.json`` and, for trained runs, ``training.png``; return
+    their folder."""
     there = [entry for name in ("infer", "train", "baseline", "profile") if (entry := output.last(name)) is not None]
     folder = context.results / "_runs" / (there[0].path.name if there else context.keys.train)
     folder.mkdir(parents=True, exist_ok=True)
     figure = _figure(output, folder) if output.trained else None
-    (folder / "report.md").write_text(_page(context, output, figure), encoding="utf-8")
+    text = _page(context, output, figure)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / "report.html").write_text(from_markdown(text), encoding="utf-8")
     write_json(folder / "result.json", _data(output))
     return folder
 

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.base.numbers.result import Estimate
+from reproduce.colours import style
 from reproduce.naqs import noise
 from reproduce.naqs.courses import LABELS, Course, distance
 
-COLOURS = dict(zip(LABELS, ["C2", "C0", "C1", "C3", "C4"], strict=True))
+LINES = dict(zip(LABELS, ["-", "-", "--", "-.", ":"], strict=True))
+SHADES = dict(zip(LABELS, [1.0, 1.0, 0.8, 0.65, 0.5], strict=True))
+"""Chains of different length are one method, and told apart by line and shade."""
 
 
 def points(course: Course, goal: Estimate | None) -> list[noise.Point]:
@@ -32,17 +35,17 @@ def draw(found: Sequence[Course], size: int, best: Estimate | None, exact: Estim
     """Rows: error to ``exact``, error to ``best``, variance; columns: iterations, seconds."""
     axes = figure.subplots(3, 2, sharex="col", sharey="row")
     for course in found:
-        colour = COLOURS[course.method]
+        colour, marker = style(course.method).colour, style(course.method).marker
+        line, alpha = LINES[course.method], SHADES[course.method]
         variances = [variance / size for variance in course.variances]
         bars = [sigma / size for sigma in course.variance_sigmas] or None
         # zero seconds have no place on a logarithmic axis
         for column, x in enumerate((course.steps, [s or math.nan for s in course.seconds])):
             for row, goal in enumerate((exact, best)):
                 if made := points(course, goal):
-                    noise.draw(axes[row, column], x, made, colour, "o", ls="-", label=course.label)
-            axes[2, column].errorbar(
-                x, variances, yerr=bars, fmt="o--", color=colour, ms=3, lw=1, elinewidth=1, capsize=2
-            )
+                    noise.draw(axes[row, column], x, made, colour, marker, ls=line, alpha=alpha, label=course.label)
+            shown = {"fmt": marker, "ls": line, "color": colour, "alpha": alpha, "ms": 3, "lw": 1}
+            axes[2, column].errorbar(x, variances, yerr=bars, elinewidth=1, capsize=2, **shown)
     titles = ("error to quantum Monte Carlo", "error to lowest found", "Var(H)/N")
     for row, label in enumerate(titles):
         axes[row, 0].set_ylabel(label)

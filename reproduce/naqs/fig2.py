@@ -8,7 +8,9 @@ from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve, Estimate
+from pipeline.base.palette import BLACK, GREY, ORANGE, PINK
 from reproduce.artefact import Artefact, Cell, Claim, Column, Derived, ExtraCurve, Rendering
+from reproduce.colours import style
 from reproduce.naqs import shared
 from reproduce.naqs.chains import ALL, POINTS_SHOWN, STARTS, Chain, Samples, samples_of
 from reproduce.naqs.judgement import Answer, difference_in_sigmas, tally
@@ -79,7 +81,7 @@ def render(table: Table) -> Rendering:
         claims(found, symmetric, table.row(ROW, "mcmc", SIZE), table.number(ROW, "mcmc", SIZE)),
         notes(symmetric, found.rounded, is_cut(table)),
         (lambda figure: _draw(found, figure)) if any(chain.points for chain in found.chains) else None,
-        (5.4, 4.2),
+        (7.0, 4.2),
         "The first two principal components of all samples together: direct sampling and four Metropolis chains of "
         f"single flips. At most {POINTS_SHOWN} samples of each are shown.",
         [_points(chain) for chain in found.chains],
@@ -299,10 +301,15 @@ def _points(chain: Chain) -> ExtraCurve:
     return ExtraCurve(ROW, chain.method, 0, Curve.of(f"pca/{chain.label}", "component 1", "component 2", x, y))
 
 
+SHADES = (BLACK, GREY, ORANGE, PINK)
+"""Of the chains, which are one method but several samples."""
+
+
 def _draw(found: Samples, figure: Any) -> None:
     axes = figure.subplots()
-    for chain, colour in zip(found.chains, ["C2", "C0", "C1", "C3", "C4"], strict=False):
+    for k, chain in enumerate(found.chains):
         direct = chain.start is None
+        colour = style("direct").colour if direct else SHADES[(k - 1) % len(SHADES)]
         x, y = zip(*chain.points, strict=True) if chain.points else ((), ())
         axes.plot(x, y, "o" if direct else ".", color=colour, ms=5 if direct else 4, alpha=0.6, mew=0)
         axes.plot([], [], "o", color=colour, label=chain.label)

@@ -51,7 +51,7 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes(table, best, exact, size),
         (lambda figure: draw(found, size, best, exact, figure)) if found else None,
-        (7.2, 7.6),
+        (7.0, 7.2),
         "Relative error of the energy to quantum Monte Carlo (top), to the lowest energy found (middle, the paper's "
         "axis) and energy variance per site (bottom), with standard errors, against iterations (left) and seconds of "
         "training (right, without the untrained state). The lowest energy has no distance to itself and no point in "

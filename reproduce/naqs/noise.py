@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+CARET = 7
+"""Marker of matplotlib: a caret that points down, its tip on the value."""
 NOISE = 2.0
 """A distance from the reference below this many standard errors is not one."""
-CLIPPED = f"Open triangles: less than {NOISE:g} σ above zero, drawn at {NOISE:g} σ, where the noise begins."
+CLIPPED = f"Carets that point down: less than {NOISE:g} σ above zero, drawn at {NOISE:g} σ, where the noise begins."
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,18 @@ def point(distance: float, sigma: float | None) -> Point:
     return Point(distance or math.nan, sigma, False)
 
 
-def draw(axes: Any, x: Sequence[float], points: Sequence[Point], colour: str, marker: str, **style: Any) -> None:
-    """Bars on what is above the noise, open triangles at the noise for the rest; one line through all."""
+def draw(
+    axes: Any,
+    x: Sequence[float],
+    points: Sequence[Point],
+    colour: str,
+    marker: str,
+    printed: bool = False,
+    **style: Any,
+) -> None:
+    """Bars on what is above the noise, carets at the noise for the rest; one line through all. Open if ``printed``."""
     label = style.pop("label", None)
+    face = "white" if printed else colour
     # what a legend shows of a series is a marker that is drawn
     seen = any(not p.clipped and math.isfinite(p.height) for p in points)
     axes.plot(x, [p.height for p in points], color=colour, marker="", **{"lw": 1, "ls": "", **style})
@@ -44,8 +55,10 @@ def draw(axes: Any, x: Sequence[float], points: Sequence[Point], colour: str, ma
         yerr=[p.bar for _, p in kept],
         fmt=marker,
         color=colour,
+        mfc=face,
         label=label if seen else None,
         ms=4,
+        alpha=style.get("alpha"),
         elinewidth=1,
         capsize=2,
     )
@@ -53,9 +66,9 @@ def draw(axes: Any, x: Sequence[float], points: Sequence[Point], colour: str, ma
     axes.plot(
         [a for a, _ in low],
         [h for _, h in low],
-        "v",
+        marker=CARET,
         color=colour,
-        mfc="none",
+        mfc=face,
         ms=5,
         ls="",
         label=label if low and not seen else None,

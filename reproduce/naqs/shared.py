@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.analysis.verdict import relative_error
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Cell, Claim, Column
+from reproduce.colours import style
 from reproduce.naqs.judgement import consistent, difference_in_sigmas, with_exponent
 from reproduce.naqs.noise import CLIPPED, Point, counted, draw, point
 from reproduce.naqs.repeats import OURS
@@ -136,8 +137,10 @@ def draw_errors(table: Table, figure: Any, rows: list[tuple[str, str]], series: 
     for k, one in enumerate(series):
         found = distances(table, rows, one)
         x = [i + 0.1 * (k - (len(series) - 1) / 2) for i, _ in found]
-        draw(axes, x, [p for _, p in found], f"C{k}", "os^D"[k % 4], label=one[2])
+        shown = style(one[0])
+        draw(axes, x, [p for _, p in found], shown.colour, shown.marker, one[1], label=one[2])
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [label for _, label in rows])
+    axes.set_xlim(-0.5, len(rows) - 0.5)
     axes.set_ylabel(r"$|E - E_\mathrm{QMC}| \, / \, |E_\mathrm{QMC}|$")
     axes.legend(frameon=False, fontsize=8)

@@ -64,7 +64,7 @@ def render(table: Table) -> Rendering:
         [*claims(table), *checks(table)],
         notes(table),
         lambda figure: shared.draw_errors(table, figure, rows, series),
-        figure_size=(5.0, 4.0),
+        figure_size=(7.0, 3.4),
         caption=shared.caption(table, rows, series),
         verdict=verdict(table),
     )

@@ -30,7 +30,7 @@ def render(table: Table) -> Rendering:
     """Percentage error against L."""
     caption = (
         "Percentage error of NQS+NF against the interaction length L, and of the union of the subspaces "
-        "(dotted); pale, MPS, Dense AR, CNN AR and annealed AR, which is ours alone."
+        "(dotted); beside it MPS, Dense AR, CNN AR and annealed AR, which is ours alone. A panel a size."
     )
     return small_chains.render(table, POINTS, "interaction length L", claims(table), caption)
 

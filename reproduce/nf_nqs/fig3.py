@@ -21,7 +21,7 @@ def render(table: Table) -> Rendering:
     """Percentage error against V."""
     caption = (
         "Percentage error of NQS+NF against the interaction strength V, and of the union of the subspaces "
-        "(dotted); pale, MPS, Dense AR, CNN AR and annealed AR, which is ours alone."
+        "(dotted); beside it MPS, Dense AR, CNN AR and annealed AR, which is ours alone. A panel a size."
     )
     return small_chains.render(table, POINTS, "interaction strength V", claims(table), caption)
 

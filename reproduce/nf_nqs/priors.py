@@ -192,7 +192,7 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes,
         lambda figure: _draw(found, figure),
-        (6.4, 5.6),
+        (7.0, 5.0),
         "Relative error of the subspace floor (top) and unique fraction (bottom) of each step's fresh draws, one line "
         "a seed. Crosses mark the steps at which the paper's stopping rule fires, on the lines.",
         verdict=verdict(found),

@@ -18,8 +18,6 @@ SETTINGS = {
     "annealed-ar": "nf_nqs/annealed",
 }
 """Their recipes."""
-LIGHT = {"mps": "D", "dense-ar": "^", "cnn-ar": "v", "annealed-ar": "*"}
-"""Marker of the methods that figures show in pale."""
 HEADER = (
     "reference",
     "kind",
@@ -43,7 +41,7 @@ BREAKS = tuple(KEYS + HEADER.index(text) for text in GROUPS)
 
 CAPTION = (
     "Relative error of the energy to the reference, row by row: our NQS+NF, the lowest energy that the union of our "
-    "subspaces allows, and what the paper prints; pale, ours of the other methods. "
+    "subspaces allows, the other methods and what the paper prints. "
 )
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Cell, Claim, Rendering
+from reproduce.colours import style
 from reproduce.nf_nqs import claims as claims_on
 from reproduce.nf_nqs import notes as notes_on
 from reproduce.nf_nqs import shared
 from reproduce.nf_nqs.judging import of_text, relative_sigma
-from reproduce.nf_nqs.plots import WHISKERS, draw_point
-from reproduce.tables import CellRow, Table
+from reproduce.nf_nqs.plots import WHISKERS, draw_point, legend
+from reproduce.tables import Table
 
 SIZES = (10, 15, 20)
-SLOT = 0.012
+SLOT = 0.03
 """Widest distance of two methods of one tick, in decades of the axis."""
 SUBSPACE_SIZE_AT_10 = 150
 """Section IV.B: |S| = 150 for N = 10 and 5000 from N = 15 on; part of the paper's setting, not of a budget."""
@@ -70,7 +71,7 @@ def render(table: Table, points: Sequence[Point], axis: str, claims: Sequence[Cl
         claims,
         notes,
         lambda figure: _draw(table, figure, points, axis),
-        (7.2, 4.8),
+        (7.0, 3.6),
         f"{caption} Both axes are logarithmic; what belongs to one tick is spread around it. {WHISKERS}",
         verdict=_verdict(table, points),
         keys=3,
@@ -169,59 +170,45 @@ def places(points: Sequence[Point]) -> dict[tuple[str, str], float]:
 
 
 def _draw(table: Table, figure: Any, points: Sequence[Point], axis: str) -> None:
-    axes = figure.subplots()
-    at = places(points)
-    for k, n in enumerate(SIZES):
-        for method, style in (("nqs+nf", "o-"), ("union-floor", "_:")):
-            _draw_series(table, axes, [p for p in points if p.n == n], method, style, k, at)
-    for method, name in shared.OURS:
-        _draw_other(table, axes, points, method, name, at)
-    axes.axhline(claimed_percent(), color="grey", lw=1, ls="--", label=f"{claimed_percent():g} % (the paper's text)")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    ticks = sorted({p.x for p in points})
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel(axis)
-    axes.set_ylabel("error [%]")
-    axes.legend(frameon=False, fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    """A panel a size: every method in its colour, NQS+NF and its union floor joined by lines."""
+    from matplotlib.lines import Line2D
+
+    panels = figure.subplots(1, len(SIZES), sharey=True)
+    there = [m for m in ("nqs+nf", "union-floor", *dict(shared.OURS)) if _is_there(table, points, m)]
+    for axes, n in zip(panels, SIZES, strict=True):
+        own = [p for p in points if p.n == n]
+        at = places(own)
+        for method in there:
+            _draw_method(table, axes, own, method, at)
+        axes.axhline(claimed_percent(), color="grey", lw=1, ls="--")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks([p.x for p in own], [f"{p.x:g}" for p in own])
+        axes.minorticks_off()
+        axes.set_title(f"N = {n}", fontsize=8)
+        axes.set_xlabel(axis)
+    panels[0].set_ylabel("error [%]")
+    claimed = Line2D([], [], color="grey", lw=1, ls="--", label=f"{claimed_percent():g} % (the paper's text)")
+    legend(figure, there, False, claimed)
 
 
-def _draw_series(
-    table: Table,
-    axes: Any,
-    points: Sequence[Point],
-    method: str,
-    style: str,
-    k: int,
-    at: Mapping[tuple[str, str], float],
+def _is_there(table: Table, points: Sequence[Point], method: str) -> bool:
+    return any((row := table.row(p.row, method)) and row.ours is not None for p in points)
+
+
+LINES = {"nqs+nf": "-", "union-floor": ":"}
+"""What is joined, and how."""
+
+
+def _draw_method(
+    table: Table, axes: Any, points: Sequence[Point], method: str, at: Mapping[tuple[str, str], float]
 ) -> None:
-    """One size of NQS+NF or of the union floor: points with whiskers, joined by a line."""
-    colour, marker, line = f"C{k}", style[0], style[1:]
-    found = [(at[p.row, "nqs+nf"], row) for p in points if (row := table.row(p.row, method))]
-    heights = [(x, 100 * abs(row.rel_error_ours)) for x, row in found if row.rel_error_ours]
-    for x, row in found:
-        _point(axes, x, row, marker, colour)
-    label = f"N = {points[0].n}" + (", union floor" if method != "nqs+nf" else "")
-    axes.plot(*(zip(*heights, strict=True) if heights else ([], [])), line, color=colour, lw=1)
-    axes.plot([], [], style, color=colour, ms=5, lw=1, label=label)
-
-
-def _draw_other(
-    table: Table, axes: Any, points: Sequence[Point], method: str, name: str, at: Mapping[tuple[str, str], float]
-) -> None:
-    """All sizes of a method beside NQS+NF, in pale markers of one shape and the colours of the sizes."""
-    marker = shared.LIGHT[method]
-    rows = [(p, row) for p in points if (row := table.row(p.row, method)) and row.ours is not None]
-    for p, row in rows:
-        _point(axes, at[p.row, method], row, marker, f"C{SIZES.index(p.n)}", 0.45, 4)
-    if rows:
-        # filled, as what lies above the reference is
-        axes.plot([], [], marker, color="grey", alpha=0.6, ms=4, label=name)
-
-
-def _point(axes: Any, x: float, row: CellRow, marker: str, colour: str, alpha: float = 1.0, size: float = 5) -> None:
-    """One percentage error with its whisker."""
-    sigma = relative_sigma(row, row.ours_sigma)
-    error = None if row.rel_error_ours is None else 100 * row.rel_error_ours
-    draw_point(axes, x, error, None if sigma is None else 100 * sigma, marker, colour, alpha, size)
+    """Percentage errors of one size with their whiskers."""
+    found = [(at[p.row, "nqs+nf" if method in LINES else method], table.row(p.row, method)) for p in points]
+    known = [(x, row) for x, row in found if row is not None and row.rel_error_ours]
+    for x, row in known:
+        sigma = relative_sigma(row, row.ours_sigma)
+        draw_point(axes, x, 100 * (row.rel_error_ours or 0.0), None if sigma is None else 100 * sigma, method)
+    if method in LINES and known:
+        heights = [100 * abs(row.rel_error_ours or 0.0) for _, row in known]
+        axes.plot([x for x, _ in known], heights, LINES[method], color=style(method).colour, lw=1)

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.base.numbers.result import Curve
 from pipeline.spin.vmc.schema import COVERAGES
 from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering, quoted, yes_no
+from reproduce.colours import style
 from reproduce.nir import shared
 from reproduce.tables import Table
 
@@ -115,9 +116,9 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes(table),
         (lambda figure: draw(figure, found)) if found else None,
-        figure_size=(9.0, 3.2),
-        caption="Left: effective samples a proposal as the weights of every step's proposals show them, a line a "
-        "training. Middle: the same of infinitely many proposals, by a sum over all configurations. Right: share of "
+        figure_size=(7.0, 2.8),
+        caption="(a) Effective samples a proposal as the weights of every step's proposals show them, a line a "
+        "training. (b) The same of infinitely many proposals, by a sum over all configurations. (c) Share of "
         "the proposal on the rarer sign of the magnetisation, half of |Ψ|² by symmetry (dotted).",
         verdict=verdict(found),
         kept={"courses": [asdict(course) for course in found]},
@@ -242,7 +243,7 @@ def draw(figure: Any, found: Sequence[Course]) -> None:
     seen, exact, rarer = figure.subplots(1, 3)
     named = set[str]()
     for course in found:
-        colour = "C0" if course.method == FORWARD else "C1"
+        colour = style(course.method).colour
         label = None if course.method in named else NAMES[course.method]
         named.add(course.method)
         seen.plot(range(len(course.seen)), course.seen, color=colour, lw=0.7, label=label)

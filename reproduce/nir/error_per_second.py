@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, quoted, yes_no
+from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, limit_of_few, tally
 from reproduce.tables import Finished, Table
 
@@ -153,9 +154,9 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes(found),
         (lambda figure: draw(figure, found)) if found else None,
-        figure_size=(7.2, 3.4),
-        caption="Left: squared standard error of the energy times seconds, without the start, geometric means over "
-        "seeds with standard errors. Right: seconds before the first batch: burn-in of the chains, training of the "
+        figure_size=(7.0, 3.2),
+        caption="(a) Squared standard error of the energy times seconds, without the start, geometric means over "
+        "seeds with standard errors. (b) Seconds before the first batch: burn-in of the chains, training of the "
         "proposal; exhaustive: seconds of the whole sum, which has no error.",
         verdict=verdict(found),
         kept={"rates": [asdict(rate) for rate in found]},
@@ -299,18 +300,18 @@ def notes(found: Sequence[Rate]) -> list[str]:
 def draw(figure: Any, found: Sequence[Rate]) -> None:
     """Cost and start against the number of sites."""
     left, right = figure.subplots(1, 2)
-    for number, (sampler, name) in enumerate(SAMPLERS.items()):
-        style = {"marker": "osD^"[number], "color": f"C{number}", "ms": 4, "lw": 0.9, "label": name}
+    for sampler, name in SAMPLERS.items():
+        shown = {"marker": style(sampler).marker, "color": style(sampler).colour, "ms": 4, "lw": 0.9, "label": name}
         known = {n: mean for n in _sites(found) if (mean := cost(found, n, sampler)) is not None}
         if known:
             bars = [mean.value * (mean.relative or 0.0) for mean in known.values()]
-            left.errorbar(list(known), [mean.value for mean in known.values()], bars, capsize=2, **style)
+            left.errorbar(list(known), [mean.value for mean in known.values()], bars, capsize=2, **shown)
         own = {n: runs for n in _sites(found) if (runs := _of(found, n, sampler))}
         seconds = [
             statistics.fmean(r.start if sampler != EXHAUSTIVE else r.unit for r in runs) for runs in own.values()
         ]
         if sampler != DIRECT:
-            right.plot(list(own), [max(value, 1e-4) for value in seconds], **style)
+            right.plot(list(own), [max(value, 1e-4) for value in seconds], **shown)
     for axes, label in ((left, "$\\sigma^2$ of the energy × seconds"), (right, "seconds to begin, or of the sum")):
         axes.set_yscale("log")
         axes.set_xlabel("sites")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, quoted
+from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, magnitude, tally
 from reproduce.nir import shared
 from reproduce.nir.fig4 import FIELDS
@@ -107,9 +108,9 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes(table),
         (lambda figure: draw(figure, table, found)) if found else None,
-        figure_size=(7.2, 3.6),
-        caption="Left: relative error of the sum of the three lowest levels, means over seeds with standard errors. "
-        "Right: the same of single batches along one training each, at the smallest field of the largest lattice.",
+        figure_size=(7.0, 3.4),
+        caption="(a) Relative error of the sum of the three lowest levels, means over seeds with standard errors. "
+        "(b) The same of single batches along one training each, at the smallest field of the largest lattice.",
         verdict=verdict(found),
         keys=2,
     )
@@ -198,14 +199,16 @@ def draw(figure: Any, table: Table, found: list[Comparison]) -> None:
     """Errors against the field and along a training."""
     left, right = figure.subplots(1, 2)
     for length in sorted({one.length for one in found}):
-        for method, colour in ((NIR, "C0"), (MCMC, "C1")):
+        for method in (NIR, MCMC):
             own = [one for one in found if one.length == length and method in one.errors]
             x = [one.g for one in own]
             y = [abs(one.errors[method][0]) for one in own]
             bars = [one.errors[method][1] or 0.0 for one in own]
             marker = {2: "v", 4: "o", 6: "s", 8: "^"}[length]
             label = f"{NAMES[method]}, {length} × {length}"
-            left.errorbar(x, y, bars, fmt=f"{marker}-", color=colour, ms=4, lw=0.8, capsize=2, label=label)
+            left.errorbar(
+                x, y, bars, fmt=f"{marker}-", color=style(method).colour, ms=4, lw=0.8, capsize=2, label=label
+            )
     last = max(found, key=lambda one: (one.length, -one.g))
     row = where(last.length, last.g)
     exact = table.reference(row, "trace")
@@ -214,7 +217,7 @@ def draw(figure: Any, table: Table, found: list[Comparison]) -> None:
         if cell.row != row or done.task.seed != SEEDS[0] or curve.name != "train/trace" or exact is None:
             continue
         x, y = _thinned(curve.x, [abs(value - exact.value) / abs(exact.value) for value in curve.y])
-        right.plot(x, y, color="C0" if cell.method == NIR else "C1", lw=1, label=NAMES[cell.method])
+        right.plot(x, y, color=style(cell.method).colour, lw=1, label=NAMES[cell.method])
     right.set_title(f"{last.length} × {last.length}, g = {last.g:g}", fontsize=8)
     for axes, label in ((left, "$g$"), (right, "step")):
         axes.set_yscale("log")

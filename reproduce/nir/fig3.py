@@ -12,6 +12,7 @@ from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve
 from pipeline.spin.vmc.schema import DIVERGENCES
 from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering, quoted
+from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, magnitude, tally
 from reproduce.nir import shared
 from reproduce.nir.shared import MCMC, NAMES, NIR
@@ -98,9 +99,9 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes(table),
         (lambda figure: draw(figure, found, table)) if found else None,
-        figure_size=(7.2, 3.6),
-        caption="Left: Jensen-Shannon divergence of the draws and |Ψ|² along training, means over seeds with bands of "
-        "a standard error; dashed: of as many independent draws from |Ψ|² of the same state. Right: relative error of "
+        figure_size=(7.0, 3.4),
+        caption="(a) Jensen-Shannon divergence of the draws and |Ψ|² along training, means over seeds with bands of "
+        "a standard error; dashed: of as many independent draws from |Ψ|² of the same state. (b) Relative error of "
         "the trace at the same steps.",
         verdict=verdict(found, table),
         kept={"courses": [asdict(course) for course in found]},
@@ -229,13 +230,14 @@ def draw(figure: Any, found: Sequence[Course], table: Table) -> None:
     """Divergences and errors against the step."""
     left, right = figure.subplots(1, 2)
     exact = table.reference(ROW, "trace")
-    for method, colour in ((NIR, "C0"), (MCMC, "C1")):
-        for quantity, style in (("divergence", "o-"), ("floor", "--")):
+    for method in (NIR, MCMC):
+        colour = style(method).colour
+        for quantity, line in (("divergence", "o-"), ("floor", "--")):
             b = band(found, method, quantity)
             if b is None:
                 continue
             label = NAMES[method] if quantity == "divergence" else f"i.i.d., Ψ of {NAMES[method]}"
-            left.plot(b.x, b.mean, style, color=colour, ms=3, lw=1, label=label)
+            left.plot(b.x, b.mean, line, color=colour, ms=3, lw=1, label=label)
             low, high = (tuple(m + s * e for m, e in zip(b.mean, b.sigma, strict=True)) for s in (-1, 1))
             left.fill_between(b.x, low, high, color=colour, alpha=0.25, lw=0)
         trace = band(found, method, "trace")

@@ -53,9 +53,9 @@ def render(table: Table) -> Rendering:
         claims(table),
         notes(table),
         (lambda figure: draw_levels(figure, table)) if any(errors(table)) else None,
-        figure_size=(7.2, 3.6),
-        caption="Left: the three lowest levels, total energies less that of the lowest reference level (symbols; "
-        "lines: the reference). Right: relative errors of the levels, with standard errors. "
+        figure_size=(7.0, 3.4),
+        caption="(a) The three lowest levels, total energies less that of the lowest reference level (symbols; "
+        "lines: the reference). (b) Relative errors of the levels, with standard errors. "
         f"{CLIPPED} Dotted: 10⁻³.",
         verdict=verdict(table),
         keys=1,

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import Artefact, Cell, Claim, Column, Derived, Rendering, quoted
+from reproduce.colours import style
 from reproduce.naqs.judgement import magnitude
 from reproduce.nir import shared
 from reproduce.nir.shared import NIR
@@ -93,9 +94,9 @@ def render(table: Table) -> Rendering:
         claims(table, counts),
         notes(table),
         (lambda figure: draw(figure, table)) if efficiencies(table) else None,
-        figure_size=(6.8, 3.2),
-        caption="Left: effective samples a proposal, mean over a training, against the parameters of the proposal on "
-        "10 × 10 sites; circles: ours, crosses: printed. Right: distance of the energy from the reference, with its "
+        figure_size=(7.0, 3.2),
+        caption="(a) Effective samples a proposal, mean over a training, against the parameters of the proposal on "
+        "10 × 10 sites; filled: ours, open: the paper's. (b) Distance of the energy from the reference, with its "
         "standard error.",
         verdict=verdict(table, counts),
         kept={"efficiency": dict(efficiencies(table))},
@@ -191,20 +192,25 @@ def notes(table: Table) -> list[str]:
     return said
 
 
+NETWORK = style(NIR)
+
+
 def draw(figure: Any, table: Table) -> None:
     """Efficiency and error against the size of the proposal."""
     left, right = figure.subplots(1, 2)
     sizes = {where: table.number(where, NIR, "proposal_parameters") for where in ROWS}
     found = efficiencies(table)
     ours = [(n.value, found[where]) for where, n in sizes.items() if n and where in found]
-    left.plot(*zip(*ours, strict=True), "o", color="C0", label="ours")
+    left.plot(*zip(*ours, strict=True), NETWORK.marker, **NETWORK.of(False), label="ours")
     printed = [(n, table.number(where, NIR, "efficiency")) for where, n in sizes.items()]
     theirs = [(n.value, e.value) for n, e in printed if n and e]
-    left.plot(*zip(*theirs, strict=True), "x", color="0.4", label="printed, 10 × 10")
+    left.plot(*zip(*theirs, strict=True), NETWORK.marker, **NETWORK.of(True), label="paper, 10 × 10")
     for where, n in sizes.items():
         deviation = shared.deviation(table.row(where, NIR))
         if n is not None and deviation is not None:
-            right.errorbar([n.value], [deviation[0]], [deviation[1] or 0.0], fmt="o", color="C0", ms=4, capsize=2)
+            right.errorbar(
+                [n.value], [deviation[0]], [deviation[1] or 0.0], fmt="o", color=NETWORK.colour, ms=4, capsize=2
+            )
     left.set_yscale("log")
     left.set_ylabel("ESS / proposed")
     right.set_ylabel("relative error of the energy")

@@ -43,10 +43,11 @@ def page(table: Table, row: str, found: Sequence[Panel], about: Sequence[str], n
         claims(found),
         [*notes, *NOTES],
         (lambda figure: distributions.draw(figure, found)) if found else None,
-        figure_size=(7.2, 4.6),
-        caption="Above: densities of hybrid Monte Carlo (grey), of the flow, reweighted (orange), and, where there is "
-        "one, of the exact reweighting of pure-gauge configurations (green). Below: their ratios to the central values "
-        f"of hybrid Monte Carlo. Errors from {BOOTSTRAPS} bootstrap ensembles. Outermost bins hold all beyond them.",
+        figure_size=(7.0, 4.4),
+        caption="Above: densities of hybrid Monte Carlo (black), of the flow, reweighted (orange), and, where there is "
+        "one, of the exact reweighting of pure-gauge configurations (light blue). Below: their ratios to the central "
+        f"values of hybrid Monte Carlo. Errors from {BOOTSTRAPS} bootstrap ensembles. Outermost bins hold all "
+        "beyond them.",
         verdict=verdict(table, found, about),
         keys=2,
         kept=distributions.kept(found),

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.base.numbers.formatting import duration, with_error
 from pipeline.base.numbers.result import Estimate, SigmaKind
 from reproduce.artefact import Artefact, Cell, Column, Derived, Rendering
+from reproduce.colours import style
 from reproduce.pseudofermion.shared import estimate, shown
 from reproduce.tables import Finished, Table
 
@@ -160,7 +161,7 @@ def render(table: Table) -> Rendering:
         breaks=(4, 8),
         notes=NOTES,
         draw=(lambda figure: draw(figure, known)) if known else None,
-        figure_size=(5.6, 3.2),
+        figure_size=(7.0, 3.0),
         caption="Seconds of an independent configuration, training apart.",
     )
 
@@ -236,7 +237,13 @@ def draw(figure: Any, known: dict[tuple[str, str], Price]) -> None:
     rows = [row for row in ROWS if any(where == row for where, _ in known)]
     for k, (method, name) in enumerate(NAMES.items()):
         there = [(i, known[row, method].seconds) for i, row in enumerate(rows) if (row, method) in known]
-        axes.bar([i + 0.25 * (k - 1) for i, _ in there], [s for _, s in there], width=0.22, color=f"C{k}", label=name)
+        axes.bar(
+            [i + 0.25 * (k - 1) for i, _ in there],
+            [s for _, s in there],
+            width=0.22,
+            color=style(method).colour,
+            label=name,
+        )
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [f"L = {row[1:]}" for row in rows])
     axes.set_ylabel("s / independent configuration")

@@ -14,6 +14,7 @@ from pipeline.base.numbers.result import Curve
 from pipeline.base.store.entry import Entry
 from pipeline.gauge.joint import summary as joint_summary
 from reproduce.artefact import ExtraCurve
+from reproduce.colours import style
 from reproduce.tables import Finished, Table
 
 BOOTSTRAPS = 200
@@ -197,8 +198,8 @@ def curves(row: str, found: Sequence[Panel]) -> list[ExtraCurve]:
     return made
 
 
-SHOWN = {HMC: ("0.35", "o"), FLOW: ("C1", "s"), ORACLE: ("C2", "^")}
-"""Colours and markers of what is drawn."""
+SHOWN = {HMC: style("hmc"), FLOW: style("flow"), ORACLE: style("reweighting")}
+"""What is drawn, and how."""
 
 
 def draw(figure: Any, found: Sequence[Panel]) -> None:
@@ -212,15 +213,15 @@ def draw(figure: Any, found: Sequence[Panel]) -> None:
         central = np.array(trusted.fractions)
         shown = [one for one in panel.histograms if one.sampler in SHOWN]
         for k, one in enumerate(shown):
-            colour, marker = SHOWN[one.sampler]
+            colour, marker = SHOWN[one.sampler].colour, SHOWN[one.sampler].marker
             y, errors = np.array(one.fractions), np.array(one.errors)
-            style = {"color": colour, "lw": 1.0}
-            upper.stairs(y / widths, edges, label=SAMPLERS[one.sampler], **style)
+            line = {"color": colour, "lw": 1.0}
+            upper.stairs(y / widths, edges, label=SAMPLERS[one.sampler], **line)
             shift = centres + 0.2 * widths * (k - 0.5 * (len(shown) - 1))
-            upper.errorbar(shift, y / widths, errors / widths, fmt="none", capsize=1.0, **style)
+            upper.errorbar(shift, y / widths, errors / widths, fmt="none", capsize=1.0, **line)
             seen = central > 0.0
             ratio, error = y[seen] / central[seen], errors[seen] / central[seen]
-            lower.errorbar(shift[seen], ratio, error, fmt=marker, ms=2.5, capsize=1.0, **style)
+            lower.errorbar(shift[seen], ratio, error, fmt=marker, ms=2.5, capsize=1.0, **line)
         lower.axhline(1.0, color="0.35", lw=0.6)
         lower.set_ylim(0.0, 2.0)
         lower.set_xlabel(panel.label)

@@ -33,7 +33,7 @@ def render(table: Table) -> Rendering:
         claims(table, found),
         notes(table),
         (lambda figure: draw(figure, table, found)) if found else None,
-        figure_size=(5.6, 3.6),
+        figure_size=(7.0, 3.4),
         caption="Joint and marginal effective sample size along training, from fresh samples with one pseudofermion of "
         "each monomial. Points with errors: at the end, from the samples of the inference. Dashed: what the paper "
         "reads off at the end of its own training, on 16 × 16 sites.",

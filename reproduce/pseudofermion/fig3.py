@@ -8,8 +8,10 @@ from typing import Any
 from pipeline.base.later import np
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve, Estimate
+from pipeline.base.palette import BLACK
 from pipeline.gauge.pseudofermion.estimators import InverseESSFit, fit_inverse_ess
 from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted
+from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, tally
 from reproduce.pseudofermion import flows
 from reproduce.pseudofermion.flows import FLOW
@@ -55,10 +57,10 @@ def render(table: Table) -> Rendering:
         claims(done, made) if done else [],
         notes(table),
         (lambda figure: draw(figure, done, made)) if done else None,
-        figure_size=(8.6, 3.2),
-        caption="Left: ESS of Eq. 44 against 1/N_pf, mean and standard error over batches, with fits of 1/ESS (line: "
-        "Eq. 45; dashed: a polynomial of as many degrees as monomials); triangle: the marginal ESS. Middle: share of "
-        "configurations whose smallest s lies below; dotted: 1/2, below which weights have no variance. Right: "
+        figure_size=(7.0, 2.8),
+        caption="(a) ESS of Eq. 44 against 1/N_pf, mean and standard error over batches, with fits of 1/ESS (line: "
+        "Eq. 45; dashed: a polynomial of as many degrees as monomials); triangle: the marginal ESS. (b) Share of "
+        "configurations whose smallest s lies below; dotted: 1/2, below which weights have no variance. (c) "
         "⟨w²⟩ of weights with mean one, measured against Π s²/(2s − 1), bins of configurations with a finite one.",
         verdict=verdict(table, done, made) if done else [],
         curves=_curves(done, made) if done else (),
@@ -229,19 +231,22 @@ def notes(table: Table) -> list[str]:
     ]
 
 
+FLOWS = style(FLOW).colour
+
+
 def draw(figure: Any, done: Finished, made: dict[int, InverseESSFit]) -> None:
     """ESS against 1/N_pf, smallest eigenvalues, second moments."""
     left, middle, right = figure.subplots(1, 3)
     points = curve(done, "ess_by_draws_of_batches")
     if points is not None:
-        left.errorbar([1.0 / x for x in points.x], points.y, points.sigma, fmt="o", color="C1", ms=3, capsize=2)
+        left.errorbar([1.0 / x for x in points.x], points.y, points.sigma, fmt="o", color=FLOWS, ms=3, capsize=2)
     x, lines = _lines(done, made)
     for degree, y in lines.items():
         left.plot(x, y, color="0.3", lw=0.8, ls="-" if degree == 1 else "--", label=_named(degree))
     marginal = estimate(done, "marginal_ess_of_batches")
     if marginal is not None:
         left.errorbar(
-            [0.0], [marginal.value], [marginal.sigma or 0.0], fmt="^", color="C3", ms=5, capsize=2, label="marginal"
+            [0.0], [marginal.value], [marginal.sigma or 0.0], fmt="^", color=BLACK, ms=5, capsize=2, label="marginal"
         )
     left.set_ylim(bottom=0.0)
     left.set_xlabel("$1/N_\\mathrm{pf}$")
@@ -249,13 +254,13 @@ def draw(figure: Any, done: Finished, made: dict[int, InverseESSFit]) -> None:
     left.legend(frameon=False, fontsize=7)
     smallest = curve(done, "smallest_eigenvalue")
     if smallest is not None:
-        middle.plot(smallest.x, smallest.y, color="C0", lw=1)
+        middle.plot(smallest.x, smallest.y, color=FLOWS, lw=1)
     middle.axvline(0.5, color="0.4", lw=0.8, ls=":")
     middle.set_xlabel("smallest $s$")
     middle.set_ylabel("share of configurations below")
     moments = curve(done, "weight_second_moment")
     if moments is not None:
-        right.errorbar(moments.x, moments.y, moments.sigma, fmt="o", color="C2", ms=3, capsize=2)
+        right.errorbar(moments.x, moments.y, moments.sigma, fmt="o", color=FLOWS, ms=3, capsize=2)
         right.plot(moments.x, moments.x, color="0.3", lw=0.8)
         right.set_xscale("log")
         right.set_yscale("log")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, quoted
+from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, limit_of_few, tally
 from reproduce.pseudofermion import flows
 from reproduce.pseudofermion.flows import NAMES, PRECONDITIONINGS
@@ -51,7 +52,7 @@ def render(table: Table) -> Rendering:
         claims(table, there),
         notes(table),
         (lambda figure: draw(figure, table, there)) if there else None,
-        figure_size=(8.4, 3.2),
+        figure_size=(7.0, 2.9),
         caption="Joint and marginal effective sample size and the conditional divergence, summed over monomials, along "
         "training, from fresh samples; means over seeds with bands of a standard error. Points: at the end, from the "
         "samples of the table; squares: the median over links.",
@@ -179,9 +180,9 @@ def draw(figure: Any, table: Table, there: list[str]) -> None:
     """Three panels along training."""
     panels = figure.subplots(1, 3)
     for axes, (quantity, label) in zip(panels, PANELS.items(), strict=True):
-        for k, method in enumerate(there):
+        for method in there:
             curves = flows.along(table, method, quantity)
-            colour = f"C{k}"
+            colour = style(method).colour
             band = flows.over(curves)
             if band is not None:
                 axes.plot(band.x, band.mean, color=colour, lw=1, label=NAMES[method])
@@ -192,12 +193,13 @@ def draw(figure: Any, table: Table, there: list[str]) -> None:
                 steps = max((d.found.step or 0 for d in flows.finished(table, method)), default=0)
                 axes.errorbar([steps], [line.ours], [line.ours_sigma or 0.0], fmt="o", color=colour, ms=3, capsize=2)
                 if quantity == "conditional_kl" and (median := table.row(ROW, method, DIVERGENCE)) and median.ours:
-                    axes.plot([steps], [median.ours], "s", mfc="none", color=colour, ms=5)
+                    axes.plot([steps], [median.ours], "s", color=colour, ms=4)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
     panels[2].set_yscale("log")
-    if panels[2].get_legend_handles_labels()[0]:
-        panels[2].legend(frameon=False, fontsize=6)
+    handles, labels = panels[2].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, frameon=False, fontsize=7, ncols=4, loc="outside upper center")
 
 
 ARTEFACT = Artefact(

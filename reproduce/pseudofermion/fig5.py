@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.analysis.verdict import no_verdict
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve, Estimate
+from pipeline.base.palette import CYCLE
 from reproduce.artefact import Artefact, Cell, Claim, Column, ExtraCurve, Rendering, quoted
 from reproduce.pseudofermion.shared import estimate, printed, shown
 from reproduce.published import Published, judged
@@ -70,7 +71,7 @@ def render(table: Table) -> Rendering:
         claims(table, found, last),
         NOTES,
         (lambda figure: draw(figure, found, last, steps)) if found else None,
-        figure_size=(6.0, 3.6),
+        figure_size=(7.0, 3.4),
         caption="Effective sample sizes a configuration along the training, each from fresh samples; points with "
         "errors: from the samples of the inference.",
         verdict=verdict(table, last, steps),
@@ -181,7 +182,7 @@ NOTES = (
 def draw(figure: Any, found: Sequence[Course], last: Mapping[str, Estimate | None], steps: int | None) -> None:
     """Both against the step, with the values after the training."""
     axes = figure.subplots()
-    for colour, course in zip(("C1", "C0"), found, strict=False):
+    for colour, course in zip(CYCLE[1::-1], found, strict=False):
         axes.plot(course.steps, course.values, color=colour, lw=1.0, label=ESS[course.quantity])
         final = last[course.quantity]
         if final is not None and steps is not None:

@@ -12,6 +12,7 @@ from pipeline.analysis.histograms import Sample, integer_edges
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Curve
 from reproduce.artefact import Artefact, Cell, Column, ExtraCurve, Rendering
+from reproduce.colours import style
 from reproduce.pseudofermion.claims import (
     CONDITION_NUMBERS,
     THEORIES,
@@ -97,7 +98,7 @@ def render(table: Table) -> Rendering:
         claims=[*masses(table), *condition_numbers(found), independence(found), pure_gauge(table), *checks(table)],
         notes=NOTES,
         draw=(lambda figure: _draw(found, charges, figure)) if found else None,
-        figure_size=(8.4, 5.2),
+        figure_size=(7.0, 4.8),
         caption="Pseudoscalar correlator and effective mass (lines: the printed masses), the mean plaquette of all "
         "chains after the warm-up, the topological charge of one chain and, of all kept configurations of the same "
         "ensemble, how often each charge was met.",
@@ -148,11 +149,11 @@ def _draw(found: Sequence[Finished], charges: Charges | None, figure: Any) -> No
     colours = {row: f"C{k}" for k, row in enumerate(ENSEMBLES)}
     for done in found:
         row, curves = done.task.cell.row, {c.name: c for c in (done.result.curves if done.result else ())}
-        style = {"color": colours[row], "marker": "x" if done.task.cell.method == "hmc-exact" else "o"}
+        shown = {"color": colours[row], "marker": style(done.task.cell.method).marker}
         label = LABELS[row] + (", exact det" if done.task.cell.method == "hmc-exact" else "")
         if "correlator" in curves:
-            _points(axes["correlator"], curves["correlator"], label=label, **style)
-            _points(axes["mass"], curves["effective_mass"], **style)
+            _points(axes["correlator"], curves["correlator"], label=label, **shown)
+            _points(axes["mass"], curves["effective_mass"], **shown)
             axes["plaquette"].plot(curves["plaquette"].x, curves["plaquette"].y, color=colours[row], lw=0.6)
     for row in THEORIES:
         axes["mass"].axhline(printed(row, "hmc", "pseudoscalar_mass").value, color=colours[row], lw=0.8, ls="--")
@@ -160,8 +161,8 @@ def _draw(found: Sequence[Finished], charges: Charges | None, figure: Any) -> No
     if charges is not None:
         _draw_charges(charges, axes["charges"])
     axes["correlator"].set_yscale("log")
-    axes["correlator"].set_ylim(top=60.0 * axes["correlator"].get_ylim()[1])  # room for the legend
-    axes["correlator"].legend(frameon=False, fontsize=6)
+    handles, labels = axes["correlator"].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=7, ncols=3, loc="outside upper center")
     for panel, x, y in (
         ("correlator", "$x_0$", "$C(x_0)$"),
         ("mass", "$x_0$", "effective mass"),

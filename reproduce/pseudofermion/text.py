@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import Artefact, Cell, Claim, Column, Derived, Rendering, yes_no
+from reproduce.colours import style
 from reproduce.pseudofermion import flows
 from reproduce.pseudofermion.flows import FLOW, NAMES, PRECONDITIONINGS
 from reproduce.pseudofermion.shared import estimate, printed
@@ -97,9 +98,9 @@ def render(table: Table) -> Rendering:
         claims=claims(table),
         notes=notes(table),
         draw=(lambda figure: draw(figure, table)) if _drawn(table) else None,
-        figure_size=(6.0, 3.2),
-        caption="Condition numbers: median (bar), mean (point) and maximum (cross) of each matrix; squares: what the "
-        "paper prints for means.",
+        figure_size=(7.0, 3.2),
+        caption="Condition numbers: median (bar), mean (point) and maximum (cross) of each matrix; open circles: what "
+        "the paper prints for means.",
     )
 
 
@@ -306,16 +307,19 @@ def _label(table: Table, method: str, quantity: str) -> str:
     return f"HMC, {what}, {length} × {length}"
 
 
+OURS = style(HMC)
+
+
 def draw(figure: Any, table: Table) -> None:
     """A line a matrix."""
     axes = figure.subplots()
     lines = _drawn(table)
     for k, (_, mean, median, most) in enumerate(lines):
-        axes.plot([median.ours], [k], "|", color="C0", ms=12)
-        axes.errorbar([mean.ours], [k], xerr=[mean.ours_sigma or 0.0], fmt="o", color="C0", ms=4, capsize=2)
-        axes.plot([most.ours], [k], "x", color="C3", ms=5)
+        axes.plot([median.ours], [k], "|", color=OURS.colour, ms=12)
+        axes.errorbar([mean.ours], [k], xerr=[mean.ours_sigma or 0.0], fmt="o", color=OURS.colour, ms=4, capsize=2)
+        axes.plot([most.ours], [k], "x", color=OURS.colour, ms=5)
         if mean.published is not None:
-            axes.plot([mean.published], [k], "s", mfc="none", color="0.4", ms=7)
+            axes.plot([mean.published], [k], "o", **OURS.of(True), ms=8, zorder=1)
     axes.set_yticks(range(len(lines)), [label for label, *_ in lines], fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
+from pipeline.base.palette import CYCLE
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, quoted
 from reproduce.naqs.judgement import Answer, difference_in_sigmas, tally, with_exponent
 from reproduce.tables import Table
@@ -18,7 +19,7 @@ SETTINGS = "vit_sr/fig1"
 SIGMAS = 2.0
 INSET = 200
 """Steps at both ends of a phase that the paper's inset shows."""
-COLOURS = ["C0", "C2", "C1", "C3"]
+COLOURS = list(CYCLE[:4])
 """Blue, green, orange and red, as in the paper."""
 
 
@@ -42,7 +43,7 @@ def render(table: Table) -> Rendering:
         claims(found),
         notes(table),
         (lambda figure: draw(figure, found[0], reference)) if found else None,
-        figure_size=(6.8, 4.4),
+        figure_size=(7.0, 4.2),
         caption="Energy per site of the batches of the training, means over stretches of steps, and of fresh samples "
         "at the end of each phase with standard errors. Colours: symmetries that the state is projected on. Inset: the "
         f"first and the last {INSET} steps of the phases after the first. Dashed: the reference.",
@@ -158,7 +159,7 @@ def draw(figure: Any, course: Course, reference: float | None) -> None:
         inset.tick_params(labelsize=7)
     axes.set_xlabel("step")
     axes.set_ylabel("energy per site")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.1, 0.95), fontsize=7)
 
 
 ARTEFACT = Artefact(

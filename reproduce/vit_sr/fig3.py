@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, quoted, yes_no
+from reproduce.colours import style
 from reproduce.published import published
 from reproduce.tables import Table
 from reproduce.vit_sr import shared
@@ -98,9 +99,9 @@ def render(table: Table) -> Rendering:
         claims=claims(table),
         notes=notes(table),
         draw=(lambda figure: draw(figure, table)) if any(_series(table, "peak_memory")) else None,
-        figure_size=(6.8, 3.2),
-        caption="Left: the peak of the memory of the rank that needs most, on top of what an idle process holds. "
-        "Right: seconds of a step, medians. Dashed: models, of what is held, and of a processor for each rank without "
+        figure_size=(7.0, 3.0),
+        caption="(a) The peak of the memory of the rank that needs most, on top of what an idle process holds. "
+        "(b) Seconds of a step, medians. Dashed: models, of what is held, and of a processor for each rank without "
         "exchange.",
         verdict=verdict(table),
     )
@@ -232,6 +233,9 @@ def _printed(quantity: str) -> float:
     return next(n.value for n in published("vit_sr") if (n.artefact, n.quantity) == ("vit_sr/text", quantity))
 
 
+COLOUR = style(shared.VIT).colour
+
+
 def draw(figure: Any, table: Table) -> None:
     """Memory and seconds against ranks."""
     left, right = figure.subplots(1, 2)
@@ -242,15 +246,15 @@ def draw(figure: Any, table: Table) -> None:
     ):
         points = [(k, y / unit) for k, y in zip(RANKS, _series(table, quantity), strict=True) if y is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), "o-", color="C0", label="measured")
+            axes.plot(*zip(*points, strict=True), "o-", color=COLOUR, label="measured")
         axes.set_xlabel("ranks")
         axes.set_ylabel(label)
         axes.set_xticks(RANKS)
     one, solve = value(table, 1, "seconds_per_step"), value(table, 1, "seconds_solve")
     if sizes is not None:
-        left.plot(RANKS, [held(sizes, k) / 1e9 for k in RANKS], "--", color="C0", lw=0.8, label="model")
+        left.plot(RANKS, [held(sizes, k) / 1e9 for k in RANKS], "--", color=COLOUR, lw=0.8, label="model")
     if one is not None and solve is not None:
-        right.plot(RANKS, [apart(one, solve, k) for k in RANKS], "--", color="C0", lw=0.8, label="model")
+        right.plot(RANKS, [apart(one, solve, k) for k in RANKS], "--", color=COLOUR, lw=0.8, label="model")
     for axes in (left, right):
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=8)

@@ -10,7 +10,9 @@ from typing import Any
 
 from pipeline.analysis.power_law import PowerLaw
 from pipeline.base.numbers.result import Curve
+from pipeline.base.palette import BLACK
 from reproduce.artefact import Artefact, Cell, Claim, ExtraCurve, Rendering, quoted, yes_no
+from reproduce.colours import style
 from reproduce.naqs.judgement import IMPOSSIBLE, UNLIKELY, Answer, magnitude
 from reproduce.page import OURS
 from reproduce.published import published
@@ -51,9 +53,9 @@ def render(table: Table) -> Rendering:
         claims(table),
         notes(table),
         (lambda figure: draw(figure, table)) if any(points(table, axis) for axis in AXES) else None,
-        figure_size=(6.8, 3.4),
+        figure_size=(7.0, 3.2),
         caption="Relative error of the energy. Pale: a training each; circles: geometric means, with the range of the "
-        "trainings; grey: means after half of the steps. Lines: power laws, dashed where not established."
+        "trainings; crosses: means after half of the steps. Lines: power laws, dashed where not established."
         + (" Star: the printed energy of the fully symmetrised state." if star(table) else ""),
         curves=[curve for axis in AXES for curve in _curves(table, axis)],
         verdict=verdict(table),
@@ -312,15 +314,20 @@ def star(table: Table) -> float | None:
 STAR = ("vit_sr/table1", shared.VIT, "energy")
 
 
+TRAINED = style(shared.VIT)
+
+
 def draw(figure: Any, table: Table) -> None:
     """The two panels on logarithmic axes."""
     both = figure.subplots(1, len(AXES))
     for axes, axis in zip(both, AXES, strict=True):
         found = points(table, axis)
         for point in found:
-            axes.plot([point.x] * len(point.positive), point.positive, "o", color="C0", alpha=0.3, ms=3, mew=0)
+            axes.plot(
+                [point.x] * len(point.positive), point.positive, "o", color=TRAINED.colour, alpha=0.35, ms=3, mew=0
+            )
         for point in earlier(table, axis):
-            axes.plot([point.x], [point.mean], "o", color="0.5", mfc="none", ms=5, zorder=1)
+            axes.plot([point.x], [point.mean], "x", color="0.5", ms=5, zorder=1)
         law = fit(found)
         shown = [p for p in found if p.positive]
         x = [p.x for p in shown]
@@ -328,14 +335,14 @@ def draw(figure: Any, table: Table) -> None:
             [max(0.0, p.mean - min(p.positive)) for p in shown],
             [max(0.0, max(p.positive) - p.mean) for p in shown],
         ]
-        axes.errorbar(x, [p.mean for p in shown], bars, fmt="o", color="C0", ms=5, lw=1, capsize=2)
+        axes.errorbar(x, [p.mean for p in shown], bars, fmt="o", color=TRAINED.colour, ms=5, lw=1, capsize=2)
         if law is not None:
-            style = "-" if holds(table, axis) == "yes" else "--"
+            dashes = "-" if holds(table, axis) == "yes" else "--"
             label = rf"$\propto {AXES[axis]}^{{-b}}$, $b$ = {exponent(law)}"
-            axes.plot(x, [law(v) for v in x], style, color="C1", lw=1.2, label=label)
+            axes.plot(x, [law(v) for v in x], dashes, color=BLACK, lw=1.2, label=label)
         printed = star(table)
         if printed is not None and axis == "samples":
-            axes.plot([6000], [printed], "*", color="C3", ms=9, label="symmetrised, paper")
+            axes.plot([6000], [printed], "*", **TRAINED.of(True), ms=9, label="symmetrised, paper")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(x, [f"{v:g}" for v in x])

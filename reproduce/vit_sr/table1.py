@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.base.numbers.formatting import duration, memory
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, quoted
+from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, difference_in_sigmas, magnitude, tally, with_exponent
 from reproduce.tables import CellRow, Table
 from reproduce.vit_sr import shared
@@ -82,9 +83,9 @@ def render(table: Table) -> Rendering:
         claims(table),
         notes(table),
         lambda figure: _draw(table, figure),
-        figure_size=(6.8, 5.2),
+        figure_size=(7.0, 5.0),
         caption="Distance from the reference, relative to its size: 10 × 10 to the lowest variational energy published "
-        "since (no exact value is known), 6 × 6 and 4 × 4 to exact diagonalisation. Filled: ours.",
+        "since (no exact value is known), 6 × 6 and 4 × 4 to exact diagonalisation. Filled: ours, open: printed.",
         verdict=verdict(table),
     )
 
@@ -228,17 +229,26 @@ def _of_seeds(table: Table) -> tuple[str, str]:
     return ("yes" if max(spread, abs(found[0])) < gap / 10 else "no"), evidence
 
 
+TRAINED, PAPERS = style(shared.VIT), "0.3"
+"""Of the deep ViT; of the rows that papers print, each by another method."""
+
+
 def _draw(table: Table, figure: Any) -> None:
     """Distances from the reference on a logarithmic axis, the paper's rows in their order, then ours."""
     axes = figure.subplots()
-    lines = [(name, shared.deviation(table.row(ROW, method), True), False) for method, (name, _) in PAPER_ROWS.items()]
+    printed = [(name, table.row(ROW, method), method) for method, (name, _) in PAPER_ROWS.items()]
+    colours = [TRAINED.colour if method == shared.VIT else PAPERS for *_, method in printed]
+    lines = [
+        (name, shared.deviation(row, True), {"color": c, "mfc": "white"})
+        for (name, row, _), c in zip(printed, colours, strict=True)
+    ]
     for row in reversed(LENGTHS):
         for method, extra in ((shared.VIT, ""), (MARSHALL, ", Marshall")):
             found = shared.deviation(table.row(row, method))
             if found is not None:
                 doubted = " (undecided)" if (row, method, "energy") in table.undecided else ""
-                lines.append((f"ours, {row.replace('x', ' × ')}{extra}{doubted}", found, True))
-    for place, (_, found, mine) in enumerate(lines):
+                lines.append((f"ours, {row.replace('x', ' × ')}{extra}{doubted}", found, TRAINED.of(False)))
+    for place, (_, found, shown) in enumerate(lines):
         if found is None:
             continue
         value, sigma = abs(found[0]), found[1]
@@ -248,8 +258,7 @@ def _draw(table: Table, figure: Any) -> None:
             [place],
             xerr=None if not known or not sigma else [[min(sigma, 0.999 * value)], [sigma]],
             fmt="o",
-            color="C0" if mine else "0.4",
-            markerfacecolor="C0" if mine else "none",
+            **shown,
         )
     axes.set_xscale("log")
     axes.set_yticks(range(len(lines)), [name for name, *_ in lines], fontsize=8)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
@@ -56,3 +58,25 @@ def test_make_alone_lists_every_target() -> None:
 def test_continuous_integration_calls_the_tests() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "test.yml").read_text()
+
+
+def test_continuous_integration_runs_every_python_that_is_supported() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
+    assert versions == [f"3.{minor}" for minor in range(30) if allowed.contains(f"3.{minor}.0")]
+
+
+def test_conda_environment_can_be_solved(tmp_path: Path) -> None:
+    """By micromamba, which needs a network; pip's part is held by the test of the lock."""
+    solver = shutil.which("micromamba")
+    if solver is None:
+        pytest.skip("no micromamba is at hand")
+    command = [solver, "create", "--dry-run", "--yes", "--prefix", str(tmp_path / "env")]
+    command += ["--root-prefix", str(tmp_path / "root"), "--file", str(ROOT / "environment.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    if done.returncode and re.search("could not resolve|download error|connection", said, re.IGNORECASE):
+        pytest.skip("conda-forge is out of reach")
+    assert done.returncode == 0, said[-2000:]
+    assert re.search(r"\bpython\b.*\b3\.11", said)

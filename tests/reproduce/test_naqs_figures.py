@@ -175,7 +175,7 @@ def test_points_of_figure_3_have_bars_and_are_clipped_at_the_noise() -> None:
         (whiskers,) = bars.lines[2]
         assert whiskers.get_segments()[1][:, 1] == pytest.approx([0.006, 0.016])
         triangles = axes.lines[-1]
-        assert (triangles.get_marker(), list(triangles.get_xdata())) == ("v", [20.0, 30.0])
+        assert (triangles.get_marker(), list(triangles.get_xdata())) == (noise.CARET, [20.0, 30.0])
 
 
 @pytest.mark.parametrize("scale", scales("naqs/fig2", (CONF,)))

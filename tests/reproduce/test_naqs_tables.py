@@ -24,7 +24,7 @@ from reproduce.naqs.judgement import (
     tally,
     with_exponent,
 )
-from reproduce.naqs.noise import NOISE, draw, point
+from reproduce.naqs.noise import CARET, NOISE, draw, point
 from reproduce.naqs.repeats import OURS, doubts, enlargement, printed_against_both, qmc_repeats, together
 from reproduce.naqs.shared import distances, draw_errors, error, printed
 from reproduce.plan import make_tasks
@@ -144,7 +144,7 @@ def test_a_legend_shows_only_what_is_drawn() -> None:
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))
     assert sorted(shown) == ["clipped", "seen"]
-    assert (shown["clipped"].get_marker(), shown["clipped"].get_markerfacecolor()) == ("v", "none")
+    assert (shown["clipped"].get_marker(), shown["clipped"].get_markerfacecolor()) == (CARET, "C0")
     assert shown["seen"].lines[0].get_marker() == "s"
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import load_artefact
+from reproduce.colours import style
 from reproduce.nf_nqs import claims, fig2, fig3, judging, notes, plots, shared, small_chains, verdict
 from reproduce.nf_nqs.judging import Number, below, judged, of_text
 from reproduce.page import WIDTH, parts_of
@@ -222,18 +223,20 @@ def test_a_union_that_is_a_large_part_of_everything_is_no_merit() -> None:
 
 def test_whiskers_are_standard_errors_and_arrows_where_they_reach_zero() -> None:
     axes = Figure().subplots()
-    plots.draw_point(axes, 0.0, 1e-3, 2e-4, "o", "C0")
+    plots.draw_point(axes, 0.0, 1e-3, 2e-4, "nqs+nf")
     full: Any = axes.containers[0]
     assert full.lines[2][0].get_segments()[0][:, 1] == pytest.approx([8e-4, 1.2e-3])
     assert len(axes.lines) == 3, "a marker and two caps"
     axes = Figure().subplots()
-    plots.draw_point(axes, 0.0, -1e-3, 5e-3, "o", "C0")
+    plots.draw_point(axes, 0.0, -1e-3, 5e-3, "nqs+nf", printed=True)
     cut: Any = axes.containers[0]
     assert cut.lines[2][0].get_segments()[0][1][1] == pytest.approx(6e-3), "the upper half in full"
     arrow: Any = axes.lines[-1]
     assert (arrow.get_marker(), arrow.get_ydata()[0]) == ("v", pytest.approx(5e-4))
-    assert cut.lines[0].get_markerfacecolor() == "white", "below the reference"
-    plots.draw_point(axes, 0.0, None, 1.0, "o", "C0")
+    assert cut.lines[0].get_markerfacecolor() == "white", "printed"
+    assert full.lines[0].get_markerfacecolor() == full.lines[0].get_color(), "ours"
+    assert axes.lines[0].get_marker() == "_", "below the reference"
+    plots.draw_point(axes, 0.0, None, 1.0, "nqs+nf")
     assert len(axes.containers) == 1
 
 
@@ -378,10 +381,15 @@ def test_markers_of_one_tick_stand_side_by_side_and_do_not_reach_the_next() -> N
             assert min(set(ticks.values()), key=lambda tick: abs(math.log(tick / x))) == ticks[row]
 
 
-def test_the_legend_shows_other_methods_filled_as_what_lies_above_the_reference() -> None:
-    figure = Figure()
-    table: Any = Rows([energy("N10-L1-V1", "mps", -12.67, 0.01, -12.785)], references={"N10-L1-V1": -12.785})
+def test_every_method_of_small_chains_has_its_colour_in_every_panel() -> None:
+    figure = Figure(layout="constrained")
+    rows = [energy(f"N{n}-L1-V1", "mps", -12.67, 0.01, -12.785) for n in (10, 15)]
+    table: Any = Rows(rows, references={"N10-L1-V1": -12.785, "N15-L1-V1": -12.785})
     small_chains._draw(table, figure, fig2.POINTS, "L")
-    legend: Any = figure.axes[0].get_legend()
+    (legend,) = figure.legends
     markers = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
-    assert markers["MPS"].get_markerfacecolor() == "grey"
+    assert list(markers) == ["MPS", "1 % (the paper's text)"], "what was not run is not named"
+    shown: Any = markers["MPS"]
+    assert shown.get_markerfacecolor() == shown.get_color() == style("mps").colour
+    drawn = [{line.get_color() for line in axes.lines if line.get_marker() == "D"} for axes in figure.axes]
+    assert drawn == [{style("mps").colour}, {style("mps").colour}, set()]

@@ -274,6 +274,7 @@ def test_command_line_prints_energy_reference_and_where_the_report_is(
     assert "chain_tfim n_sites=10 range=5" in text
     assert "differs from the paper" in text
     assert (page.parent / "training.png").stat().st_size > 5000
+    assert '<img src="training.png"' in (page.parent / "report.html").read_text(encoding="utf-8")
     data = json.loads((page.parent / "result.json").read_text())
     assert (
         Result.from_json(data["result"]).estimate("energy").value

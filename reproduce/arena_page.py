@@ -1,0 +1,143 @@
+"""``results/arena.html``: a table a family of systems, methods side by side; every setting in ``arena.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.base.html import page
+from reproduce.arena import LEVELS, NAMES, Entry, best, shown, spread, unbeaten
+from reproduce.colours import style
+
+EQUAL = 3.0
+"""Factor in seconds within which budgets count as about equal."""
+
+STYLE = """\
+.family td{white-space:nowrap}
+.family td small{display:block;color:var(--quiet)}
+.family td.best b{color:var(--link)}
+.family a{text-decoration:none}
+.family a:hover{text-decoration:underline}
+.family th span{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.35em}
+"""
+
+BODY = """\
+<h1>Arena: every method on every system with an exact reference</h1>
+<p>{{ systems }} systems whose exact energy is known (by {{ kinds }}) and {{ methods }} methods, {{ entries }} trained
+states in all, from the reports of this repository. Each cell: the relative error
+|E − E<sub>exact</sub>|/|E<sub>exact</sub>| with its standard error; the V-score N·Var(E)/E² where the variance is
+estimated (not of NQS+NF, whose energies are Rayleigh quotients in subspaces); core-seconds of one seed, training and
+inference together.</p>
+<ul>
+<li><b>Bold</b>: no other method's error is smaller by more than two combined standard errors. ◆: no other method has a
+smaller error in the same time or less. Errors in doubt (?) count for neither.</li>
+<li><b>Budgets</b>: {{ equal }} of {{ compared }} systems with several methods saw about equal ones, within a factor of
+{{ factor }} in seconds; the others differ by a factor of up to {{ widest }}, as the column <i>budgets</i> says (seconds
+of the dearest over those of the cheapest). All are those of the scale of their report ({{ scales }}), cut against the
+papers, as each report lists.</li>
+<li>Of several settings of a method on one system the one that most time was spent on is shown, whatever its error. All
+are in <a href="arena.csv">arena.csv</a>, with seeds, steps and run keys.</li>
+<li>Seeds: {{ seeds }}. With one seed the error has no spread between trainings in it.</li>
+<li>Systems with a stochastic, extrapolated or variational reference (quantum Monte Carlo, DMRG) are left out.</li>
+</ul>
+<figure><img class="figure" src="{{ image }}" width="{{ width }}" height="{{ height }}"
+alt="Relative error against seconds, a panel a family of systems">
+<figcaption class="quiet">Relative error of the energy against core-seconds of one seed, a panel a family of systems, a
+point a method and system; arrows: errors smaller than their own standard error.</figcaption></figure>
+{% for family in families %}
+<h2>{{ family.name }}</h2>
+<div class="wide"><table class="family">
+<thead><tr><th>system</th>
+{% for m in family.methods %}<th><span style="background:{{ m.colour }}"></span>{{ m.name }}</th>
+{% endfor %}<th>budgets</th></tr></thead><tbody>
+{% for row in family.rows %}<tr><td>{{ row.system }}</td>
+{% for c in row.cells %}{% if c %}<td{% if c.best %} class="best"{% endif %}>
+<a href="{{ c.link }}" title="{{ c.title }}">
+{%- if c.best %}<b>{{ c.error }}</b>{% else %}{{ c.error }}{% endif %}</a>{{ c.mark }}
+<small>{{ c.more }}</small></td>{% else %}<td>–</td>{% endif %}
+{% endfor %}<td>{{ row.spread }}</td></tr>
+{% endfor %}</tbody></table></div>
+{% endfor %}
+"""
+
+
+def scientific(value: float, sigma: float | None) -> str:
+    """``1.5(3)e-05``, or two digits of a value without a known error."""
+    if not sigma or not value or sigma < 1e-3 * value:
+        return f"{value:.1e}"
+    from uncertainties import ufloat
+
+    return f"{ufloat(value, sigma):.1ueS}"
+
+
+def seconds(value: float) -> str:
+    """``7.1 s``, ``585 s``."""
+    return "< 0.1 s" if value < 0.1 else f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+
+
+def html(entries: Sequence[Entry], links: Mapping[str, str], image: str, size: tuple[int, int]) -> str:
+    """The page; ``image``, of ``size`` pixels, is its figure."""
+    from jinja2 import Environment
+
+    systems = shown(entries)
+    several = {system: found for system, found in systems.items() if len(found) > 1}
+    widths = {system: spread(found) for system, found in several.items()}
+    body = (
+        Environment(autoescape=True)
+        .from_string(BODY)
+        .render(
+            systems=len(systems),
+            kinds=", ".join(sorted({e.reference_kind for e in entries})),
+            methods=len({e.method for e in entries}),
+            entries=len(entries),
+            equal=sum(width <= EQUAL for width in widths.values()),
+            compared=len(several),
+            factor=f"{EQUAL:g}",
+            widest=f"{max(widths.values(), default=1.0):.0f}",
+            scales=", ".join(sorted({e.scale for e in entries})),
+            seeds=_seeds([e for found in systems.values() for e in found]),
+            image=image,
+            width=size[0],
+            height=size[1],
+            families=[_family(name, systems) for name in dict.fromkeys(e.family for e in entries)],
+        )
+    )
+    return page("Arena", body, links, STYLE)
+
+
+def _seeds(entries: Sequence[Entry]) -> str:
+    """``1 in 130 of the cells below, 3 in 6 ...``."""
+    counts = {n: sum(e.seeds == n for e in entries) for n in sorted({e.seeds for e in entries})}
+    return ", ".join(f"{n} in {times} of the cells below" for n, times in counts.items())
+
+
+def _family(name: str, systems: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
+    own = {system: found for system, found in systems.items() if found[0].family == name}
+    methods = [m for m in NAMES if any(e.method == m for found in own.values() for e in found)]
+    rows = []
+    for system, found in own.items():
+        cells = {e.method: _cell(e, found) for e in found}
+        width = f"× {spread(found):.0f}" if len(found) > 1 else ""
+        rows.append({"system": _short(system, name), "cells": [cells.get(m) for m in methods], "spread": width})
+    heads = [{"name": NAMES[m], "colour": style(m).colour} for m in methods]
+    return {"name": name, "methods": heads, "rows": rows}
+
+
+def _short(system: str, family: str) -> str:
+    """Without what the name of the family says already."""
+    return next((system.removesuffix(level) for level in LEVELS.values() if family.endswith(level)), system)
+
+
+def _cell(entry: Entry, found: Sequence[Entry]) -> dict[str, Any]:
+    score = "" if entry.v_score is None else f"V {entry.v_score:.1e} · "
+    seeds = "1 seed" if entry.seeds == 1 else f"{entry.seeds} seeds"
+    steps = "" if entry.steps is None else f", {entry.steps} steps"
+    marks = (" ?" if entry.doubt else "") + (" ◆" if len(found) > 1 and entry in unbeaten(found) else "")
+    return {
+        "best": len(found) > 1 and entry in best(found),
+        "error": scientific(entry.size, entry.error_sigma),
+        "mark": marks,
+        "more": f"{score}{seconds(entry.seconds)}",
+        "title": f"{entry.artefact} {entry.setting}: {seeds}{steps}" + (f"; {entry.doubt}" if entry.doubt else ""),
+        "link": f"{entry.artefact}/{entry.scale}/report.html",
+    }

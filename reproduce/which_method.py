@@ -1,0 +1,234 @@
+"""``results/which_method.md``: which method when, in sentences and tables made from the numbers of the arena alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce.arena import NAMES, Entry, best, shown, unbeaten
+from reproduce.arena_page import seconds
+from reproduce.csv_files import read_csv
+from reproduce.page import github
+from reproduce.pseudofermion.cost import NAMES as PRICED
+from reproduce.pseudofermion.cost import ROWS as SIZES
+
+INTRODUCTION = """\
+# Which method when
+
+Every sentence and number here is made from [the arena](arena.html) and the reports that it is made from, by rules that
+are the same for all methods: nothing is typed in. *Best* is a method on a system where no other one's error is smaller
+by more than two combined standard errors; *unbeaten*, where none has a smaller error in the same time or less. Errors
+in doubt count for neither, and budgets are those of the committed reports: with others the order may change."""
+EIGENSTATE, FAR = 1e-6, 1e-3
+"""A V-score below the first beside an error above the second: nearly an eigenstate, but not the lowest."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One method on the systems of a family that several methods were run on.
+
+    Attributes:
+        best, unbeaten: on how many of them.
+        median, worst: relative errors; of seconds the median.
+    """
+
+    method: str
+    systems: int
+    best: int
+    unbeaten: int
+    median: float
+    worst: float
+    seconds: float
+    v_score: float | None
+
+
+def records(systems: Iterable[Sequence[Entry]]) -> list[Record]:
+    """Of each method, the most often best one first."""
+    systems = [found for found in systems if len(found) > 1]
+    own: dict[str, list[Entry]] = {}
+    for entry in (e for found in systems for e in found):
+        own.setdefault(entry.method, []).append(entry)
+    winners = [e for found in systems for e in best(found)]
+    front = [e for found in systems for e in unbeaten(found)]
+    made = []
+    for method, entries in own.items():
+        scores = [e.v_score for e in entries if e.v_score is not None]
+        made.append(
+            Record(
+                method,
+                len(entries),
+                sum(e.method == method for e in winners),
+                sum(e.method == method for e in front),
+                statistics.median(e.size for e in entries),
+                max(e.size for e in entries),
+                statistics.median(e.seconds for e in entries),
+                statistics.median(scores) if scores else None,
+            )
+        )
+    return sorted(made, key=lambda r: (-r.best, r.median))
+
+
+def markdown(entries: Sequence[Entry], results: Path) -> str:
+    """The page."""
+    systems = shown(entries)
+    parts = [INTRODUCTION]
+    for name in dict.fromkeys(e.family for e in entries):
+        parts += _family(name, [found for found in systems.values() if found[0].family == name])
+    parts += _eigenstates([e for found in systems.values() for e in found])
+    parts += [*_samplers(results), *_gauge(results), *_references(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
+    found, sites = records(systems), sorted({e.sites for one in systems for e in one})
+    title = f"## {name} ({_to(sites)} sites, {_several(len(systems), 'system')})"
+    if not found:
+        methods = ", ".join(dict.fromkeys(NAMES[e.method] for one in systems for e in one))
+        return [title, f"Only {methods} was run here: nothing to compare."]
+    first, cheapest = found[0], min(found, key=lambda r: r.seconds)
+    said = [
+        f"**{_first(NAMES[first.method])}** is best on {first.best} of {first.systems} "
+        f"(median error {first.median:.1e} in {seconds(first.seconds)})."
+    ]
+    rivals = [r for r in found[1:] if r.best]
+    if rivals:
+        said.append("Best too: " + ", ".join(f"{NAMES[r.method]} on {r.best} of {r.systems}" for r in rivals) + ".")
+    if cheapest is not first:
+        said.append(
+            f"{_first(NAMES[cheapest.method])} is the cheapest ({seconds(cheapest.seconds)}, median error "
+            f"{cheapest.median:.1e})."
+        )
+    beaten = [NAMES[r.method] for r in found if not r.unbeaten]
+    if beaten:
+        said.append(f"Beaten everywhere by something no dearer: {', '.join(beaten)}.")
+    header = ["method", "best", "unbeaten", "median error", "worst error", "median seconds", "median V-score"]
+    body = [
+        [
+            NAMES[r.method],
+            f"{r.best} of {r.systems}",
+            f"{r.unbeaten} of {r.systems}",
+            f"{r.median:.1e}",
+            f"{r.worst:.1e}",
+            f"{r.seconds:.3g}",
+            "–" if r.v_score is None else f"{r.v_score:.1e}",
+        ]
+        for r in found
+    ]
+    return [title, " ".join(said), github(header, body)]
+
+
+def _eigenstates(entries: Sequence[Entry]) -> list[str]:
+    """Where a V-score alone would mislead."""
+    found = [e for e in entries if e.v_score is not None and e.v_score < EIGENSTATE and e.size > FAR]
+    if not found:
+        return []
+    methods = ", ".join(
+        f"{NAMES[m]} {sum(e.method == m for e in found)}" for m in NAMES if m in {e.method for e in found}
+    )
+    return [
+        "## What a V-score does not tell",
+        f"In {len(found)} of {sum(e.v_score is not None for e in entries)} cells with a V-score it lies below "
+        f"{EIGENSTATE:g} while the energy is off by more than {FAR:g} ({methods}): the state has collapsed to one "
+        "that is nearly an eigenstate, but not the lowest. Look at the energy of a second method, or at a reference.",
+    ]
+
+
+def _samplers(results: Path) -> list[str]:
+    """Direct draws, chains and proposals on the same states."""
+    lines = _lines(results, "nir/error_per_second", "table.csv")
+    ratio = "σ² s over direct"
+    found = [line for line in lines if line.get(ratio, "–") != "–"]
+    if not found:
+        return []
+    samplers = list(dict.fromkeys(line["sampler"] for line in found))
+    sizes = list(dict.fromkeys(line["sites"] for line in found))
+    cells = {(line["sampler"], line["sites"]): line[ratio] for line in found}
+    body = [[name, *(cells.get((name, size), "–") for size in sizes)] for name in samplers]
+    return [
+        "## Which sampler",
+        "Squared error of the energy times seconds, over that of direct draws from the same normalised state "
+        "([nir/error_per_second](nir/error_per_second/laptop/report.md)); above one, direct draws are cheaper. "
+        "What is not normalised has no direct draws.",
+        github(["sampler", *(f"{size} sites" for size in sizes)], body),
+    ]
+
+
+def _gauge(results: Path) -> list[str]:
+    """Flows and hybrid Monte Carlo."""
+    lines = [
+        line
+        for line in _lines(results, "pseudofermion/cost", "cells.csv")
+        if line["quantity"] == "seconds_per_independent" and line["ours"]
+    ]
+    if not lines:
+        return []
+    rows = list(dict.fromkeys(line["cell"] for line in lines))
+    said = []
+    for row in rows:
+        own = sorted((float(line["ours"]), line["method"]) for line in lines if line["cell"] == row)
+        (low, cheap), (high, dear) = own[0], own[-1]
+        said.append(
+            f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {PRICED[dear]} takes {high / low:.0f} times as long."
+        )
+    cells = {(line["method"], line["cell"]): float(line["ours"]) for line in lines}
+    methods = list(dict.fromkeys(line["method"] for line in lines))
+    body = [[PRICED[m], *(f"{cells[m, row]:.2g}" if (m, row) in cells else "–" for row in rows)] for m in methods]
+    return [
+        "## Lattice gauge fields with fermions",
+        "Seconds of an independent configuration, training apart "
+        "([pseudofermion/cost](pseudofermion/cost/laptop/report.md)). " + " ".join(said),
+        github(["method", *(SIZES[row] for row in rows)], body),
+    ]
+
+
+def _references(results: Path) -> list[str]:
+    """Exact and independent solvers: what they took."""
+    taken: dict[str, list[tuple[float, str]]] = {}
+    for path in sorted(results.glob("*/*/*/cells.csv")):
+        if path.parent.name == "smoke" or not path.with_name("runs.csv").is_file():
+            continue
+        kinds = {c["cell"]: c["reference_kind"] for c in read_csv(path) if c["reference_kind"]}
+        for run in read_csv(path.with_name("runs.csv")):
+            known = run["method"] == "reference" and run["quantity"] == "energy" and run["cell"] in kinds
+            if known and kinds[run["cell"]] != "literature":
+                taken.setdefault(kinds[run["cell"]], []).append((float(run["seconds"]), run["bound"]))
+    if not taken:
+        return []
+    body = [
+        [
+            kind,
+            ", ".join(sorted({b for _, b in found})),
+            seconds(_median(found)),
+            seconds(max(s for s, _ in found)),
+        ]
+        for kind, found in sorted(taken.items(), key=lambda item: _median(item[1]))
+    ]
+    return [
+        "## When no network is needed",
+        "Where one of these reaches a system, it is the answer; seconds are those of the references in all reports.",
+        github(["solver", "its energy is", "median", "slowest"], body),
+    ]
+
+
+def _median(found: Sequence[tuple[float, str]]) -> float:
+    return statistics.median(s for s, _ in found)
+
+
+def _lines(results: Path, artefact: str, name: str) -> Sequence[Mapping[str, str]]:
+    path = results / artefact / "laptop" / name
+    return read_csv(path) if path.is_file() else []
+
+
+def _first(name: str) -> str:
+    """As a sentence begins."""
+    return name[0].upper() + name[1:]
+
+
+def _to(sizes: Sequence[int]) -> str:
+    return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+
+
+def _several(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -1,0 +1,183 @@
+"""The arena from reports that are made up: who enters, who is best, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.errors import UserError
+from reproduce import arena, arena_page, which_method
+from reproduce.arena import Entry
+from reproduce.csv_files import write_csv
+from reproduce.site import LINKS
+from reproduce.systems import ALL, FAMILIES, INTERMEDIATE, NEAREST, family, named, place
+from reproduce.tables import CELL_FIELDS, RUN_FIELDS
+from tests.base.test_html import HOSTILE, Tags
+
+RING = {"kind": "chain_tfim", "n_sites": 10, "range": 5, "coupling": 1.0, "field": 1.0}
+EXACT = -100.0
+
+
+def entry(method: str, error: float, sigma: float, seconds: float, **more: Any) -> Entry:
+    facts = {"system": named(RING), "family": family(RING), "run_keys": f"{method}{error}{seconds}", **more}
+    made = Entry(
+        "", "", 10, method, error, sigma, None, None, seconds, 100, 1, "exact", "nf_nqs/table1", "a", "laptop", "", ""
+    )
+    return replace(made, **facts)
+
+
+def report(
+    results: Path,
+    cells: Mapping[str, tuple[float, float]],
+    bound: str = "exact",
+    scores: Sequence[float] = (),
+    doubt: str = "",
+    name: str = "table1",
+    quantity: str = "energy",
+    manifest: Mapping[str, Any] | None = None,
+) -> Path:
+    """A report of one system, ``cells`` being value and error by method, ``scores`` the V-scores of the seeds."""
+    folder = results / "nf_nqs" / name / "laptop"
+    folder.mkdir(parents=True)
+    exact = {"cell": "a", "method": "reference", "quantity": quantity, "value": EXACT, "bound": bound}
+    lines: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = [exact]
+    for method, (value, sigma) in cells.items():
+        known = {"artefact": f"nf_nqs/{name}", "cell": "a", "method": method}
+        lines.append(
+            known
+            | {"quantity": quantity, "ours": value, "ours_sigma": sigma, "reference": EXACT, "reference_sigma": 0.0}
+            | {"rel_error_ours": (value - EXACT) / abs(EXACT), "reference_kind": "ED", "scale": "laptop"}
+            | {"seeds": max(1, len(scores)), "seconds": 30.0, "vs_reference": "above", "run_keys": f"train/{method}"}
+        )
+        for seed, score in enumerate(scores or [None]):
+            own = known | {"seed": seed, "steps": 100 + seed}
+            runs.append(own | {"quantity": quantity, "value": value, "doubt": doubt})
+            runs.append(own | {"quantity": "v_score", "value": score, "sigma": 1e-3} if score is not None else own)
+    write_csv(folder / "cells.csv", CELL_FIELDS, lines)
+    write_csv(folder / "runs.csv", RUN_FIELDS, runs)
+    made = manifest or {"runs": [{"run": f"a/{m}#0", "system": RING} for m in cells]}
+    (folder / "manifest.json").write_text(json.dumps(made))
+    return folder
+
+
+def test_an_entry_holds_error_v_score_seconds_and_budget(tmp_path: Path) -> None:
+    report(tmp_path, {"nqs+nf": (-99.0, 0.1)}, scores=[1e-3, 3e-3, 2e-3], doubt="few chains")
+    (one,) = arena.collect(tmp_path)
+    assert (one.system, one.family, one.sites) == ("ring, N = 10, L = 5, V = 1", ALL, 10)
+    assert [one.size, one.error_sigma] == pytest.approx([0.01, 1e-3])
+    assert [one.v_score, one.v_score_sigma] == pytest.approx([2e-3, 1e-3 / math.sqrt(3)])
+    assert (one.seeds, one.seconds, one.spent, one.steps) == (3, 10.0, 30.0, 102)
+    assert one.doubt == "few chains"
+
+
+@pytest.mark.parametrize("bound", ["stochastic", "extrapolated", "variational"])
+def test_only_exact_references_count(tmp_path: Path, bound: str) -> None:
+    report(tmp_path, {"nqs+nf": (-99.0, 0.1)}, bound)
+    assert arena.collect(tmp_path) == []
+
+
+def test_parts_of_methods_failed_runs_and_smoke_do_not_enter(tmp_path: Path) -> None:
+    folder = report(tmp_path, {"union-floor": (-99.0, 0.1), "mps": (math.nan, 0.1)})
+    assert arena.collect(tmp_path) == []
+    folder.rename(folder.with_name("smoke"))
+    assert arena.collect(tmp_path) == []
+
+
+def test_a_run_of_several_reports_enters_once(tmp_path: Path) -> None:
+    report(tmp_path, {"nqs+nf": (-99.0, 0.1)})
+    report(tmp_path, {"nqs+nf": (-99.0, 0.1)}, name="table2")
+    assert len(arena.collect(tmp_path)) == 1
+
+
+def test_the_sum_of_levels_is_a_system_of_its_own(tmp_path: Path) -> None:
+    report(tmp_path, {"nqs+nf": (-99.0, 0.1)}, quantity="trace")
+    (one,) = arena.collect(tmp_path)
+    assert one.system.endswith("V = 1, sum of three levels")
+    assert one.family == f"{ALL}, sum of three levels"
+
+
+def test_half_a_report_is_left_out_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    folder = report(tmp_path, {"nqs+nf": (-99.0, 0.1)})
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"nf_nqs/table1/laptop: this report cannot be read"):
+        arena.collect(tmp_path)
+    (folder / "manifest.json").unlink()
+    assert arena.collect(tmp_path) == []
+
+
+def test_a_report_that_is_older_than_systems_in_manifests_is_left_out(tmp_path: Path) -> None:
+    report(tmp_path, {"nqs+nf": (-99.0, 0.1)}, manifest={"runs": [{"run": "a/nqs+nf#0"}]})
+    assert arena.collect(tmp_path) == []
+
+
+def test_best_is_within_noise_and_unbeaten_is_within_time() -> None:
+    precise, cheap = entry("annealed-ar", 1e-5, 1e-6, 50.0), entry("dense-ar", 1e-2, 1e-4, 5.0)
+    noisy, slow = entry("mps", 2e-5, 1e-5, 60.0), entry("nqs+nf", -1e-3, 1e-6, 100.0)
+    lucky = entry("cnn-ar", 1e-9, 1e-10, 1.0, doubt="all samples have the same value")
+    there = [precise, cheap, noisy, slow, lucky]
+    assert arena.best(there) == [precise, noisy]
+    assert arena.unbeaten(there) == [precise, cheap, noisy]
+    assert arena.spread(there) == 100.0
+    assert arena.best([lucky]) == []
+
+
+def test_of_several_settings_the_one_that_most_time_was_spent_on_is_shown() -> None:
+    first, second = entry("vit", 1e-2, 0.0, 40.0, seeds=3), entry("vit", 1e-9, 0.0, 100.0)
+    assert arena.shown([first, second]) == {first.system: [first]}
+
+
+def test_records_count_systems_with_rivals_alone() -> None:
+    one = [entry("annealed-ar", 1e-5, 1e-6, 50.0, v_score=1e-4), entry("mps", 1e-3, 1e-6, 60.0)]
+    alone = [entry("mps", 1e-9, 0.0, 1.0)]
+    winner, loser = which_method.records([one, alone])
+    assert (winner.method, winner.best, winner.unbeaten, winner.systems) == ("annealed-ar", 1, 1, 1)
+    assert winner.v_score == 1e-4
+    assert (loser.method, loser.best, loser.unbeaten, loser.worst) == ("mps", 0, 0, 1e-3)
+    assert which_method.records([alone]) == []
+
+
+def test_which_method_says_what_the_numbers_say(tmp_path: Path) -> None:
+    collapsed = entry("cnn-ar", 1e-2, 1e-6, 5.0, v_score=1e-9)
+    there = [entry("annealed-ar", 1e-5, 1e-6, 50.0), entry("mps", 1e-3, 1e-6, 60.0), collapsed]
+    text = which_method.markdown(there, tmp_path)
+    assert f"## {ALL} (10 sites, 1 system)" in text
+    assert "**Annealed AR** is best on 1 of 1 (median error 1.0e-05 in 50 s)." in text
+    assert "CNN AR is the cheapest (5.0 s, median error 1.0e-02)." in text
+    assert "Beaten everywhere by something no dearer: MPS." in text
+    assert (
+        "In 1 of 1 cells with a V-score it lies below 1e-06 while the energy is off by more than 0.001 (CNN AR 1)"
+        in text
+    )
+    assert "Only MPS was run here: nothing to compare." in which_method.markdown(there[1:2], tmp_path)
+
+
+def test_the_page_shows_every_family_and_escapes_what_it_is_given() -> None:
+    there = [entry("annealed-ar", 1e-5, 1e-6, 50.0, v_score=2e-4), entry("mps", 1e-3, 1e-6, 60.0, doubt=HOSTILE)]
+    tags = Tags(arena_page.html(there, LINKS, "arena.png", (10, 10)))
+    assert tags.count("script") == 0
+    assert [attributes["src"] for tag, attributes in tags.found if tag == "img"] == ["arena.png"]
+    assert tags.count("h2") == 1
+    assert "1.0(1)e-05" in tags.text
+    assert "V 2.0e-04 · 50 s" in tags.text
+    assert "1.000(1)e-03 ?" in tags.text
+    assert "1 of 1 systems with several methods saw about equal ones" in tags.text
+
+
+def test_systems_have_names_and_families() -> None:
+    rings = [RING | {"range": n} for n in (1, 3, 5)]
+    assert [family(ring) for ring in rings] == [NEAREST, INTERMEDIATE, ALL]
+    square = {"kind": "square_tfim", "length_x": 4, "length_y": 2, "periodic": False, "coupling": 1.0, "field": 0.01}
+    assert named(square) == "4 × 2, open, Γ = 0.01"
+    heisenberg = {"kind": "square_heisenberg", "length_x": 4, "length_y": 4, "periodic": True, "j1": 1.0, "j2": 0.5}
+    assert named(heisenberg) == "4 × 4, periodic, J2 = 0.5"
+    assert family(heisenberg) != family(heisenberg | {"j2": 0.0})
+    other = {"kind": "chain_xxz", "n_sites": 4, "periodic": True, "jz": 0.5}
+    assert (family(other), named(other)) == ("chain xxz", "chain xxz, n_sites = 4, periodic = True, jz = 0.5")
+    assert sorted(["chain xxz", *FAMILIES], key=place) == [*FAMILIES, "chain xxz"]
