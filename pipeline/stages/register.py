@@ -102,6 +102,7 @@ SYSTEMS: dict[str, type] = {
     "square_heisenberg": spin.SquareHeisenberg,
     "chain_xxz": spin.ChainXXZ,
     "square_xxz": spin.SquareXXZ,
+    "pauli_strings": load("pipeline.spin.pauli_strings:PauliStrings"),
     "u1_pure_gauge": gauge.U1PureGauge,
     "su3_pure_gauge": gauge.SU3PureGauge,
     "schwinger": gauge.Schwinger,
