@@ -94,8 +94,8 @@ def _reader_has_gone() -> bool:
 def describe_crash(error: BaseException, logs: Path) -> str:
     """One line about an unexpected error, with its traceback in a new file below ``logs``.
 
-    Where nothing can be written there, the folder for temporary files has to do. Memory that ran out and an extra that is
-    not installed are no bugs of ours and have no traceback.
+    Where nothing can be written there, the folder for temporary files has to do. Memory that ran out, and an extra that
+    is not installed, are no bugs of ours and have no traceback.
     """
     summary = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
     if (reason := explained(error)) is not None:
