@@ -168,7 +168,7 @@ def _figures_as_they_were() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context():
-        before = matplotlib.rcParams._get_backend_or_none()
+        before = matplotlib.get_backend(auto_select=False)
         try:
             yield
         finally:

@@ -68,6 +68,8 @@ class State:
         import torch
 
         rows, single = self._rows(spins)
+        if not len(rows):
+            return rows.sum(1).astype(complex)
         found: NDArray[np.complex128] = self._asked.log_psi(torch.from_numpy(rows).to(self._asked.device)).cpu().numpy()
         return found[0] if single else found  # type: ignore[no-any-return]
 

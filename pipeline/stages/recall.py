@@ -92,8 +92,8 @@ def _composed(words: tuple[str, ...]) -> DictConfig:
 def _differing(node: DictConfig, wanted: Mapping[str, Any], path: str) -> Iterator[str]:
     """Overrides for what is not as wanted; what is neutral is not hashed, and what no key hashes stays as it is."""
     neutral: Mapping[str, Any] = getattr(OmegaConf.get_type(node), "neutral", {})
-    for name in node:
-        value = wanted.get(str(name), neutral.get(str(name), _ABSENT))
+    for name in map(str, node):
+        value = wanted.get(name, neutral.get(name, _ABSENT))
         if name in _CHOSEN or value is _ABSENT:
             continue
         child = node._get_node(name)
