@@ -1,7 +1,8 @@
 """Neural quantum states from Python: run, load, ask and list, with the words of the command line.
 
 ``run`` computes what the store does not have, ``load`` gives the trained state of a key or a path, ``runs`` lists what
-was computed, ``hamiltonian`` makes a system of Pauli strings, ``plot`` draws energies along training.
+was computed, ``hamiltonian`` makes a system of Pauli strings, ``ansatz`` takes in a wave function of one's own, and
+``plot`` draws energies along training.
 
 Whatever cannot be done is a :class:`UserError` of one line that says what would.
 """
@@ -12,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nqs.ansaetze import ansatz as ansatz
     from nqs.figures import plot as plot
     from nqs.listing import runs as runs
     from nqs.operators import Operator as Operator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from nqs.states import State as State
     from nqs.states import load as load
     from pipeline.base.errors import UserError as UserError
+    from pipeline.spin.wave_function import WaveFunction as WaveFunction
 
 _WHERE = {
     "Expectation": "nqs.states",
@@ -29,6 +32,8 @@ _WHERE = {
     "Run": "nqs.running",
     "State": "nqs.states",
     "UserError": "pipeline.base.errors",
+    "WaveFunction": "pipeline.spin.wave_function",
+    "ansatz": "nqs.ansaetze",
     "hamiltonian": "nqs.operators",
     "load": "nqs.states",
     "plot": "nqs.figures",

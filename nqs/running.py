@@ -19,7 +19,7 @@ from pipeline.base.run.progress import make_progress
 from pipeline.base.run.ranks import started_by_torchrun
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
-from pipeline.stages.recall import written
+from pipeline.stages.recall import with_own, written
 from pipeline.stages.report import HEADERS, Row, facts, headline, report, rows
 from pipeline.stages.run import RunOutput, execute
 from pipeline.stages.single import deviations
@@ -122,11 +122,15 @@ def run(
     if started_by_torchrun():
         raise UserError("nqs.run is for one process: torchrun -m pipeline ... shares a run among several")
     words = _words(overrides, system, results, settings)
-    config = compose_run(words)
+    config = compose_run(with_own(words))
     progress, page = make_progress(config.progress), None
     try:
         context = Context(
-            config, label=config.system.kind, progress=progress, notify=say, deviations=deviations(config, words)
+            config,
+            label=config.system.kind,
+            progress=progress,
+            notify=say,
+            deviations=deviations(config, with_own(words)),
         )
         output = execute(context)
     finally:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from pipeline.base.config.compose import compose_config
-from pipeline.base.config.folders import quoted
+from pipeline.base.config.folders import quoted, search_override
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
 from pipeline.base.store.entry import Entry
@@ -27,6 +28,21 @@ _CHOSEN = ("name", "kind")
 """What the choice of a group says already."""
 
 _ABSENT = object()
+
+_own: list[str] = []
+"""Personal folders in which parts of this process's own are configured."""
+
+
+def look_in(folder: Path) -> None:
+    """Take what is configured in a personal folder into account, and anew where it has changed."""
+    if str(folder) not in _own:
+        _own.append(str(folder))
+    _composed.cache_clear()
+
+
+def with_own(overrides: Sequence[str]) -> list[str]:
+    """Overrides that see the personal folders of this process."""
+    return [*([search_override(_own)] if _own else []), *overrides]
 
 
 def overrides_of(train: Mapping[str, Any], steps: int, infer: Mapping[str, Any] | None = None) -> list[str]:
@@ -58,7 +74,7 @@ def recalled(train: Entry, step: int, infer: Mapping[str, Any] | None = None) ->
     """
     nodes = train.status["nodes"]
     try:
-        run = compose_run([*overrides_of(nodes, step, infer), "stages=[train,infer]"])
+        run = compose_run(with_own([*overrides_of(nodes, step, infer), "stages=[train,infer]"]))
     except UserError as error:
         raise UserError(f"{train.name} cannot be asked: {error}") from error
     if Keys(run, ranks=1).train != train.path.name:
@@ -86,7 +102,7 @@ def _choices(train: Mapping[str, Any], infer: Mapping[str, Any] | None) -> list[
 
 @functools.cache
 def _composed(words: tuple[str, ...]) -> DictConfig:
-    return compose_config(words)
+    return compose_config(with_own(words))
 
 
 def _differing(node: DictConfig, wanted: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -20,9 +20,9 @@ RUNS = [
         "infer_sampler=metropolis",
     ],
     [
-        *("method=vmc", "sampler=metropolis", "infer.chains=training", "train.optimizer.betas=[0.8,0.99]"),
+        *("method=vmc", "sampler=metropolis", "train.dtype=float64", "train.optimizer.betas=[0.8,0.99]"),
         "train.phases=[{steps:100,lr:0.02},{steps:100,samples:4000,lr_end:0,sr:{lr:0.05,shift:0.01,momentum:0.9,"
-        "max_distance:null}},{steps:5,lr:0.1,system:{n_sites:8},projection:[translations,-spin_flip]}]",
+        "max_distance:null}},{steps:5,lr:0.1,system:{field:0.5},projection:[translations,-spin_flip]}]",
     ],
 ]
 
