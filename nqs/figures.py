@@ -76,6 +76,8 @@ def _curves(run: Run | str | Path) -> tuple[str, Shown, Series, float | None]:
     label = " ".join(
         filter(None, [config.system.kind, ansatz or config.train.method.name, f"seed {config.train.seed}"])
     )
+    if not series:
+        raise UserError(f"{label}: its training has kept nothing of the {shown.quantity}")
     cut = {name: _first(of, values, steps) for name, (of, values) in series.items()}
     return label, shown, cut, known
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from nqs.numbers import Expectation
 from nqs.operators import Operator
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import UserError
+from pipeline.base.extras import missing
 from pipeline.base.run.console import say
 from pipeline.base.run.progress import make_progress
 from pipeline.base.run.ranks import started_by_torchrun
@@ -165,16 +165,11 @@ def _words(
 
 @contextmanager
 def _figures_as_they_were() -> Iterator[None]:
-    """Reports draw without a display and in a style of their own: a notebook's figures are none of their business."""
-    if "matplotlib" not in sys.modules and "ipykernel" not in sys.modules:
+    """Reports draw in a style of their own, which is none of a notebook's business."""
+    if missing("matplotlib"):
         yield
         return
     import matplotlib
 
     with matplotlib.rc_context():
-        before = matplotlib.get_backend(auto_select=False)
-        try:
-            yield
-        finally:
-            if before is not None:
-                matplotlib.use(before)
+        yield

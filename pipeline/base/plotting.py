@@ -38,11 +38,9 @@ def save_figure(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png")
 
 
 def empty_figure(width: float, height: float) -> Any:
-    """A figure without axes, sizes in inches, drawn without a display."""
+    """A figure without axes, sizes in inches, drawn without a display: pyplot knows nothing of it."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
-    return plt.figure(figsize=(width, height), layout="constrained")
+    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+    return Figure(figsize=(width, height), layout="constrained")

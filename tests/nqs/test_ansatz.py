@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import nqs
+from pipeline.stages.compose import compose_run
 from pipeline.stages.history import history
+from pipeline.stages.recall import with_own
 from tests.nqs.small_runs import small
 from tests.spin import dense
 
@@ -85,3 +88,23 @@ def test_a_class_without_source() -> None:
     kind = type("Typed", (nqs.WaveFunction,), {"__module__": "nowhere"})
     with pytest.raises(nqs.UserError, match="the source of Typed cannot be read; give a version=1"):
         nqs.ansatz("typed")(kind)
+
+
+def in_a_notebook(bias: str) -> type[nqs.WaveFunction]:
+    """As IPython runs a cell: the source is that of no file."""
+    cell = f"class Cell(nqs.WaveFunction):\n    def log_amplitude(self, spins):\n        return {bias} * spins.sum(1)\n"
+    name = f"<cell {bias}>"
+    linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
+    names: dict[str, Any] = {"nqs": nqs, "__name__": "__main__"}
+    exec(compile(cell, name, "exec"), names)
+    found: type[nqs.WaveFunction] = names["Cell"]
+    return found
+
+
+def test_the_source_of_a_cell_of_a_notebook_is_read() -> None:
+    versions = []
+    for bias in ("1.0", "1.0", "2.0"):
+        nqs.ansatz("cell")(in_a_notebook(bias))
+        run = compose_run(with_own(["method=vmc", "ansatz=cell", "system.n_sites=3"]))
+        versions.append(type(run.train.ansatz).version)
+    assert versions[0] == versions[1] != versions[2]
