@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nqs.places import find
-from nqs.running import Run
 from pipeline.base.errors import UserError
 from pipeline.base.extras import need
 from pipeline.stages.recall import recalled
 
 if TYPE_CHECKING:
+    from nqs.numbers import Expectation
+    from pipeline.base.config.nodes import RunConfig
     from pipeline.base.contracts import Shown
+    from pipeline.stages.run import RunOutput
 
 SMALLEST = 1e-12
 """Relative errors below are rounding, and have no place on a logarithmic axis."""
 
 
-def plot(*runs: Run | str | Path, axes: Any = None, relative: bool = False) -> Any:
+class Finished(Protocol):
+    """What a figure takes of a :class:`nqs.Run`."""
+
+    @property
+    def config(self) -> RunConfig: ...
+
+    @property
+    def output(self) -> RunOutput: ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def reference(self) -> Expectation | None: ...
+
+
+def plot(*runs: Finished | str | Path, axes: Any = None, relative: bool = False) -> Any:
     """Energy (or what the method shows) along training, a line a run, with the references of :func:`nqs.run`.
 
     ``nqs.plot(run)``; ``nqs.plot(first, second, relative=True)``; ``nqs.plot("d4b5ec47")``.
@@ -57,9 +75,9 @@ def plot(*runs: Run | str | Path, axes: Any = None, relative: bool = False) -> A
 Series = dict[str, tuple[list[int], list[float]]]
 
 
-def _curves(run: Run | str | Path) -> tuple[str, Shown, Series, float | None]:
+def _curves(run: Finished | str | Path) -> tuple[str, Shown, Series, float | None]:
     """Label, what is shown of the training, its metrics, and the reference."""
-    if isinstance(run, Run):
+    if not isinstance(run, str | Path):
         trained, config = run.output.trained, run.config
         if trained is None:
             raise UserError(f"{run.key} has no training to draw: stages=[train,infer] has one")

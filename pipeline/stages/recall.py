@@ -123,8 +123,8 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node._value()
 
 
-def written(value: Any) -> str:
-    """A value in the grammar of overrides."""
+def written(value: Any, inner: bool = False) -> str:
+    """A value in the grammar of overrides; of what is ``inner`` to another, nothing is left open."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -138,8 +138,9 @@ def written(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(written, value))}]"
     if isinstance(value, Mapping):
-        kept = {k: v for k, v in value.items() if k not in (*_CHOSEN, VERSION) and v is not None and v != {}}
-        return "{" + ",".join(f"{k}:{written(v)}" for k, v in kept.items()) + "}"
+        named = {k: v for k, v in value.items() if k not in (*_CHOSEN, VERSION)}
+        kept = named if inner else {k: v for k, v in named.items() if v is not None and v != {}}
+        return "{" + ",".join(f"{k}:{written(v, inner=True)}" for k, v in kept.items()) + "}"
     return repr(value)
 
 

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,13 @@ WAVES = (math.pi / 4, 3 * math.pi / 4)
 
 
 def test_settings_by_name(project: Path) -> None:
-    words = {"train__steps": 3, "train__snapshots": [0, 1], "tracker": "none", "stages": ["train"], "progress": False}
+    words: dict[str, Any] = {
+        "train__steps": 3,
+        "train__snapshots": [0, 1],
+        "tracker": "none",
+        "stages": ["train"],
+        "progress": False,
+    }
     run = nqs.run(*CHAIN, method="vmc", ansatz="jastrow", results=project / "results", **words)
     assert run.config.train.snapshots == [0, 1]
     assert run.key == run.output.trained.entry.path.name  # type: ignore[union-attr]
