@@ -45,7 +45,7 @@ def folders_of_runs(results: str | Path | None) -> list[Path]:
     """
     if results is not None:
         path = Path(results)
-        if not (path / "_store").is_dir():
+        if not ((path / "_store").is_dir() or (path / CHECKPOINTS).is_dir()):
             raise UserError(
                 f"results={path}: no runs there (no folder _store); nqs.run(..., results={str(path)!r}) makes one"
             )

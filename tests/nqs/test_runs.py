@@ -16,6 +16,8 @@ import pytest
 import nqs
 from nqs import cli
 from pipeline.base import places
+from pipeline.base.store.promoted import promote
+from pipeline.base.store.store import Store
 from pipeline.stages.compose import compose_run
 from pipeline.stages.history import history
 from pipeline.stages.keys import Keys
@@ -114,6 +116,17 @@ def test_a_key_or_a_path_means_a_state(project: Path, alone: None) -> None:
         assert nqs.load(str(path)).key == past.train_key
     for key in (past.key, past.key[:8], f"infer/{past.key}", f"train/{past.train_key[:6]}"):
         assert nqs.load(key, results=results).step == 5
+
+
+def test_a_committed_state_is_asked_like_any_other(project: Path, tmp_path: Path) -> None:
+    past = next(past for past in history([project / "results"]) if past.steps == 5)
+    entry = Store(project / "results" / "_store").find("train", past.train_key)
+    assert entry is not None
+    path = promote(entry, tmp_path / "results")
+    expected = nqs.load(past.key, results=project / "results").expectation().mean
+    for state in (nqs.load(path), nqs.load(past.train_key, results=tmp_path / "results")):
+        assert state.expectation().mean == expected
+    assert not (tmp_path / "results" / "_store").exists()
 
 
 @pytest.mark.parametrize(
