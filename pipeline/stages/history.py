@@ -1,6 +1,6 @@
 """What was run: every finished training and inference of results folders, with its numbers beside a reference.
 
-Files are read and nothing is verified, written or computed: two thousand runs take two seconds, and as much for commands.
+Files are read and nothing is verified, written or computed: two thousand runs take two seconds, their commands as much.
 """
 
 from __future__ import annotations
