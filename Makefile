@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d; try make PYTHON=python3.12" % v)'
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exact,report,wandb,dev,sweep]'
 	@touch $@
 
 $(BENCH): $(READY)
@@ -42,7 +42,7 @@ test: lint ## ruff, mypy and all tests: units, and every artefact at smoke scale
 lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy pipeline reproduce benchmarks tests
+	$(PY) -m mypy pipeline reproduce benchmarks tests nqs
 
 format: $(READY) ## rewrite the source in the house format
 	$(PY) -m ruff check --fix .

@@ -11,10 +11,11 @@ from pathlib import Path
 from pipeline.base.config.compose import parse_override
 from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_mean
+from pipeline.base.extras import need
 from pipeline.base.numbers.formatting import duration
+from pipeline.base.places import COMMITTED
 from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
-from pipeline.base.store.provenance import ROOT
 from pipeline.stages.compose import logs_of
 from pipeline.stages.recompute import OPTION, recomputing
 from pipeline.stages.run import said_of_stale
@@ -105,6 +106,7 @@ def _completed(argument: argparse.Action, choices: Sequence[str]) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _check(options)
+    need("reproducing tables and figures", "jinja2", "matplotlib", "pandas")
     with recomputing(options.recompute):
         return _run_artefacts(options)
 
@@ -278,7 +280,7 @@ def collect(tasks: Sequence[Task], written: Written) -> list[Finished]:
     finished = []
     for task in tasks:
         found = find(task, say, repair=False)
-        references = [folder / "references" for folder in (Path(task.run.results_dir), ROOT / "results")]
+        references = [folder / "references" for folder in (Path(task.run.results_dir), COMMITTED)]
         done = written.finished(task, references) if found.missing else Finished(task, found, None)
         if done is None:
             say(f"{task.id} is in neither the store nor the report: left out")

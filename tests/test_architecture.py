@@ -13,14 +13,14 @@ FLOORS = (
     ("pipeline.spin", "pipeline.gauge"),
     ("pipeline.analysis",),
     ("pipeline.stages",),
-    ("pipeline.__main__", "reproduce", "benchmarks"),
+    ("pipeline.__main__", "reproduce", "benchmarks", "nqs"),
 )
 """From the ground up; what stands on one floor does not know its neighbour."""
 
 Imports = Mapping[str, set[str]]
 
 
-def modules(root: Path, packages: tuple[str, ...] = ("pipeline", "reproduce", "benchmarks")) -> dict[str, Path]:
+def modules(root: Path, packages: tuple[str, ...] = ("pipeline", "reproduce", "benchmarks", "nqs")) -> dict[str, Path]:
     """Files by module name; a package is its ``__init__``."""
     found = {}
     for path in (path for package in packages for path in (root / package).rglob("*.py")):

@@ -10,6 +10,10 @@ class UserError(Exception):
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook."""
+        return [f"error: {self}"]
+
 
 class ConfigError(UserError):
     """A configuration key or value that cannot be used.

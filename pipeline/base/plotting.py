@@ -84,11 +84,9 @@ SMALLER: dict[str, Callable[[bytes], bytes]] = {"png": _fewer_colours, "svg": _f
 
 
 def empty_figure(width: float, height: float) -> Any:
-    """A figure without axes, sizes in inches, drawn without a display."""
+    """A figure without axes, sizes in inches, drawn without a display: pyplot knows nothing of it."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({**STYLE, "axes.prop_cycle": plt.cycler(color=CYCLE)})  # type: ignore[arg-type, attr-defined]
-    return plt.figure(figsize=(width, height), layout="constrained")
+    matplotlib.rcParams.update({**STYLE, "axes.prop_cycle": matplotlib.cycler(color=CYCLE)})  # type: ignore[arg-type, attr-defined]
+    return Figure(figsize=(width, height), layout="constrained")

@@ -10,6 +10,7 @@ from pipeline.base.config import checks
 from pipeline.base.config.compose import compose_config, parse_override, typed
 from pipeline.base.config.nodes import RunConfig
 from pipeline.base.errors import ConfigError, UserError
+from pipeline.base.places import results_folder
 from pipeline.base.run.device import check_device
 from pipeline.base.run.terminal import Uncollected
 from pipeline.stages.choose import baseline_name, magnetisation_of, states_of
@@ -72,7 +73,7 @@ def check(run: RunConfig) -> None:
 
 def logs_of(arguments: Sequence[str]) -> Path:
     """Where the traceback of a crash goes: below the ``results_dir`` of the command, as far as it can be read."""
-    results = "results"
+    results = str(results_folder())
     for word in arguments:
         with contextlib.suppress(UserError):
             override = parse_override(word)

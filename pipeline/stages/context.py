@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.base.config.nodes import RunConfig
+from pipeline.base.places import COMMITTED
 from pipeline.base.run.loop import LoopSettings
 from pipeline.base.run.progress import Progress, Silent
 from pipeline.base.run.ranks import OneProcess, Ranks
 from pipeline.base.run.tracking import Tracker
 from pipeline.base.store.keys import digest, plain
-from pipeline.base.store.provenance import ROOT
 from pipeline.base.store.store import Store
 from pipeline.stages.keys import Keys, Nodes, baseline_nodes, train_nodes
 from pipeline.stages.recompute import outdated_before
@@ -59,7 +59,7 @@ class Context:
 
     @property
     def store(self) -> Store:
-        return Store(self.results / "_store", self.notify, self.repair, (self.results, ROOT / "results"))
+        return Store(self.results / "_store", self.notify, self.repair, (self.results, COMMITTED))
 
     def tracker(self) -> Tracker:
         """The W&B run of this run, opened at the first use."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.formatting import duration
+from pipeline.base.places import results_folder
 from pipeline.base.run.console import guarded, say
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.promoted import promote, promoted_path
@@ -19,9 +20,10 @@ KEY_LENGTH = 16
 LISTED = 30
 
 
-def main(arguments: Sequence[str], results: Path = Path("results")) -> int:
+def main(arguments: Sequence[str], results: Path | None = None) -> int:
     """Promote the entries named by a key, ``stage/key`` or the beginning of one; with none, list what there is."""
-    return guarded(lambda: _run(list(arguments), results), lambda: results / "_logs")
+    folder = results or results_folder()
+    return guarded(lambda: _run(list(arguments), folder), lambda: folder / "_logs")
 
 
 def _run(wanted: list[str], results: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.analysis.verdict import shown_error, vs_reference
 from pipeline.base.contracts import Shown
-from pipeline.base.html import from_markdown
+from pipeline.base.extras import advice, missing
 from pipeline.base.numbers.formatting import with_error
 from pipeline.base.numbers.result import Estimate
 from pipeline.base.store.files import write_json
@@ -70,10 +70,13 @@ def report(context: Context, output: RunOutput) -> Path:
     there = [entry for name in ("infer", "train", "baseline", "profile") if (entry := output.last(name)) is not None]
     folder = context.results / "_runs" / (there[0].path.name if there else context.keys.train)
     folder.mkdir(parents=True, exist_ok=True)
-    figure = _figure(output, folder) if output.trained else None
+    figure = _figure(output, folder) if output.trained and not missing("matplotlib") else None
     text = _page(context, output, figure)
     (folder / "report.md").write_text(text, encoding="utf-8")
-    (folder / "report.html").write_text(from_markdown(text), encoding="utf-8")
+    if not missing("markdown_it"):
+        from pipeline.base.html import from_markdown
+
+        (folder / "report.html").write_text(from_markdown(text), encoding="utf-8")
     write_json(folder / "result.json", _data(output))
     return folder
 
@@ -92,6 +95,8 @@ def _page(context: Context, output: RunOutput, figure: Path | None) -> str:
     lines += [f"- {text}" for text in facts(output)]
     lines += [f"- {said_of_stale(output.stale)}"] if output.stale else []
     lines += [f"- scale {run.scale} differs from the paper: {text}" for text in context.deviations]
+    if output.trained and missing("matplotlib"):
+        lines += [f"- no figure: matplotlib is not installed ({advice('report')})"]
     if figure is not None:
         lines += ["", f"![training]({figure.name})"]
     return "\n".join(lines) + "\n"
@@ -147,5 +152,14 @@ def _figure(output: RunOutput, folder: Path) -> Path | None:
 
 def describe(system: Any) -> str:
     """``chain_tfim n_sites=30 range=15 ...``."""
-    values = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in vars(system).items() if k != "kind"]
-    return f"{system.kind} {' '.join(values)}"
+    return " ".join([system.kind, *(f"{k}={_short(v)}" for k, v in vars(system).items() if k != "kind")])
+
+
+def _short(value: Any) -> str:
+    """A value of a system; of many Pauli strings how many there are."""
+    if isinstance(value, list) and len(value) > MOST_LISTED:
+        return f"[{', '.join(map(str, value[:MOST_LISTED]))}, ...] ({len(value)})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+MOST_LISTED = 4

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from pipeline.analysis.along_training import curves_along_training
 from pipeline.base.config.nodes import RunConfig
+from pipeline.base.errors import ConfigError
+from pipeline.base.extras import advice
+from pipeline.base.extras import missing as not_installed
 from pipeline.base.numbers.result import Curve, Result
 from pipeline.base.store.entry import Entry
 from pipeline.stages.amounts import announcement, run_with_baseline, too_much
@@ -123,11 +126,11 @@ def _look_at_amounts(context: Context) -> None:
     """Refuse what this machine cannot do, and announce units that are long, of stages that are not there yet.
 
     Raises:
-        ConfigError: with the key that asks for too much.
+        ConfigError: with the key that asks for too much, or for a reference whose package is not installed.
     """
     run = run_with_baseline(context.run, context.keys.baseline_name)
     asked = [stage.name for stage in STAGES if stage.name in run.stages and stage.wanted(context.keys)]
-    wrong = {name: too_much(run, name) for name in asked}
+    wrong = {name: _uninstalled(run, name) or too_much(run, name) for name in asked}
     lines = {name: announcement(run, name) for name in asked}
     if not any((*wrong.values(), *lines.values())):
         return
@@ -138,6 +141,19 @@ def _look_at_amounts(context: Context) -> None:
             raise error
         if name in missing and line is not None:
             context.notify(line)
+
+
+PACKAGES = {"quspin": "quspin", "dmrg": "tenpy"}
+"""What references are computed by that the base installation does not have."""
+
+
+def _uninstalled(run: RunConfig, stage: str) -> ConfigError | None:
+    """Why a reference cannot be computed here, though it may be read."""
+    package = PACKAGES.get(run.baseline.use) if stage == "baseline" else None
+    if package is None or not not_installed(package):
+        return None
+    allowed = f"needs {package}, which is not installed: {advice('exact')}"
+    return ConfigError("baseline.use", run.baseline.use, allowed, "or baseline=none")
 
 
 def _walk(context: Context, obtain: Obtain) -> RunOutput:

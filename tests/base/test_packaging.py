@@ -12,6 +12,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from pipeline.base.extras import EXTRA_OF
+from pipeline.base.extras import PROJECT as PROJECT_NAME
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -32,6 +35,15 @@ def test_every_requirement_is_locked_to_a_version_that_it_allows() -> None:
         assert requirement.specifier.contains(versions[name]), f"{text} does not allow {versions[name]}"
 
 
+def test_extras_bring_what_is_said_to_be_missing_without_them() -> None:
+    distributions = {"tenpy": "physics-tenpy"}
+    for module, extra in EXTRA_OF.items():
+        names = {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}
+        assert distributions.get(module, module) in names
+        assert distributions.get(module, module) not in {Requirement(text).name for text in PROJECT["dependencies"]}
+    assert PROJECT["name"] == PROJECT_NAME
+
+
 def test_lock_names_no_local_build() -> None:
     assert not [name for name, version in locked().items() if "+" in version]
 
@@ -40,8 +52,11 @@ def test_conda_environment_installs_this_package_under_the_lock() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
     (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
-    assert pip == ["-c constraints.txt", "-e .[dev,sweep]"]
-    assert "-c constraints.txt -e '.[dev,sweep]'" in (ROOT / "Makefile").read_text()
+    extras = sorted({*PROJECT["optional-dependencies"]} - {"bench"})
+    assert pip[0] == "-c constraints.txt"
+    assert sorted(pip[1].removeprefix("-e .[").removesuffix("]").split(",")) == extras
+    wanted = pip[1].removeprefix("-e ")
+    assert f"-c constraints.txt -e '{wanted}'" in (ROOT / "Makefile").read_text()
     (python,) = [d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python=")]
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.split("=")[1] + ".0")
 

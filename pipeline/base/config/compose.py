@@ -37,6 +37,7 @@ from pipeline.base.config.messages import first_line, invalid, short, shown
 from pipeline.base.config.recipes import NONE, Recipe, find_recipe, register, words_of
 from pipeline.base.config.values import set_key, set_value
 from pipeline.base.errors import ConfigError, UserError, did_you_mean
+from pipeline.base.places import ROOT
 
 PAPER, SCALE = "paper", "scale"
 
@@ -237,9 +238,9 @@ def _compose(words: tuple[str, ...]) -> bytes:
 @functools.cache
 def _kept_compositions() -> Path | None:
     """Where compositions are kept: a folder for every state of the configuration, of our classes and of Hydra."""
-    ours = cache.digest_of(CONF.parent, f"{CONF.name}/**/*.yaml", "pipeline/**/*.py")
+    ours = cache.digest_of(CONF.parent, f"{CONF.name}/**/*.yaml"), cache.digest_of(ROOT, "pipeline/**/*.py")
     versions = (sys.version, hydra.__version__, version.__version__)
-    return cache.folder_of("compositions", hashlib.sha256(repr((ours, *versions)).encode()).hexdigest()[:16])
+    return cache.folder_of("compositions", hashlib.sha256(repr((*ours, *versions)).encode()).hexdigest()[:16])
 
 
 def hydra_compose(words: tuple[str, ...], folders: tuple[Path, ...], with_hydra: bool) -> DictConfig:

@@ -13,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.base.errors import ConfigError, UserError
+from pipeline.base.places import CONF as CONF
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
 SEARCH = "hydra.searchpath"
 """Hydra's own key for further folders; what ``--config-dir`` stands for."""
 

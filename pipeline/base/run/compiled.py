@@ -13,7 +13,7 @@ from typing import Any
 import numba
 
 from pipeline.base.cache import folder_of
-from pipeline.base.store.provenance import ROOT
+from pipeline.base.places import ROOT
 
 
 def njit(*arguments: Any, **options: Any) -> Any:

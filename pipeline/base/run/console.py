@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.base.errors import Interrupted, UserError
+from pipeline.base.extras import explained
+from pipeline.base.places import results_folder
 from pipeline.base.run.memory import ran_out
 from pipeline.base.run.terminal import STATUS_BROKEN_PIPE, STATUS_STOPPED, STOPPED, Interrupts, discard, open_streams
 
@@ -26,7 +28,7 @@ def say(text: str) -> None:
         discard(stream)
 
 
-def guarded(body: Callable[[], int], logs: Callable[[], Path] = lambda: Path("results/_logs")) -> int:
+def guarded(body: Callable[[], int], logs: Callable[[], Path] = lambda: results_folder() / "_logs") -> int:
     """Run ``body`` and turn whatever it raises into one line and an exit status; never a traceback.
 
     SIGINT and SIGTERM give 130, whatever they meet. Anything that is not a UserError or an operating-system error is
@@ -69,6 +71,8 @@ def _ended(body: Callable[[], int], logs: Callable[[], Path], interrupts: Interr
     except Exception as error:
         if interrupts.received:  # what a library makes of a signal in the middle of an import, say
             return STATUS_STOPPED, STOPPED
+        if (reason := explained(error)) is not None:
+            return reason.exit_code, f"error: {reason}"
         return 1, f"error: {describe_crash(error, logs())}"
 
 
@@ -90,10 +94,12 @@ def _reader_has_gone() -> bool:
 def describe_crash(error: BaseException, logs: Path) -> str:
     """One line about an unexpected error, with its traceback in a new file below ``logs``.
 
-    Where nothing can be written there, the folder for temporary files has to do. Memory that ran out is no bug of ours
-    and has no traceback.
+    Where nothing can be written there, the folder for temporary files has to do. Memory that ran out, and an extra that
+    is not installed, are no bugs of ours and have no traceback.
     """
     summary = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+    if (reason := explained(error)) is not None:
+        return str(reason)
     if ran_out(error):
         return f"the memory ran out, what was finished is kept ({summary})"
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06d}.txt"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.config.nodes import TrackerConfig
+from pipeline.base.extras import advice
 
 PENDING = 10_000
 """Lines that wait for W&B to take them; further ones are dropped."""
@@ -139,6 +140,8 @@ class Tracker:
         self._say(process.stdout.read() or f"its process ended with status {process.returncode}")
 
     def _say(self, reason: str) -> None:
+        if "No module named 'wandb'" in reason:
+            reason = f"it is not installed: {advice('wandb')}, or tracker=none"
         self._notify(f"W&B is not available ({reason}); metrics go to metrics.jsonl as always")
 
 

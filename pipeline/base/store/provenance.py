@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.cache import digest_of
+from pipeline.base.places import INSTALLED, ROOT
 
 PACKAGES = ("torch", "numpy", "scipy", "hydra-core", "omegaconf", "quspin", "physics-tenpy", "numba")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @functools.cache
@@ -25,6 +25,8 @@ def source_digest() -> str:
 @functools.cache
 def git_revision() -> str:
     """Commit hash, with ``+changes`` for a modified tree; ``unknown`` without a checkout or an answer in time."""
+    if INSTALLED:  # the repository around an environment is somebody else's
+        return "unknown"
     try:
         sha = _git("rev-parse", "HEAD")
         dirty = _git("status", "--porcelain", "--untracked-files=no", "--", "pipeline", "reproduce", "conf")

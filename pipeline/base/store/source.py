@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.store.provenance import ROOT
+from pipeline.base.places import ROOT
 
 INERT = (
     *("pipeline.base.config.checks", "pipeline.base.config.components", "pipeline.base.config.nodes"),

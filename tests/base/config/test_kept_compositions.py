@@ -100,6 +100,7 @@ def test_another_configuration_or_source_has_a_folder_of_its_own(
     (tmp_path / "pipeline").mkdir()
     shutil.copytree(CONF / "ansatz", tmp_path / "conf" / "ansatz")
     monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(compose, "ROOT", tmp_path)
     folders = set()
     for file in ("conf/ansatz/rbm.yaml", "conf/ansatz/new.yaml", "pipeline/new.py"):
         next_process()

@@ -133,7 +133,8 @@ def test_absent_package(tmp_path: Path, notes: Path) -> None:
     mirror = tracker(tmp_path, said)
     mirror.log("train", 0, {"energy": 1.0})
     mirror.close()
-    assert said == ["W&B is not available (No module named 'wandb'); metrics go to metrics.jsonl as always"]
+    why = "it is not installed: pip install 'neural-quantum-states[wandb]', or tracker=none"
+    assert said == [f"W&B is not available ({why}); metrics go to metrics.jsonl as always"]
 
 
 @pytest.mark.parametrize("method", ["init", "log", "finish"])
