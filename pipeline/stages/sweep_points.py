@@ -14,10 +14,10 @@ from pipeline.base.config.folders import SEARCH
 from pipeline.base.config.sweep import single_values
 from pipeline.base.errors import ConfigError, UserError, did_you_mean
 from pipeline.base.numbers.result import Result
+from pipeline.base.places import ROOT
 from pipeline.base.store.entry import Entry
 from pipeline.base.store.files import read_json
 from pipeline.base.store.keys import digest, plain
-from pipeline.base.store.provenance import ROOT
 from pipeline.base.store.store import Store
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.base.places import ROOT
 from pipeline.base.run.tracking import Tracker
-from pipeline.base.store.provenance import ROOT
 from pipeline.stages import cli, context, wandb_sync
 from pipeline.stages.compose import compose_run
 from pipeline.stages.context import Context
