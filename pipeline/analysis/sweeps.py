@@ -154,7 +154,7 @@ def finite_size(points: Sequence[Point], power: float) -> list[Extrapolation]:
     return found
 
 
-def energy_variance(points: Sequence[Point]) -> list[Extrapolation]:
+def zero_variance(points: Sequence[Point]) -> list[Extrapolation]:
     """Energies of one system against their variances, which vanish for its eigenstates.
 
     Close to the ground state E - E_0 is proportional to the variance of H, with the same factor for states of one kind:

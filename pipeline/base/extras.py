@@ -11,16 +11,9 @@ from pipeline.base.errors import UserError
 
 PROJECT = "neural-quantum-states"
 
-EXTRA_OF = {
-    "quspin": "exact",
-    "tenpy": "exact",
-    "PIL": "report",
-    "jinja2": "report",
-    "markdown_it": "report",
-    "matplotlib": "report",
-    "pandas": "report",
-    "wandb": "wandb",
-}
+PACKAGES = {"exact": ("quspin", "tenpy"), "wandb": ("wandb",)}
+PACKAGES |= {"report": ("PIL", "jinja2", "markdown_it", "matplotlib", "pandas")}
+EXTRA_OF = {package: extra for extra, packages in PACKAGES.items() for package in packages}
 """By the name that is imported; ``pyproject.toml`` says how they are called there."""
 
 

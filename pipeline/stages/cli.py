@@ -31,7 +31,7 @@ examples
   python -m pipeline -m paper=nf_nqs scale=smoke system.n_sites=10,12 system.coupling=0.5,1.0 system.range=5
   python -m pipeline system=square_tfim method=vmc train.steps=300 train.optimizer.lr=0.02
   python -m pipeline stages=[baseline] system=u1_pure_gauge baseline=hmc
-  python -m nqs list system=chain_tfim                       what was run, with energies, errors and commands
+  python -m nqs list system=chain_tfim                       what was run, with values, errors and commands
   python -m pipeline --config-dir mine +experiment=large     what mine/experiment/large.yaml sets, sweeps included
 
 options

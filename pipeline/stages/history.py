@@ -33,7 +33,7 @@ class Past:
         folder: results folder that it is in.
         key: of the inference; of the training where there is none.
         train_key: of the training.
-        system: kind; ``settings`` are its amounts by name, ``size`` its number of spins (None: it has none).
+        system: kind; ``settings`` are its amounts by name, ``size`` what it has so many of (None: nothing).
         ansatz, sampler: names of the training's parts; None where it has none.
         steps: updates of the state; ``snapshot``: the training went further.
         quantity: name of ``estimate``, what stands for the run; empty without an inference.
@@ -146,7 +146,7 @@ def _past(folder: Path, training: Entry, inference: Entry | None, references: _R
 
 
 def size_of(node: Mapping[str, Any]) -> int | None:
-    """Number of spins of a system, from what a key hashes of it; None where it has none."""
+    """``size`` of a system, from what a key hashes of it; None where it has none."""
     try:
         system = SYSTEMS[node["kind"]](**{name: value for name, value in node.items() if name != VERSION})
         return int(system.size)

@@ -31,7 +31,7 @@ def mirror(context: Context, output: RunOutput, folder: Path | None = None) -> N
 
 
 def _numbers(row: Row) -> dict[str, Any]:
-    """``energy``, ``energy/sigma``, ``energy/reference``, ... as far as they are known."""
+    """``NAME``, ``NAME/sigma``, ``NAME/reference``, ... of each estimate, as far as they are known."""
     name, value, reference = row.estimate.name, row.estimate.value, row.reference
     found = {name: value, f"{name}/sigma": row.estimate.sigma, f"{name}/verdict": row.verdict if reference else None}
     if reference is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.analysis.sweeps import Extrapolation, Point, averaged, energy_variance, finite_size
+from pipeline.analysis.sweeps import Extrapolation, Point, averaged, finite_size, zero_variance
 from pipeline.analysis.verdict import error_relative_to, shown_error, vs_reference
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.formatting import relative, with_error
@@ -74,7 +74,7 @@ def write(found: Found, folder: Path, power: float) -> Path:
     _csv(folder / "table.csv", means)
     _csv(folder / "runs.csv", found.points)
     figures = [draw_axis(means, key, folder / f"by_{short(key)}") for key in numeric_axes(means)]
-    lines = {"finite_size": finite_size(means, power), "energy_variance": energy_variance(means)}
+    lines = {"finite_size": finite_size(means, power), "zero_variance": zero_variance(means)}
     figures += [draw_extrapolations(each, folder / name) for name, each in lines.items() if each]
     page = _page(found, means, figures, [e for each in lines.values() for e in each])
     (folder / "report.md").write_text(page, encoding="utf-8")
@@ -104,7 +104,7 @@ NOTES = (
 FIT_NOTES = (
     "Least squares, weighted by the errors of both coordinates where all are known and none is zero; times "
     "√(χ²/freedom) where that is larger than one. Without errors, the scatter around the line with Student's factor.",
-    "Energy and variance of one run come from the same samples and are taken as independent.",
+    "Value and variance of one run come from the same samples and are taken as independent.",
     "The reference of an infinite system is that of the finite ones, extrapolated by the same line.",
 )
 
@@ -114,7 +114,7 @@ def _verdict(found: Found, means: Sequence[Point]) -> list[str]:
     said = [f"{done} of {found.total} runs are finished." if found.missing else f"All {done} runs are finished."]
     broken = [p for p in means if p.main and vs_reference(p.main, p.against(p.main), len(means)) == "BELOW-BOUND"]
     if broken:
-        said.insert(0, f"**BELOW-BOUND: {len(broken)} energies lie below exact values. This is a bug.**")
+        said.insert(0, f"**BELOW-BOUND: {len(broken)} values lie below exact values. This is a bug.**")
     errors = [error_relative_to(p.main.value, p.against(p.main)) for p in means if p.main]
     known = sorted(abs(error) for error in errors if error is not None)
     if known:

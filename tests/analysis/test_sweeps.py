@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.analysis.sweeps import Point, averaged, energy_variance, finite_size, per_site
+from pipeline.analysis.sweeps import Point, averaged, finite_size, per_site, zero_variance
 from pipeline.base.numbers.result import Estimate
 
 
@@ -87,8 +87,8 @@ def test_energies_against_variances_reach_the_exact_one() -> None:
     for k, s in enumerate(np.sin(angles) ** 2):
         estimates = {"energy": energy(exact + gap * s), "variance": Estimate("variance", gap**2 * s * (1 - s))}
         points.append(Point({"train.steps": k}, {}, estimates, "energy", {"energy": energy(exact)}))
-    (found,) = energy_variance(points)
+    (found,) = zero_variance(points)
     assert found.intercept.value == pytest.approx(exact, abs=1e-5)
     assert found.line.slope == pytest.approx(1 / gap, rel=0.02)
     assert found.reference == energy(exact)
-    assert energy_variance(points[:2]) == []
+    assert zero_variance(points[:2]) == []

@@ -36,7 +36,7 @@ def test_every_requirement_is_locked_to_a_version_that_it_allows() -> None:
 
 
 def test_extras_bring_what_is_said_to_be_missing_without_them() -> None:
-    distributions = {"tenpy": "physics-tenpy"}
+    distributions = {"tenpy": "physics-tenpy", "PIL": "pillow", "markdown_it": "markdown-it-py"}
     for module, extra in EXTRA_OF.items():
         names = {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}
         assert distributions.get(module, module) in names

@@ -55,12 +55,14 @@ def test_committed_results_are_read(path: Path) -> None:
 def test_the_base_and_the_stages_know_no_physics() -> None:
     """No word of a paper's: what is shown, compared and called what is declared by methods.
 
-    Left out: imports and the table of ``register.py``, which name the parts, and names of packages.
+    Left out: imports and the table of ``register.py``, which name the parts, names of packages and that of an
+    instruction of processors, which rounds down.
     """
     found = []
     for path in [*Path("pipeline/base").rglob("*.py"), *Path("pipeline/stages").rglob("*.py")]:
         for line in path.read_text(encoding="utf-8").lower().splitlines():
-            known = path.name == "register.py" or line.startswith("packages =")
+            known = path.name == "register.py" or line.startswith("packages ")
+            line = line.replace('builder, "floor"', "")
             if not known and any(word in line for word in ("energy", "energies", "spin", "lattice", "floor")):
                 found.append(f"{path}: {line.strip()}")
     assert found == []
