@@ -46,7 +46,7 @@ class Noise:
         gradient: name of the estimator.
         norm: of the mean gradient, of all repeats.
         variance: trace of the covariance of one gradient.
-        seconds: of one, median, wall clock.
+        seconds: of one, median, of the CPU.
         cost: variance times seconds.
     """
 
@@ -88,9 +88,9 @@ def noise(method: JointFlowTraining, state: JointFlowState, updates: int, name: 
 
     seconds, found = [], []
     for k in range(repeats):
-        begin = time.perf_counter()
+        begin = time.process_time()
         found.append(gradient(method, state, name, k))
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     gradients = torch.stack(found)
     variance, middle = gradients.var(dim=0).sum().item(), statistics.median(seconds)
     return Noise(updates, name, gradients.mean(dim=0).norm().item(), variance, middle, variance * middle)
