@@ -120,7 +120,8 @@ def text(found: Sequence[Noise], repeats: int, threads: int) -> str:
     title = f"# Gradients of a joint flow: noise and its price, `{RECIPE}`, laptop scale\n"
     notes = [
         f"- Variances from {repeats} batches of the recipe, the same random numbers for all; {threads} thread(s), "
-        "seconds of the CPU. Single batches with a small eigenvalue of D D† dominate the variances of those that differentiate the action.",
+        "seconds of the CPU. Single batches with a small eigenvalue of D D† dominate the variances of those that "
+        "differentiate the action.",
         "- reinforce: score function with the mean of the other configurations as control variate; needs no "
         "derivative of an action.",
     ]
