@@ -46,7 +46,7 @@ class Noise:
         gradient: name of the estimator.
         norm: of the mean gradient, of all repeats.
         variance: trace of the covariance of one gradient.
-        seconds: of one, median, wall clock.
+        seconds: of one, median, of the CPU.
         cost: variance times seconds.
     """
 
@@ -88,9 +88,9 @@ def noise(method: JointFlowTraining, state: JointFlowState, updates: int, name: 
 
     seconds, found = [], []
     for k in range(repeats):
-        begin = time.perf_counter()
+        begin = time.process_time()
         found.append(gradient(method, state, name, k))
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     gradients = torch.stack(found)
     variance, middle = gradients.var(dim=0).sum().item(), statistics.median(seconds)
     return Noise(updates, name, gradients.mean(dim=0).norm().item(), variance, middle, variance * middle)
@@ -119,8 +119,9 @@ def text(found: Sequence[Noise], repeats: int, threads: int) -> str:
         rows.append(f"| {one.updates} | {one.gradient} | " + " | ".join(f"{number:.3g}" for number in numbers) + " |")
     title = f"# Gradients of a joint flow: noise and its price, `{RECIPE}`, laptop scale\n"
     notes = [
-        f"- Variances from {repeats} batches of the recipe, the same random numbers for all; {threads} threads. Single "
-        "batches with a small eigenvalue of D D† dominate the variances of those that differentiate the action.",
+        f"- Variances from {repeats} batches of the recipe, the same random numbers for all; {threads} thread(s), "
+        "seconds of the CPU. Single batches with a small eigenvalue of D D† dominate the variances of those that "
+        "differentiate the action.",
         "- reinforce: score function with the mean of the other configurations as control variate; needs no "
         "derivative of an action.",
     ]
