@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     """Exit status: 1 where numbers differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("words", nargs="*", help="more words of the sweep, hydra/launcher=joblib for example")
+    parser.add_argument("words", nargs="*", help="more words of the sweep; its runs are one after the other")
     options = parser.parse_args(arguments)
     words = [*TWELVE, *options.words]
     with tempfile.TemporaryDirectory() as folder:

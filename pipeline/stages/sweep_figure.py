@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,20 @@ def draw_axis(points: Sequence[Point], key: str, path: Path) -> Path:
     errors = any(_error(point) is not None for point in points)
     figure, axes = new_figure(6.4, 5.6 if errors else 3.8, 2 if errors else 1)
     upper, lower = (axes[0], axes[1]) if errors else (axes, None)
+    curves: dict[tuple[tuple[float, float], ...], str] = {}
     for index, (label, group) in enumerate(series):
         look = _look(index)
         x = [float(point.axes[key] or 0) for point in group]
         mains = [point.main for point in group]
         y = [e.value if e else float("nan") for e in mains]
         upper.errorbar(x, y, yerr=[(e.sigma or 0.0) if e else 0.0 for e in mains], label=label, **look)
-        _reference_curve(upper, group, x, look["color"])
+        curves[tuple(_reference_curve(group, x))] = look["color"]
         if lower is not None:
             found = [(at, _error(point), point) for at, point in zip(x, group, strict=True)]
             known = [(at, abs(error), point) for at, error, point in found if error]
             widths = [_error_width(point) for _, _, point in known]
             lower.errorbar([at for at, _, _ in known], [error for _, error, _ in known], yerr=widths, **look)
+    _draw_references(upper, curves)
     _finish(upper, lower, key, points, len(series))
     return save_figure(figure, path)[1]
 
@@ -79,11 +81,17 @@ def _look(index: int) -> dict[str, Any]:
     return {"color": colour, "marker": "o", "ms": 4, "lw": 1, "capsize": 2, "mfc": colour if full else "white"}
 
 
-def _reference_curve(axes: Any, group: Sequence[Point], x: Sequence[float], colour: str) -> None:
+def _reference_curve(group: Sequence[Point], x: Sequence[float]) -> list[tuple[float, float]]:
     known = [(at, p.against(p.main)) for at, p in zip(x, group, strict=True) if p.main is not None]
-    curve = [(at, reference.value) for at, reference in known if reference is not None]
-    if curve:
-        axes.plot(*zip(*curve, strict=True), color=colour, ls="--", lw=1, marker="_" if len(curve) == 1 else None)
+    return [(at, reference.value) for at, reference in known if reference is not None]
+
+
+def _draw_references(axes: Any, curves: Mapping[tuple[tuple[float, float], ...], str]) -> None:
+    """Dashed, in the colour of the series; one that all series share is black."""
+    drawn = {curve: colour for curve, colour in curves.items() if curve}
+    for curve, colour in drawn.items():
+        shared = "black" if len(drawn) == 1 else colour
+        axes.plot(*zip(*curve, strict=True), color=shared, ls="--", lw=1, zorder=4)
 
 
 def _error(point: Point) -> float | None:
