@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.base.config.compose import parse_override
@@ -27,6 +27,7 @@ from reproduce.plan import (
     make_tasks,
     past_seconds,
     reason,
+    soon_first,
     worth_repeating,
 )
 from reproduce.recorded import NoReport, Written, read_report
@@ -137,10 +138,14 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     tasks = make_tasks(artefact, options.scale, options.overrides, options.only)
     folder = report_folder(artefact, options, tasks[0])
     if options.plan:
-        _print_plan(artefact, tasks, folder)
+        _print_plan(artefact, tasks, _history(artefact, options, folder))
         return 0
     written = read_report(folder) if options.render else None
-    finished = compute(tasks, options.jobs) if written is None else collect(tasks, written)
+    finished = (
+        compute(tasks, options.jobs, _history(artefact, options, folder))
+        if written is None
+        else collect(tasks, written)
+    )
     digest = inputs_digest(artefact, options.scale, finished)
     failed = [done for done in finished if done.failure]
     if written is None and up_to_date(folder, digest):
@@ -188,10 +193,14 @@ def changes_numbers(override: str) -> bool:
     return parse_override(override).key_or_group.split(".")[0] not in RUNTIME_KEYS
 
 
-def compute(tasks: Sequence[Task], jobs: int | None) -> list[Finished]:
-    """Run what the store does not have; every task comes back, finished or with the reason why not."""
+def compute(tasks: Sequence[Task], jobs: int | None, history: Mapping[str, float]) -> list[Finished]:
+    """Run what the store does not have; every task comes back, finished or with the reason why not.
+
+    Args:
+        history: seconds that cells took before, as far as they are known.
+    """
     found = {task.id: find(task, say) for task in tasks}
-    todo = [task for task in tasks if found[task.id].missing]
+    todo = soon_first([task for task in tasks if found[task.id].missing], history)
     failures: dict[str, str] = {}
     if todo:
         from reproduce.pool import run_tasks
@@ -247,10 +256,15 @@ def _default_jobs(tasks: Sequence[Task]) -> int:
     return max(1, cores // max(t.run.threads for t in tasks))
 
 
-def _print_plan(artefact: Artefact, tasks: Sequence[Task], folder: Path) -> None:
+def _history(artefact: Artefact, options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """What cells took by the report in ``folder``, and else by the committed one of the scale."""
+    committed = ROOT / "results" / artefact.paper / artefact.name / options.scale
+    return past_seconds(committed) | past_seconds(folder)
+
+
+def _print_plan(artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, float]) -> None:
     from tabulate import tabulate
 
-    history = past_seconds(folder)
     body, total, unknown = [], 0.0, 0
     for task in tasks:
         found = find(task, say, repair=False)
