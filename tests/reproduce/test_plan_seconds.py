@@ -44,7 +44,7 @@ def test_a_report_that_says_nothing_of_seconds(text: str, tmp_path: Path) -> Non
 
 
 def test_short_runs_come_first() -> None:
-    tasks = [cast(Task, Task("", Cell("N3", name, (), ()), 0, (), cast(Any, None), ())) for name in "dcba"]
+    tasks = [Task("", Cell("N3", name, (), ()), 0, (), cast(Any, None), ()) for name in "dcba"]
     history = {"N3/a": 3.0, "N3/b": 1.0, "N3/c": 500.0}
     assert [task.cell.method for task in soon_first(tasks, history)] == ["b", "a", "d", "c"]
     assert soon_first(tasks, {}) == tasks
