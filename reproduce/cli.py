@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.base.config.compose import parse_override
@@ -13,7 +13,7 @@ from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_mean
 from pipeline.base.extras import need
 from pipeline.base.numbers.formatting import duration
-from pipeline.base.places import COMMITTED
+from pipeline.base.places import COMMITTED, ROOT
 from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
 from pipeline.stages.compose import logs_of
@@ -29,6 +29,7 @@ from reproduce.plan import (
     make_tasks,
     past_seconds,
     reason,
+    soon_first,
     worth_repeating,
 )
 from reproduce.recorded import NoReport, Written, read_report
@@ -156,10 +157,13 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     tasks = make_tasks(artefact, options.scale, there, options.only)
     folder = report_folder(artefact, options, tasks[0])
     if options.plan:
-        _print_plan(artefact, tasks, folder)
+        _print_plan(artefact, tasks, _history(artefact, options, folder))
         return 0
     written = read_report(folder) if options.render else None
-    finished = compute(tasks, options.jobs, _as_jobs(options)) if written is None else collect(tasks, written)
+    if written is None:
+        finished = compute(tasks, options.jobs, _history(artefact, options, folder), _as_jobs(options))
+    else:
+        finished = collect(tasks, written)
     digest = inputs_digest(artefact, options.scale, finished)
     failed = [done for done in finished if done.failure]
     if written is None and up_to_date(folder, digest):
@@ -237,15 +241,18 @@ def job_options(options: argparse.Namespace) -> JobOptions:
     return JobOptions.of(options.launcher, options.job, partition=options.partition, account=options.account)
 
 
-def compute(tasks: Sequence[Task], jobs: int | None, launch: Launch | None = None) -> list[Finished]:
+def compute(
+    tasks: Sequence[Task], jobs: int | None, history: Mapping[str, float], launch: Launch | None = None
+) -> list[Finished]:
     """Run what the store does not have; every task comes back, finished or with the reason why not.
 
     Args:
         jobs: runs side by side; None: as many as the machine has cores for.
+        history: seconds that cells took before, as far as they are known.
         launch: in the place of workers of ours.
     """
     found = {task.id: find(task, say) for task in tasks}
-    todo = [task for task in tasks if found[task.id].missing]
+    todo = soon_first([task for task in tasks if found[task.id].missing], history)
     failures: dict[str, str] = {}
     if todo and launch is not None:
         say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are cached; {len(todo)} to do")
@@ -305,10 +312,15 @@ def _default_jobs(tasks: Sequence[Task]) -> int:
     return max(1, cores // max(t.run.threads for t in tasks))
 
 
-def _print_plan(artefact: Artefact, tasks: Sequence[Task], folder: Path) -> None:
+def _history(artefact: Artefact, options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """What cells took by the report in ``folder``, and else by the committed one of the scale."""
+    committed = ROOT / "results" / artefact.paper / artefact.name / options.scale
+    return past_seconds(committed) | past_seconds(folder)
+
+
+def _print_plan(artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, float]) -> None:
     from tabulate import tabulate
 
-    history = past_seconds(folder)
     body, total, unknown = [], 0.0, 0
     for task in tasks:
         found = find(task, say, repair=False)

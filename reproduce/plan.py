@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,9 @@ from pipeline.stages.cuts import differences
 from pipeline.stages.keys import Keys
 from pipeline.stages.run import look_up
 from reproduce.artefact import Artefact, Cell
+
+SHORT_SECONDS = 20.0
+"""Runs of fewer seconds come first."""
 
 PERSONAL_KEYS = ("results_dir", "progress", "tracker", "checkpoint_seconds", "time_limit_seconds")
 
@@ -132,7 +137,7 @@ def reason(task: Task, found: Found) -> str:
     return "runs " + ", ".join(found.missing)
 
 
-def estimate_seconds(task: Task, found: Found, history: dict[str, float]) -> float | None:
+def estimate_seconds(task: Task, found: Found, history: Mapping[str, float]) -> float | None:
     """Compute time that is still needed: from the committed report of this scale, or the baseline's own estimate."""
     if not found.missing:
         return 0.0
@@ -143,15 +148,32 @@ def estimate_seconds(task: Task, found: Found, history: dict[str, float]) -> flo
 
 
 def past_seconds(folder: Path) -> dict[str, float]:
-    """Seconds of each cell (mean over seeds) in a written report's ``runs.csv``."""
-    path = folder / "runs.csv"
-    if not path.exists():
-        return {}
-    import pandas as pd
+    """Seconds that each cell (mean over seeds) of a written report would take with nothing else on the cores.
 
-    runs = pd.read_csv(path).drop_duplicates(["cell", "method", "seed"])
-    means = runs["seconds"].groupby(runs["cell"] + "/" + runs["method"]).mean()
-    return {str(cell): float(seconds) for cell, seconds in means.items()}
+    What a run waited for cores that others had is left out, as far as its entries say how much of one it got.
+    """
+    try:
+        runs = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["runs"]
+        found: dict[str, list[float]] = {}
+        for run in runs:
+            if run["stages"] and not run["failure"]:
+                cell = run["run"].rpartition("#")[0]
+                found.setdefault(cell, []).append(sum(_own_seconds(stage) for stage in run["stages"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # no report, or none of ours: a plan does without
+    return {cell: sum(seconds) / len(seconds) for cell, seconds in found.items()}
+
+
+def _own_seconds(stage: Mapping[str, Any]) -> float:
+    """Of a stage in a manifest; an accelerator works on while its process waits."""
+    busy = stage.get("busy", 1.0) / max(1, stage["provenance"]["threads"])
+    return float(stage["seconds"] * (min(1.0, busy) if stage.get("device", "cpu") == "cpu" else 1.0))
+
+
+def soon_first(tasks: Sequence[Task], history: Mapping[str, float]) -> list[Task]:
+    """Short runs, the shortest first, then the others as they are: the first numbers are there at once."""
+    short = [task for task in tasks if history.get(task.cell.id, math.inf) <= SHORT_SECONDS]
+    return sorted(short, key=lambda task: history[task.cell.id]) + [task for task in tasks if task not in short]
 
 
 def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str, ...]) -> Task:

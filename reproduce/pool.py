@@ -206,7 +206,7 @@ class _Pool:
             self.notify(content[0])
         else:
             reason = content[0] and (worker.failed_others(1.0) or content[0])
-            self._finish(worker, reason)
+            self._finish(worker, reason, content[1])
             self._feed(worker)
 
     def _lose(self, ready: Connection) -> None:
@@ -222,14 +222,15 @@ class _Pool:
         else:
             ready.close()
 
-    def _finish(self, worker: _Worker, reason: str | None) -> None:
+    def _finish(self, worker: _Worker, reason: str | None, found: str = "") -> None:
+        """Say how the task of a worker ended, and with what number."""
         assert worker.task is not None
         if reason is not None:
             for _, process in worker.others:  # they would wait for the first one
                 process.kill()
         seconds = time.monotonic() - worker.began
         self.outcomes[worker.task.id] = Outcome(reason, seconds)
-        state = "done" if reason is None else f"FAILED: {reason}"
+        state = f"done{f', {found}' if found else ''}" if reason is None else f"FAILED: {reason}"
         self.notify(f"[{len(self.outcomes)}/{self.total}] {worker.task.id} {state} ({seconds:.0f} s)")
 
     def _replace(self, worker: _Worker) -> None:
@@ -280,9 +281,9 @@ def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
             return
         run, label, group = order
         signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
-        reason = _execute(run, label, group, connection)
+        reason, found = _execute(run, label, group, connection)
         try:
-            connection.send(("end", reason))
+            connection.send(("end", reason, found))
         except OSError:
             return  # the parent is gone; what was finished is in the store
 
@@ -312,22 +313,24 @@ def _reason(body: Callable[[], object], run: RunConfig) -> str | None:
     return None
 
 
-def _execute(run: RunConfig, label: str, group: str, connection: Connection) -> str | None:
-    """Run the stages; the reason of a failure, or None."""
+def _execute(run: RunConfig, label: str, group: str, connection: Connection) -> tuple[str | None, str]:
+    """Run the stages; the reason of a failure or None, and the number that stands for the run."""
     from pipeline.stages.context import Context
     from pipeline.stages.follow import together
     from pipeline.stages.mirroring import mirror
+    from pipeline.stages.report import headline
     from pipeline.stages.run import execute
 
     say = lambda text: connection.send(("say", text))  # noqa: E731
     try:
         with together(run) as ranks:
             context = Context(run, label=label, group=group, progress=_Forward(connection), notify=say, ranks=ranks)
-            execute(context, lambda output: mirror(context, output))
+            output = execute(context, lambda output: mirror(context, output))
+        row = headline(output)
+        return None, "" if row is None else " = ".join(row.cells()[:2])
     except (UserError, Interrupted, OSError) as error:
-        return str(error)
+        return str(error), ""
     except KeyboardInterrupt:
-        return "interrupted"
+        return "interrupted", ""
     except Exception as error:
-        return describe_crash(error, Path(run.results_dir) / "_logs")
-    return None
+        return describe_crash(error, Path(run.results_dir) / "_logs"), ""

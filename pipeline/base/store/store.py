@@ -70,6 +70,7 @@ class Work:
     key: str
     path: Path
     sources: Mapping[str, str] = field(default_factory=dict)
+    clocks: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
 
     def finish(self, *, nodes: dict[str, Any], seconds: float, facts: dict[str, Any]) -> Entry:
         """Write provenance and status, then rename into place (replacing a shorter entry of the same key)."""
@@ -83,10 +84,16 @@ class Work:
                 "key": self.key,
                 "nodes": plain(nodes),
                 "seconds": seconds,
+                "busy": self._busy(),
                 "finished": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
                 **facts,
             }
         )
+
+    def _busy(self) -> float:
+        """Cores that this process had on average since the work began: below one where others took them away."""
+        wall, cores = time.perf_counter() - self.clocks[0], time.process_time() - self.clocks[1]
+        return cores / wall if wall > 0 else 1.0
 
     def seal(self, facts: dict[str, Any]) -> Entry:
         """Write ``status.json`` with ``facts`` and the checksums of all files, and rename into place."""

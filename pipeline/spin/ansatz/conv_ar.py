@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.spin.ansatz.schema import ConvARConfig
-from pipeline.spin.ansatz.sequential import CausalLayer, SequentialWaveFunction, widths
+from pipeline.spin.ansatz.sequential import CausalLayer, Line, Part, SequentialWaveFunction, widths
 from pipeline.spin.systems import SpinSystem
+
+LARGEST_LINE = 2**21
+"""Elements of the matrix of a whole line that the caches of a CPU still hold, more or less."""
 
 
 class CausalConvolution(CausalLayer):
@@ -28,6 +32,18 @@ class CausalConvolution(CausalLayer):
         right = stop - first - features.shape[1] - int(self.exclusive)
         padded = functional.pad(features.transpose(1, 2), (left, right))
         return functional.conv1d(padded, self.weight).transpose(1, 2)
+
+    def prepared(self, n_sites: int) -> Part:
+        fan_out, fan_in, kernel = self.weight.shape
+        if self.weight.device.type != "cpu" or n_sites**2 * fan_in * fan_out > LARGEST_LINE:
+            return self.part
+        weight = self.weight.detach().numpy().transpose(2, 1, 0)[::-1]
+        matrix = np.zeros((n_sites, fan_in, n_sites, fan_out), weight.dtype)
+        for site in range(n_sites):
+            # what the sites from this one on, or from the next one on, see of it
+            behind = matrix[site, :, site + int(self.exclusive) :][:, :kernel]
+            behind[...] = weight[: behind.shape[1]].transpose(1, 0, 2)
+        return Line(matrix.reshape(n_sites * fan_in, -1), n_sites, kernel - 1 + int(self.exclusive)).part
 
     def reach(self, stop: int, n_sites: int) -> int:
         return min(n_sites, stop + self.kernel - 1 + int(self.exclusive))

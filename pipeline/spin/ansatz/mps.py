@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,21 @@ class MPS(WaveFunction):
             matrices, scale = torch.cat([products, rest], 1), scale + logs.sum(1)
         return _log(_trace(matrices[:, 0]), scale)
 
+    def evaluate(self, spins: Tensor) -> Tensor:
+        """log ψ without derivatives, by a compiled loop where there is numba and a CPU."""
+        if not self._compiled(spins):
+            return self.log_amplitude(spins)
+        from pipeline.spin.ansatz import mps_loops
+
+        return _log(*mps_loops.traces(self.matrices.detach(), spins))
+
+    def batch_log_amplitude(self, spins: Tensor) -> Tensor:
+        """log ψ, with derivatives from compiled loops where there is numba and a CPU."""
+        if not self._compiled(spins):
+            return self.log_amplitude(spins)
+        magnitude, phase = _LogPsi.apply(self.matrices, spins)  # type: ignore[no-untyped-call]
+        return torch.complex(magnitude, phase)
+
     def connected_log_amplitudes(self, spins: Tensor, masks: Tensor, wanted: Tensor | None = None) -> Tensor:
         """log ψ with the sites of every mask flipped, without gradients: (B, N), (K, N) bool → (B, K).
 
@@ -51,6 +68,12 @@ class MPS(WaveFunction):
         """
         del wanted
         with torch.no_grad():
+            if self._compiled(spins) and bool((masks.sum(1) == 1).all()):
+                from pipeline.spin.ansatz import mps_loops
+
+                sites = masks.int().argmax(1)
+                around, logs = mps_loops.environments(self.matrices, spins)
+                return _log(_closed(around, self._chosen(-spins))[:, sites], logs[:, sites])
             here, there = self._chosen(spins), self._chosen(-spins)
             left, left_scale = _running(here)
             right, right_scale = _running(here.flip(1).mT)
@@ -65,6 +88,42 @@ class MPS(WaveFunction):
                     scale = scale + log
                 found.append(_log(_trace(product @ right[:, last]), scale))
             return torch.stack(found, 1)
+
+    @staticmethod
+    def _compiled(spins: Tensor) -> bool:
+        """Whether compiled loops can be used."""
+        return spins.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+
+
+class _LogPsi(torch.autograd.Function):
+    """ln|ψ| and the phase; ∂ln ψ/∂A^(i) = E_iᵀ/Tr[E_i A^(i)] with what closes the ring around site i."""
+
+    @staticmethod
+    def forward(context: Any, matrices: Tensor, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 2, χ, χ), (B, N) → (B,) each."""
+        from pipeline.spin.ansatz import mps_loops
+
+        around, logs = mps_loops.environments(matrices, spins)
+        sites = torch.arange(spins.shape[1])
+        value = _closed(around, matrices[sites, (spins < 0).long()])
+        context.save_for_backward(around, value, spins)
+        log_psi = _log(value[:, 0], logs[:, 0])
+        phase = log_psi.imag.clone()
+        context.mark_non_differentiable(phase)
+        return log_psi.real.clone(), phase
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(context: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        """(B,) → (N, 2, χ, χ)."""
+        around, value, spins = context.saved_tensors
+        weights = (slope[:, None] / value)[:, :, None] * torch.stack([spins > 0, spins < 0], 2)
+        return torch.einsum("bns,bnij->nsji", weights, around), None
+
+
+def _closed(around: Tensor, matrices: Tensor) -> Tensor:
+    """Tr[E A] at every site, (B, N, χ, χ) twice → (B, N)."""
+    return (around.mT * matrices).sum((-2, -1))
 
 
 def _running(matrices: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from pipeline.spin.ansatz.conditionals import choose, normalise, number_of_outputs
 from pipeline.spin.ansatz.schema import SequentialConfig
 from pipeline.spin.systems import SpinSystem
 from pipeline.spin.wave_function import AutoregressiveWaveFunction
+
+SITES_AT_ONCE = 12
+"""Outputs of so many sites are one matrix product: few zeros are in it."""
+
+Part = Callable[[Tensor, int, int], Tensor]
+"""What :meth:`CausalLayer.part` is."""
 
 
 class CausalLayer(nn.Module):
@@ -22,6 +32,11 @@ class CausalLayer(nn.Module):
     """
 
     bias: nn.Parameter
+
+    def prepared(self, n_sites: int) -> Part:
+        """:meth:`part` without derivatives, for several calls with the same weights."""
+        del n_sites
+        return self.part
 
     def forward(self, features: Tensor) -> Tensor:
         """The whole line, (B, N, F) → (B, N, G)."""
@@ -46,6 +61,35 @@ class CausalLayer(nn.Module):
 
     def bias_of(self, site: int) -> Tensor:
         return self.bias[site] if self.bias.ndim == 2 else self.bias
+
+
+@dataclass(frozen=True)
+class Line:
+    """The weights of a layer between all sites, for a CPU; whoever counts tensors of a batch does not see them.
+
+    Attributes:
+        matrix: (N F, N G), sites first.
+        memory: site i sees no site before i - memory.
+    """
+
+    matrix: NDArray[Any]
+    n_sites: int
+    memory: int
+
+    def part(self, features: Tensor, first: int, stop: int) -> Tensor:
+        """As :meth:`CausalLayer.part`, by matrix products of some sites each."""
+        batch, seen, fan_in = features.shape
+        fan_out = self.matrix.shape[1] // self.n_sites
+        rows, out = features.flatten(1), features.new_empty(batch, (stop - first) * fan_out)
+        for begin in range(first, stop, SITES_AT_ONCE):
+            end = min(stop, begin + SITES_AT_ONCE)
+            oldest, newest = max(first, begin - self.memory), min(first + seen, end)
+            some = rows[:, (oldest - first) * fan_in : (newest - first) * fan_in]
+            weights = self.matrix[oldest * fan_in : newest * fan_in, begin * fan_out : end * fan_out]
+            with _disable_current_modes():
+                seen_by = torch.from_numpy(weights)
+            out[:, (begin - first) * fan_out : (end - first) * fan_out] = some @ seen_by
+        return out.view(batch, stop - first, fan_out)
 
 
 class SequentialWaveFunction(AutoregressiveWaveFunction):
@@ -120,32 +164,36 @@ class SequentialWaveFunction(AutoregressiveWaveFunction):
         inputs, outputs = self._features(spins)
         before = choose(outputs[-1], inputs[0][..., 0])
         found = before.sum(1, keepdim=True).repeat(1, len(masks))
-        everything = torch.arange(len(spins), device=spins.device)
+        parts = [layer.prepared(spins.shape[1]) for layer in self.layers if isinstance(layer, CausalLayer)]
         for k, mask in enumerate(masks.cpu()):
             flipped = torch.nonzero(mask).flatten().tolist()
-            rows = everything if wanted is None else torch.nonzero(wanted[:, k]).flatten()
-            if flipped and len(rows):
-                first, stop = flipped[0], flipped[-1] + 1
-                change = self._change(inputs, outputs, rows, masks[k], first, stop)
-                found[rows, k] += change - before[rows, first:].sum(1)
+            rows = slice(None) if wanted is None else torch.nonzero(wanted[:, k]).flatten()
+            if flipped and len(before[rows]):
+                sites = flipped[0], flipped[-1] + 1
+                found[rows, k] += self._change(parts, inputs, outputs, before, rows, masks[k], sites)
         return found
 
     def _change(
-        self, inputs: list[Tensor], outputs: list[Tensor], rows: Tensor, mask: Tensor, first: int, stop: int
+        self,
+        parts: Sequence[Part],
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+        before: Tensor,
+        rows: Tensor | slice,
+        mask: Tensor,
+        sites: tuple[int, int],
     ) -> Tensor:
-        """Σ_{i >= first} log ψ_i of flipped configurations, (b,); sites first..stop-1 hold the flips."""
-        n_sites = inputs[0].shape[1]
+        """What flips add to log ψ, (b,); sites first..stop-1 hold them, ``before`` is what sites contribute without."""
+        n_sites, (first, stop) = inputs[0].shape[1], sites
         new = torch.where(mask, -1, 1)[:, None] * inputs[0][rows]
         change = (new - inputs[0][rows])[:, first:stop]
         for k, layer in enumerate(self.layers):
             assert isinstance(layer, CausalLayer)
             stop = layer.reach(stop, n_sites)
-            output = outputs[k][rows, first:]
-            output[:, : stop - first] += layer.part(change, first, stop)
+            changed = outputs[k][rows, first:stop] + parts[k](change, first, stop)
             if k < len(self.layers) - 1:
-                changed = output[:, : stop - first]
                 change = functional.selu(changed) - inputs[k + 1][rows, first:stop]
-        return choose(output, new[:, first:, 0]).sum(1)
+        return (choose(changed, new[:, first:stop, 0]) - before[rows, first:stop]).sum(1)
 
 
 def widths(config: SequentialConfig) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.build import build_ansatz
+from pipeline.spin.ansatz.conv_ar import CausalConvolution
 from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, SequentialConfig
 from pipeline.spin.ansatz.symmetrised import Symmetrised
 from pipeline.spin.systems import ChainTFIM
@@ -117,3 +118,24 @@ def test_refused(config: SequentialConfig) -> None:
             replace(config, **changes)
     with pytest.raises(ConfigError, match="kernel"):
         replace(CONV, kernel=0)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize(("n_sites", "kernel"), [(1, 1), (3, 2), (2, 5), (30, 4), (31, 15)])
+def test_a_line_of_sites_is_the_convolution(n_sites: int, kernel: int, exclusive: bool) -> None:
+    """What some sites contribute to some others, by matrix products and by the convolution itself."""
+    torch.manual_seed(n_sites)
+    layer = CausalConvolution(2, 3, kernel, exclusive).double()
+    part = layer.prepared(n_sites)
+    assert part != layer.part
+    features = torch.randn(4, n_sites, 2, dtype=torch.float64)
+    for first in range(0, n_sites, 7):
+        for seen in {1, n_sites - first}:
+            stop = layer.reach(first + seen, n_sites)
+            some = features[:, first : first + seen]
+            torch.testing.assert_close(part(some, first, stop), layer.part(some, first, stop), rtol=1e-12, atol=1e-12)
+
+
+def test_a_line_too_large_for_the_caches_is_left_to_the_convolution() -> None:
+    layer = CausalConvolution(300, 300, 2, exclusive=False)
+    assert layer.prepared(6) == layer.part

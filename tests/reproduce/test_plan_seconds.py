@@ -1,0 +1,64 @@
+"""Seconds of plans, and the order of runs that follows from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pipeline.base.store.store import Store, Work
+from reproduce import cli
+from reproduce.artefact import Cell
+from reproduce.plan import Task, past_seconds, soon_first
+
+
+def stage(seconds: float, threads: int = 1, **facts: Any) -> dict[str, Any]:
+    return {"seconds": seconds, "provenance": {"threads": threads}, **facts}
+
+
+def write(folder: Path, **runs: list[dict[str, Any]]) -> Path:
+    listed = [{"run": f"N3/{name}", "failure": None, "stages": stages} for name, stages in runs.items()]
+    (folder / "manifest.json").write_text(json.dumps({"runs": listed}))
+    return folder
+
+
+def test_waiting_for_cores_is_left_out(tmp_path: Path) -> None:
+    one = [stage(100.0, device="cpu", busy=0.5), stage(10.0, device="cpu", busy=1.0)]
+    write(tmp_path, **{"a#0": one, "b#0": [stage(40.0, threads=2, device="cpu", busy=1.0)], "old#0": [stage(7.0)]})
+    assert past_seconds(tmp_path) == {"N3/a": 60.0, "N3/b": 20.0, "N3/old": 7.0}
+
+
+def test_seeds_are_averaged_and_accelerators_work_while_a_process_waits(tmp_path: Path) -> None:
+    gpu = [stage(30.0, device="cuda:0", busy=0.1)]
+    write(tmp_path, **{"a#0": [stage(2.0, busy=1.3)], "a#1": [stage(4.0, busy=1.0)], "g#0": gpu})
+    assert past_seconds(tmp_path) == {"N3/a": 3.0, "N3/g": 30.0}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [{"run": "a#0"}]}', '{"runs": [null]}'])
+def test_a_report_that_says_nothing_of_seconds(text: str, tmp_path: Path) -> None:
+    assert past_seconds(tmp_path) == {}
+    (tmp_path / "manifest.json").write_text(text)
+    assert past_seconds(tmp_path) == {}
+
+
+def test_short_runs_come_first() -> None:
+    tasks = [Task("", Cell("N3", name, (), ()), 0, (), cast(Any, None), ()) for name in "dcba"]
+    history = {"N3/a": 3.0, "N3/b": 1.0, "N3/c": 500.0}
+    assert [task.cell.method for task in soon_first(tasks, history)] == ["b", "a", "d", "c"]
+    assert soon_first(tasks, {}) == tasks
+
+
+def test_an_entry_says_how_much_of_a_core_it_got(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    work = Work(Store(tmp_path), "train", "0" * 16, tmp_path / "work")
+    assert 0.0 <= work._busy() < 64.0
+
+
+def test_a_plan_of_some_cells_elsewhere_knows_the_committed_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["table1", "--plan", "--scale", "laptop", "--only", "N30-L15/mps", f"results_dir={tmp_path}"]
+    assert cli.main(options) == 0
+    assert "unknown" not in capsys.readouterr().out

@@ -1,0 +1,97 @@
+"""Compiled loops of matrix product states against plain products, finite differences and the general formulas."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.spin.ansatz.mps import MPS
+from pipeline.spin.ansatz.schema import MPSConfig
+from pipeline.spin.systems import ChainTFIM
+
+pytest.importorskip("numba")
+
+
+def state(n_sites: int, chi: int = 3, deviation: float = 0.4, dtype: torch.dtype = torch.float64) -> MPS:
+    torch.manual_seed(n_sites + chi)
+    chain = ChainTFIM(n_sites=n_sites, range=1, coupling=1.0, field=1.0)
+    return MPS(MPSConfig(bond_dimension=chi, deviation=deviation), chain).to(dtype)
+
+
+def configurations(batch: int, n_sites: int) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.where(torch.rand(batch, n_sites, generator=generator) < 0.5, -1, 1).to(torch.int8)
+
+
+def amplitudes(mps: MPS, spins: Tensor) -> np.ndarray:
+    """ψ by numpy, one matrix after the other."""
+    matrices = mps.matrices.detach().double().numpy()
+    found = []
+    for row in spins.tolist():
+        product = np.eye(matrices.shape[-1])
+        for site, s in enumerate(row):
+            product = product @ matrices[site, 0 if s > 0 else 1]
+        found.append(np.trace(product))
+    return np.array(found)
+
+
+# batches that fill registers of eight, that do not, and of one
+@pytest.mark.parametrize(("batch", "n_sites", "chi"), [(1, 2, 1), (8, 3, 2), (13, 7, 5)])
+def test_amplitudes_and_flips_are_products_of_matrices(batch: int, n_sites: int, chi: int) -> None:
+    mps, spins = state(n_sites, chi), configurations(batch, n_sites)
+    expected = amplitudes(mps, spins)
+    assert mps.evaluate(spins).exp().real.detach().numpy() == pytest.approx(expected, rel=1e-11)
+    assert mps.batch_log_amplitude(spins).exp().real.detach().numpy() == pytest.approx(expected, rel=1e-11)
+    masks = torch.eye(n_sites, dtype=torch.bool).flip(0)
+    flipped = mps.connected_log_amplitudes(spins, masks).exp().real.numpy()
+    for k, mask in enumerate(masks):
+        there = amplitudes(mps, torch.where(mask, -spins, spins))
+        assert flipped[:, k] == pytest.approx(there, rel=1e-10, abs=1e-12)
+
+
+def test_derivatives_are_finite_differences() -> None:
+    mps, spins = state(4), configurations(11, 4)
+    slope = torch.randn(11, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    log_psi = mps.batch_log_amplitude(spins)
+    assert log_psi.is_complex()
+    (gradient,) = torch.autograd.grad(log_psi, [mps.matrices], slope.to(log_psi.dtype))
+    step = 1e-6
+    for index in [(0, 0, 0, 0), (1, 1, 2, 0), (3, 0, 1, 2), (2, 1, 1, 1)]:
+        sides = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                mps.matrices[index] += sign * step
+                sides.append(float(np.log(np.abs(amplitudes(mps, spins))) @ slope.numpy()))
+                mps.matrices[index] -= sign * step
+        assert float(gradient[index]) == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-6, abs=1e-8)
+
+
+def test_single_precision_and_long_rings() -> None:
+    """Products that leave the range of single precision many times over."""
+    mps, spins = state(60, 5, dtype=torch.float32), configurations(9, 60)
+    with torch.no_grad():
+        mps.matrices.mul_(1e8)
+        expected = mps.log_amplitude(spins)
+        assert mps.evaluate(spins).real.numpy() == pytest.approx(expected.real.numpy(), rel=1e-5)
+        assert expected.real.min() > 60 * math.log(1e7)
+    assert mps.evaluate(spins).dtype == torch.complex64
+
+
+def test_a_state_that_vanishes_is_minus_infinity() -> None:
+    mps, spins = state(3), configurations(4, 3)
+    with torch.no_grad():
+        mps.matrices.zero_()
+    assert (mps.evaluate(spins).real == -torch.inf).all()
+    assert (mps.connected_log_amplitudes(spins, torch.eye(3, dtype=torch.bool)).real == -torch.inf).all()
+
+
+def test_several_spins_flipped_together() -> None:
+    mps, spins = state(5), configurations(6, 5)
+    masks = torch.tensor([[True, True, False, False, False], [False] * 5])
+    found = mps.connected_log_amplitudes(spins, masks).exp().real.numpy()
+    assert found[:, 0] == pytest.approx(amplitudes(mps, torch.where(masks[0], -spins, spins)), rel=1e-10)
+    assert found[:, 1] == pytest.approx(amplitudes(mps, spins), rel=1e-10)
