@@ -150,6 +150,36 @@ def root(_: Any, a: Any) -> Any:
     return _LANES(a), generate
 
 
+@intrinsic  # type: ignore[misc]
+def turn(_: Any, source: Any, index: Any, stride: Any, target: Any, at: Any, step: Any) -> Any:
+    """A block of as many rows as lanes, at ``index`` and ``stride`` apart, as columns, at ``at`` and ``step`` apart."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        origin, index, stride, goal, at, step = arguments
+        rows = []
+        for _ in range(LANES):
+            place = _place(context, builder, sig.args[0], origin, index)
+            rows.append(builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4))
+            index = builder.add(index, stride)
+        away = 1
+        while away < LANES:  # blocks of a matrix of blocks are exchanged, ever larger ones
+            kept = [lane if not lane & away else LANES + lane - away for lane in range(LANES)]
+            moved = [lane + away if not lane & away else LANES + lane for lane in range(LANES)]
+            for row in range(LANES):
+                if not row & away:
+                    pair = rows[row], rows[row + away]
+                    rows[row] = builder.shuffle_vector(*pair, ir.Constant(_WHOLE, kept))
+                    rows[row + away] = builder.shuffle_vector(*pair, ir.Constant(_WHOLE, moved))
+            away *= 2
+        for row in rows:
+            place = _place(context, builder, sig.args[3], goal, at)
+            builder.store(row, builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+            at = builder.add(at, step)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64, target, types.int64, types.int64), generate
+
+
 LOWEST_POWER = -125.0
 """2 to this is the smallest of :func:`power_of_two`: smaller ones are no normal numbers."""
 

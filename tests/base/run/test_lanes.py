@@ -17,6 +17,7 @@ from pipeline.base.run.lanes import (
     root,
     spread,
     store,
+    turn,
     where_positive,
 )
 
@@ -58,3 +59,17 @@ def test_powers_of_two(power: float) -> None:
     everything(x, np.ones_like(x), found)
     exact = np.exp2(np.maximum(x.astype(np.float64), LOWEST_POWER))
     np.testing.assert_allclose(found[8], exact, rtol=3e-7)
+
+
+@numba.njit(error_model="numpy")  # type: ignore[misc]
+def turned(x: Array, y: Array) -> None:
+    """Columns of a block of a matrix, reversed, as rows of another one."""
+    turn(x, 5 * x.shape[1] + 3, x.shape[1], y, (LANES - 1) * y.shape[1] + 1, -y.shape[1])
+
+
+def test_a_block_turned() -> None:
+    x, y = np.arange(400, dtype=np.float32).reshape(20, 20), np.zeros((LANES, 11), np.float32)
+    turned(x, y)
+    np.testing.assert_array_equal(y[::-1, 1 : 1 + LANES], x[5 : 5 + LANES, 3 : 3 + LANES].T)
+    assert not y[:, 0].any()
+    assert not y[:, 1 + LANES :].any()

@@ -24,9 +24,10 @@ def formula(projections: Tensor, heads: int) -> Tensor:
     return (weights @ v).transpose(1, 2).reshape(rows, places, -1)
 
 
-# one row, one place, rows that lanes do not divide; widths of 1 to 8; more than a tile of places
+# one row, one place, rows that lanes do not divide; widths of 1 to 10; more than a tile of places
 @pytest.mark.parametrize(
-    ("rows", "places", "d", "heads"), [(1, 1, 1, 1), (3, 2, 6, 2), (9, 7, 5, 1), (8, 33, 12, 2), (17, 70, 16, 2)]
+    ("rows", "places", "d", "heads"),
+    [(1, 1, 1, 1), (3, 2, 6, 2), (9, 7, 5, 1), (8, 33, 12, 2), (17, 70, 16, 2), (16, 3, 20, 2)],
 )
 @pytest.mark.parametrize("scale", [1.0, 8.0])
 def test_attention(rows: int, places: int, d: int, heads: int, scale: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.run.compiled import njit
-from pipeline.base.run.lanes import LANES, fma, lanes, larger, load, power_of_two, store
+from pipeline.base.run.lanes import LANES, fma, lanes, larger, load, power_of_two, store, turn
 
 Array = NDArray[np.float32]
 
@@ -95,18 +95,30 @@ def attended(
 @njit(nogil=True, error_model="numpy", inline="always")
 def _gather(rows: NDArray[np.float32], begin: int, feature: int, width: int, found: Array) -> None:
     """``width`` features of as many rows as there are lanes, (B, places, features) → (places, width, lanes)."""
+    whole = width - width % LANES if begin + LANES <= len(rows) else 0
+    places, features = rows.shape[1:]
+    for t in range(places):
+        for i in range(0, whole, LANES):
+            at = (begin * places + t) * features + feature + i
+            turn(rows, at, places * features, found, (t * width + i) * LANES, LANES)
     for r in range(min(LANES, len(rows) - begin)):
-        for t in range(rows.shape[1]):
-            for i in range(width):
+        for t in range(places):
+            for i in range(whole, width):
                 found[(t * width + i) * LANES + r] = rows[begin + r, t, feature + i]
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
 def _scatter(found: Array, rows: NDArray[np.float32], begin: int, feature: int, width: int) -> None:
     """Back from there."""
+    whole = width - width % LANES if begin + LANES <= len(rows) else 0
+    places, features = rows.shape[1:]
+    for t in range(places):
+        for i in range(0, whole, LANES):
+            at = (begin * places + t) * features + feature + i
+            turn(found, (t * width + i) * LANES, LANES, rows, at, places * features)
     for r in range(min(LANES, len(rows) - begin)):
-        for t in range(rows.shape[1]):
-            for i in range(width):
+        for t in range(places):
+            for i in range(whole, width):
                 rows[begin + r, t, feature + i] = found[(t * width + i) * LANES + r]
 
 

@@ -15,6 +15,9 @@ from pipeline.spin.sampler.nir.resampling import Proposals
 from pipeline.spin.space import Space
 from pipeline.spin.symmetry.groups import Transformation
 
+TOGETHER = 8
+"""Configurations that the compiled loop treats at once: chunks are multiples, and so much larger that they can be."""
+
 
 class Transformations:
     """What |ψ|² is the same for: orders of the copies and, of each configuration as a whole, symmetries of H.
@@ -88,6 +91,8 @@ def descend(
     spins, slopes = spins[mine], slopes[mine]
 
     def body(begin: int, size: int) -> int:
+        if compiled and size > TOGETHER:
+            size -= size % TOGETHER
         end = min(begin + size, len(spins))
         log_q = proposal.log_probability(spins[begin:end], compiled)
         found = torch.autograd.grad(log_q, parameters, slopes[begin:end], allow_unused=True)
@@ -101,7 +106,7 @@ def descend(
 
     # a name of its own for either loop: what one takes says little of the other
     name = "compiled gradients of the proposal" if compiled else "gradients of the proposal"
-    chunks.run(name, len(spins), body, probe, 2, gradients=True)
+    chunks.run(name, len(spins), body, probe, 2, gradients=True, share=TOGETHER if compiled else 1.0)
     for parameter, gradient in zip(parameters, total, strict=True):
         parameter.grad = several.reduce(gradient)
     if all(bool(p.grad.isfinite().all()) for p in parameters if p.grad is not None):
