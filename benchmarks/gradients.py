@@ -124,8 +124,19 @@ def text(found: Sequence[Noise], repeats: int, threads: int) -> str:
         "differentiate the action.",
         "- reinforce: score function with the mean of the other configurations as control variate; needs no "
         "derivative of an action.",
+        *_unsure(found, repeats),
     ]
     return "\n".join([title, *rows, "", *notes, ""])
+
+
+def _unsure(found: Sequence[Noise], repeats: int) -> list[str]:
+    """Updates after which a mean is not above its own error: few batches carry such variances."""
+    loud = {one.updates for one in found if one.norm < 2.0 * (one.variance / repeats) ** 0.5}
+    return [
+        f"- After {updates} updates a mean is within two of its errors, the root of its variance over the batches: few of "
+        "these carry the variances, and the ratios say nothing."
+        for updates in sorted(loud)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

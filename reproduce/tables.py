@@ -92,7 +92,14 @@ class Finished:
 
     @property
     def seconds(self) -> float:
-        return sum(entry.seconds for entry in self.found.entries)
+        return sum(self._seconds(entry) for entry in self.found.entries)
+
+    def _seconds(self, entry: Entry) -> float:
+        """Of a training that another run went on with, what it took as far as this run goes."""
+        step = self.found.step
+        if entry is not self.found.trained or step is None or step >= entry.status["steps"]:
+            return entry.seconds
+        return max((line["seconds"] for line in entry.metrics() if line["k"] < step), default=0.0)
 
     @property
     def device(self) -> str:

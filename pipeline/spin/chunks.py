@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.base.run.memory import out_of_memory
+
 LIVE_TENSORS = 4
 """Tensors of the largest size that a forward pass without gradients holds at once: input, output, skip, temporary."""
 
@@ -117,14 +119,6 @@ def _needed(probe: Callable[[], object], gradients: bool) -> int:
     with _Sizes() as sizes, torch.set_grad_enabled(gradients):
         probe()
     return sizes.total if gradients else LIVE_TENSORS * sizes.largest
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator, of the CPU or of a GPU, found no room."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return "out of memory" in text or "DefaultCPUAllocator" in text
 
 
 class _Sizes(TorchDispatchMode):

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline.base.numbers.formatting import with_error
+from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import Artefact, Cell, Claim, Column, Rendering, quoted
 from reproduce.colours import style
 from reproduce.naqs.judgement import Answer, limit_of_few, tally
@@ -54,7 +55,7 @@ def render(table: Table) -> Rendering:
         (lambda figure: draw(figure, table, there)) if there else None,
         figure_size=(7.0, 2.9),
         caption="Joint and marginal effective sample size and the conditional divergence, summed over monomials, along "
-        "training, from fresh samples; means over seeds with bands of a standard error. Points: at the end, from the "
+        f"training, from fresh samples{_bands(table)}. Points: at the end, from the "
         "samples of the table; squares: the median over links.",
         verdict=verdict(table, there),
         keys=1,
@@ -70,7 +71,31 @@ def _line(table: Table, method: str) -> list[str]:
 
 def _reference(table: Table) -> list[list[str]]:
     found = table.reference(ROW, "plaquette")
-    return [[table.reference_kind(ROW), *["–"] * 7, with_error(found.value, found.sigma)]] if found else []
+    if found is None:
+        return []
+    size = flows.of_estimate(_untrained(table))
+    return [[table.reference_kind(ROW), "–", "–", size, *["–"] * 4, with_error(found.value, found.sigma)]]
+
+
+def _untrained(table: Table) -> Estimate | None:
+    """Effective sample size a configuration of reweighted pure gauge fields: what flows compete with."""
+    found = (done.result.estimates for done in flows.finished(table, "reference") if done.result)
+    return next((e for estimates in found for e in estimates if e.name == "ess"), None)
+
+
+def _bands(table: Table) -> str:
+    seeds = max((line.seeds for method in PRECONDITIONINGS if (line := table.row(ROW, method, DIVERGENCE))), default=0)
+    return "; means over seeds with bands of a standard error" if seeds > 1 else "; one seed"
+
+
+def _when(table: Table) -> str:
+    """``at the end``, or after how many updates of the schedule."""
+    runs = [done for method in PRECONDITIONINGS for done in flows.finished(table, method)]
+    steps = sorted({done.found.step or 0 for done in runs})
+    schedules = sorted({sum(phase.steps for phase in done.task.run.train.phases) for done in runs})
+    if steps == schedules or len(steps) != 1 or len(schedules) != 1:
+        return "at the end"
+    return f"after {steps[0]} of the schedule's {schedules[0]} updates"
 
 
 def _steps(table: Table, there: list[str], quantity: str, sign: int) -> tuple[list[Answer], list[str]]:
@@ -142,8 +167,10 @@ def verdict(table: Table, there: list[str]) -> list[str]:
     order = ordered.get(answer, f"falls with preconditioning: {answer}")
     said = [
         f"The divergence of the conditional models, median over links, {order}: {divergences}.",
-        f"Marginal ESS at the end: {sizes}.",
+        f"Marginal ESS {_when(table)}: {sizes}.",
     ]
+    if size := _untrained(table):
+        said.append(f"Reweighted pure gauge fields, without any training, have {flows.of_estimate(size)}.")
     shares = [(NAMES[m], line.ours) for m in there if (line := table.row(ROW, m, "infinite_variance")) and line.ours]
     if shares:
         listed = ", ".join(f"{name} {share:.0%}" for name, share in shares)

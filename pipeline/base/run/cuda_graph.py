@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from pipeline.base.run.memory import out_of_memory
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -55,7 +57,7 @@ class _Capture:
 
 
 class GraphedGradients(Generic[Model]):
-    """A loss of random numbers and its gradient, captured once for each of the model's batch sizes.
+    """A loss of random numbers and its gradient, captured once for each part of the model's batches.
 
     What is captured must not read results on the host, nor take another way where values differ. The parameters'
     tensors must stay, their values may change.
@@ -87,6 +89,8 @@ class GraphedGradients(Generic[Model]):
                 self._begin(model)
             assert self._generator is not None
             self._attach(model)
+            # each holds the memory of a whole step
+            self._captures = {part: self._captures[part] for part in parts if part in self._captures}
             for part in dict.fromkeys(parts):
                 if part not in self._captures:
                     self._captures[part] = _Capture(self._make(model, *part), self._generator)
@@ -136,8 +140,11 @@ class GraphedRows:
             if key not in self._captures:
                 self._captures[key] = self._capture(rows.new_zeros((size, *rows.shape[1:])))
         except RuntimeError as error:
+            if out_of_memory(error):
+                raise  # who asked can ask for fewer rows
             self._failed, self._captures = True, {}
             _complain("a function of rows", error)
+        if self._failed:  # outside the except block, whose error still holds the tensors of the failed attempt
             return self._function(rows)
         graph, inputs, outputs = self._captures[key]
         inputs[: len(rows)] = rows

@@ -81,3 +81,13 @@ def _status_bytes(field: str) -> int | None:
     except OSError:
         pass
     return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator, of the CPU or of a GPU, found no room."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "out of memory" in text or "DefaultCPUAllocator" in text

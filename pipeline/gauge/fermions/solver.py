@@ -70,7 +70,8 @@ class DenseSolver:
         normal = dense @ dense.mH
         normal.diagonal(dim1=-2, dim2=-1).add_(shift)
         # The checked version would raise for NaN in one configuration, which is to fail alone.
-        factor = torch.linalg.cholesky_ex(normal)[0]
+        factor, failed = torch.linalg.cholesky_ex(normal)
+        factor = factor.masked_fill((failed != 0)[:, None, None], torch.nan)
         columns = field.flatten(2).mT
         if field.is_cuda:
             # On a GPU cholesky_solve allocates by itself, which a CUDA graph forbids.

@@ -128,3 +128,20 @@ def test_rows_fill_up_captures_of_powers_of_two(monkeypatch: pytest.MonkeyPatch)
             torch.testing.assert_close(*before)
         before = found[0], found[0].clone()
     assert sizes == [128, 256, 512]
+
+
+def test_rows_that_memory_has_no_room_for_are_fewer_rows_and_graphs_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error goes to who can ask for fewer; another one ends graphs, and the function works without them."""
+
+    def capture(self: GraphedRows, inputs: Tensor) -> Any:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(GraphedRows, "_capture", capture)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    errors: list[RuntimeError] = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("not permitted")]
+    graphed = GraphedRows(lambda rows: (2.0 * rows,))
+    with pytest.raises(torch.OutOfMemoryError):
+        graphed(torch.ones(3, 2))
+    for _ in range(2):
+        torch.testing.assert_close(graphed(torch.ones(3, 2)), (torch.full((3, 2), 2.0),))
+    assert errors == []

@@ -335,3 +335,14 @@ def test_applications_are_counted(kind: type[ConjugateGradient]) -> None:
         kind(1e-10, 10, counted).solve(matrix, shift, field)
         assert counted.counts is not None
         assert counted.counts.tolist() == expected
+
+
+@pytest.mark.parametrize("even_odd", EVEN_ODD)
+def test_dense_solutions_of_indefinite_matrices_are_no_numbers(even_odd: bool) -> None:
+    """Only of those: a factorisation that stops half-way leaves finite numbers behind."""
+    links = smooth(u1, 4)
+    matrix = WilsonFermions(u1, KAPPA, even_odd).matrix(links)
+    field = matrix.noise(2, generator("test.indefinite"))
+    between = float(normal_eigenvalues(matrix).flatten().quantile(0.5))
+    assert DenseSolver().solve(matrix, -between, field).isnan().all()
+    assert DenseSolver().solve(matrix, 1e-3, field).isfinite().all()

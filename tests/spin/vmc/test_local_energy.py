@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.base.run.memory import out_of_memory
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.rbm import RBM
-from pipeline.spin.chunks import CPU_GIB, Chunks, footprints_of, out_of_memory
+from pipeline.spin.chunks import CPU_GIB, Chunks, footprints_of
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.systems import ChainHeisenberg, ChainTFIM, OpenChainTFIM, SpinSystem, SquareHeisenberg, SquareTFIM
 from pipeline.spin.terms import PauliTerm, pauli_terms
