@@ -73,7 +73,8 @@ def _reference(table: Table) -> list[list[str]]:
     found = table.reference(ROW, "plaquette")
     if found is None:
         return []
-    size = flows.of_estimate(_untrained(table))
+    untrained = _untrained(table)
+    size = "–" if untrained is None else f"{untrained.value:.2g}"  # no error is known
     return [[table.reference_kind(ROW), "–", "–", size, *["–"] * 4, with_error(found.value, found.sigma)]]
 
 
@@ -170,7 +171,7 @@ def verdict(table: Table, there: list[str]) -> list[str]:
         f"Marginal ESS {_when(table)}: {sizes}.",
     ]
     if size := _untrained(table):
-        said.append(f"Reweighted pure gauge fields, without any training, have {flows.of_estimate(size)}.")
+        said.append(f"Reweighted pure gauge fields, without any training, have {size.value:.2g} (no error known).")
     shares = [(NAMES[m], line.ours) for m in there if (line := table.row(ROW, m, "infinite_variance")) and line.ours]
     if shares:
         listed = ", ".join(f"{name} {share:.0%}" for name, share in shares)
