@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.numbers.formatting import with_error
 from reproduce.arena import NAMES, Entry, best, shown, unbeaten
 from reproduce.arena_page import seconds
 from reproduce.csv_files import read_csv
 from reproduce.page import github
+from reproduce.pseudofermion.cost import COST, RESTS_ON
 from reproduce.pseudofermion.cost import NAMES as PRICED
 from reproduce.pseudofermion.cost import ROWS as SIZES
 
@@ -156,31 +158,57 @@ def _samplers(results: Path) -> list[str]:
 
 
 def _gauge(results: Path) -> list[str]:
-    """Flows and hybrid Monte Carlo."""
-    lines = [
-        line
-        for line in _lines(results, "pseudofermion/cost", "cells.csv")
-        if line["quantity"] == "seconds_per_independent" and line["ours"]
+    """Flows, hybrid Monte Carlo and reweighting; prices in doubt are left out."""
+    doubted = {
+        (run["cell"], run["method"])
+        for run in _lines(results, "pseudofermion/cost", "runs.csv")
+        if run["quantity"] in RESTS_ON and run["doubt"]
+    }
+    priced = [
+        line for line in _lines(results, "pseudofermion/cost", "cells.csv") if line["quantity"] == COST and line["ours"]
     ]
+    lines = [line for line in priced if (line["cell"], line["method"]) not in doubted]
     if not lines:
         return []
     rows = list(dict.fromkeys(line["cell"] for line in lines))
-    said = []
-    for row in rows:
-        own = sorted((float(line["ours"]), line["method"]) for line in lines if line["cell"] == row)
-        (low, cheap), (high, dear) = own[0], own[-1]
-        said.append(
-            f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {PRICED[dear]} takes {high / low:.0f} times as long."
-        )
-    cells = {(line["method"], line["cell"]): float(line["ours"]) for line in lines}
-    methods = list(dict.fromkeys(line["method"] for line in lines))
-    body = [[PRICED[m], *(f"{cells[m, row]:.2g}" if (m, row) in cells else "–" for row in rows)] for m in methods]
+    said = [one for row in rows if (one := _cheapest(row, [line for line in lines if line["cell"] == row]))]
+    known = {(line["method"], line["cell"]): _price(line) for line in lines}
+    left = {(line["method"], line["cell"]): "in doubt" for line in priced} | known
+    methods = list(dict.fromkeys(line["method"] for line in priced))
+    body = [[PRICED[m], *(left.get((m, row), "–") for row in rows)] for m in methods]
     return [
         "## Lattice gauge fields with fermions",
-        "Seconds of an independent configuration, training apart "
-        "([pseudofermion/cost](pseudofermion/cost/laptop/report.md)). " + " ".join(said),
+        "Milliseconds of an independent configuration, training apart "
+        "([pseudofermion/cost](pseudofermion/cost/laptop/report.md)). " + " ".join(said + _volume(results)),
         github(["method", *(SIZES[row] for row in rows)], body),
     ]
+
+
+def _cheapest(row: str, lines: Sequence[Mapping[str, str]]) -> str:
+    """Of those on one lattice; nothing where there is no other."""
+    (low, cheap), *others = sorted((float(line["ours"]), line["method"]) for line in lines)
+    if not others:
+        return ""
+    dearer = ", ".join(f"{PRICED[method]} takes {value / low:.2g} times as long" for value, method in others)
+    return f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {dearer}."
+
+
+def _price(line: Mapping[str, str]) -> str:
+    sigma = float(line["ours_sigma"]) if line["ours_sigma"] else None
+    return with_error(1e3 * float(line["ours"]), 1e3 * sigma if sigma else None, digits=2)
+
+
+def _volume(results: Path) -> list[str]:
+    """What becomes of reweighting on larger lattices."""
+    found = {
+        run["cell"]: float(run["value"])
+        for run in _lines(results, "pseudofermion/cost", "runs.csv")
+        if (run["method"], run["quantity"]) == ("reference", "ess") and run["value"]
+    }
+    if len(found) < 2:
+        return []
+    falls = ", ".join(f"{found[row]:.2g} on {SIZES[row]}" for row in SIZES if row in found)
+    return [f"Reweighting dies with the volume: its effective samples of a configuration are {falls}."]
 
 
 def _references(results: Path) -> list[str]:

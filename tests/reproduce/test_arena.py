@@ -181,3 +181,33 @@ def test_systems_have_names_and_families() -> None:
     other = {"kind": "chain_xxz", "n_sites": 4, "periodic": True, "jz": 0.5}
     assert (family(other), named(other)) == ("chain xxz", "chain xxz, n_sites = 4, periodic = True, jz = 0.5")
     assert sorted(["chain xxz", *FAMILIES], key=place) == [*FAMILIES, "chain xxz"]
+
+
+def test_gauge_prices_have_errors_and_those_in_doubt_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "pseudofermion/cost/laptop"
+    folder.mkdir(parents=True)
+    prices = {
+        ("L4", "hmc"): (4e-3, None),
+        ("L4", "reference"): (1e-3, None),
+        ("L4", "even-odd"): (4e-2, 2e-2),
+        ("L8", "reference"): (2e-3, None),
+        ("L8", "even-odd"): (1e-4, 1e-5),
+    }
+    cells = [
+        {"cell": cell, "method": method, "quantity": "seconds_per_independent", "ours": value, "ours_sigma": sigma}
+        for (cell, method), (value, sigma) in prices.items()
+    ]
+    runs = [
+        {"cell": "L8", "method": "even-odd", "quantity": "ess_all_draws", "value": 0.1, "doubt": "few"},
+        {"cell": "L4", "method": "reference", "quantity": "ess", "value": 0.4},
+        {"cell": "L8", "method": "reference", "quantity": "ess", "value": 0.2},
+    ]
+    write_csv(folder / "cells.csv", CELL_FIELDS, cells)
+    write_csv(folder / "runs.csv", RUN_FIELDS, runs)
+    text = which_method.markdown([], tmp_path)
+    assert "L = 4: reweighted pure gauge is the cheapest, HMC takes 4 times as long" in text
+    assert "L = 8: " not in text
+    assert "0.4 on Schwinger model, L = 4, 0.2 on Schwinger model, L = 8" in text
+    assert "4(2)e+01" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| flow, even/odd ")]
+    assert line.split("|")[3].strip() == "in doubt"
