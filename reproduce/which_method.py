@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.base.numbers.formatting import with_error
-from reproduce.arena import NAMES, Entry, best, shown, unbeaten
+from reproduce.arena import NAMES, SAME_TIME, Entry, best, rivals, shown, spread, unbeaten
 from reproduce.arena_page import seconds
 from reproduce.csv_files import read_csv
 from reproduce.page import github
@@ -21,18 +21,21 @@ INTRODUCTION = """\
 
 Every sentence and number here is made from [the arena](arena.html) and the reports that it is made from, by rules that
 are the same for all methods: nothing is typed in. *Best* is a method on a system where no other one's error is smaller
-by more than two combined standard errors; *unbeaten*, where none has a smaller error in the same time or less. Errors
-in doubt count for neither, and budgets are those of the committed reports: with others the order may change."""
+by more than two combined standard errors; *unbeaten*, where none has a smaller error without being dearer. Errors in
+doubt count for neither, and nobody wins where fewer than two are known. Seconds are those recorded: wall time, perhaps
+on shared cores, by the code of the run (where a run recorded how much of a core it got, of its own work only); within
+a factor of 2 they count as equal. Budgets are those of the committed reports: with others the order may change."""
 EIGENSTATE, FAR = 1e-6, 1e-3
 """A V-score below the first beside an error above the second: nearly an eigenstate, but not the lowest."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One method on the systems of a family that several methods were run on.
+    """One method on the systems of a family where the errors of several methods are known.
 
     Attributes:
-        best, unbeaten: on how many of them.
+        systems: those that it was run on.
+        best, unbeaten, doubted: on how many of them; in doubt is its own error.
         median, worst: relative errors; of seconds the median.
     """
 
@@ -40,15 +43,21 @@ class Record:
     systems: int
     best: int
     unbeaten: int
+    doubted: int
     median: float
     worst: float
     seconds: float
     v_score: float | None
 
 
+def compared(systems: Iterable[Sequence[Entry]]) -> list[Sequence[Entry]]:
+    """The systems where there is somebody to win against."""
+    return [found for found in systems if rivals(found)]
+
+
 def records(systems: Iterable[Sequence[Entry]]) -> list[Record]:
     """Of each method, the most often best one first."""
-    systems = [found for found in systems if len(found) > 1]
+    systems = compared(systems)
     own: dict[str, list[Entry]] = {}
     for entry in (e for found in systems for e in found):
         own.setdefault(entry.method, []).append(entry)
@@ -63,6 +72,7 @@ def records(systems: Iterable[Sequence[Entry]]) -> list[Record]:
                 len(entries),
                 sum(e.method == method for e in winners),
                 sum(e.method == method for e in front),
+                sum(bool(e.doubt) for e in entries),
                 statistics.median(e.size for e in entries),
                 max(e.size for e in entries),
                 statistics.median(e.seconds for e in entries),
@@ -88,29 +98,36 @@ def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
     title = f"## {name} ({_to(sites)} sites, {_several(len(systems), 'system')})"
     if not found:
         methods = ", ".join(dict.fromkeys(NAMES[e.method] for one in systems for e in one))
-        return [title, f"Only {methods} was run here: nothing to compare."]
-    first, cheapest = found[0], min(found, key=lambda r: r.seconds)
+        return [title, f"Nothing to compare: no system here has two methods whose errors are known ({methods})."]
+    first = found[0]
     said = [
+        _budgets(systems),
         f"**{_first(NAMES[first.method])}** is best on {first.best} of {first.systems} "
-        f"(median error {first.median:.1e} in {seconds(first.seconds)})."
+        f"(median error {first.median:.1e} in {seconds(first.seconds)}).",
     ]
-    rivals = [r for r in found[1:] if r.best]
-    if rivals:
-        said.append("Best too: " + ", ".join(f"{NAMES[r.method]} on {r.best} of {r.systems}" for r in rivals) + ".")
-    if cheapest is not first:
-        said.append(
-            f"{_first(NAMES[cheapest.method])} is the cheapest ({seconds(cheapest.seconds)}, median error "
-            f"{cheapest.median:.1e})."
-        )
-    beaten = [NAMES[r.method] for r in found if not r.unbeaten]
+    others = [r for r in found[1:] if r.best]
+    if others:
+        said.append("Best too: " + ", ".join(f"{NAMES[r.method]} on {r.best} of {r.systems}" for r in others) + ".")
+    said += _cheap(found)
+    beaten = [NAMES[r.method] for r in found if not r.unbeaten and not r.doubted]
     if beaten:
         said.append(f"Beaten everywhere by something no dearer: {', '.join(beaten)}.")
-    header = ["method", "best", "unbeaten", "median error", "worst error", "median seconds", "median V-score"]
+    header = [
+        "method",
+        "best",
+        "unbeaten",
+        "in doubt",
+        "median error",
+        "worst error",
+        "median seconds",
+        "median V-score",
+    ]
     body = [
         [
             NAMES[r.method],
             f"{r.best} of {r.systems}",
             f"{r.unbeaten} of {r.systems}",
+            str(r.doubted or "–"),
             f"{r.median:.1e}",
             f"{r.worst:.1e}",
             f"{r.seconds:.3g}",
@@ -119,6 +136,28 @@ def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
         for r in found
     ]
     return [title, " ".join(said), github(header, body)]
+
+
+def _budgets(systems: Sequence[Sequence[Entry]]) -> str:
+    """How many systems count, and how unequal the seconds on them are."""
+    there = compared(systems)
+    ratios = sorted(spread(found) for found in there)
+    low, high = f"{ratios[0]:.2g}", f"{ratios[-1]:.2g}"
+    verb = "has" if len(there) == 1 else "have"
+    return (
+        f"{len(there)} of {_several(len(systems), 'system')} {verb} several methods whose errors are known; the "
+        f"dearest took {low if low == high else f'{low} to {high}'} times the seconds of the cheapest."
+    )
+
+
+def _cheap(found: Sequence[Record]) -> list[str]:
+    """Those that are cheaper than the first by more than clocks leave open, the cheapest first."""
+    least = min(r.seconds for r in found)
+    if found[0].seconds <= SAME_TIME * least:
+        return []
+    cheap = sorted((r for r in found if r.seconds <= SAME_TIME * least), key=lambda r: r.seconds)
+    named = ", ".join(f"{NAMES[r.method]} ({seconds(r.seconds)}, median error {r.median:.1e})" for r in cheap)
+    return [f"Cheapest{f', within a factor of {SAME_TIME:g}' if len(cheap) > 1 else ''}: {named}."]
 
 
 def _eigenstates(entries: Sequence[Entry]) -> list[str]:
