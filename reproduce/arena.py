@@ -49,7 +49,7 @@ class Entry:
         seconds: of one seed, training and inference: wall time as recorded, perhaps on shared cores and by the code of
             the run; only that of its own work where the run recorded how much of a core it got.
         steps: of the training.
-        parameters: of the network; None where the report does not say.
+        parameters: of the network, not of a proposal; None where the report does not say.
         doubt: why the error is not to be relied upon.
     """
 

@@ -144,7 +144,7 @@ def test_waiting_for_shared_cores_is_no_cost() -> None:
     def stage(seconds: float, **more: Any) -> dict[str, Any]:
         return {"seconds": seconds, "provenance": {"threads": 1}, **more}
 
-    runs = [
+    runs: list[dict[str, Any]] = [
         {"run": "a/mps#0", "stages": [stage(10.0, busy=0.5), stage(10.0)]},
         {"run": "a/mps#1", "stages": [stage(20.0, busy=0.25, device="cuda")]},
         {"run": "b/mps#0", "stages": [stage(4.0, busy=1.7)]},
