@@ -228,7 +228,9 @@ def _cheapest(row: str, lines: Sequence[Mapping[str, str]]) -> str:
     (low, cheap), *others = sorted((float(line["ours"]), line["method"]) for line in lines)
     if not others:
         return ""
-    dearer = ", ".join(f"{PRICED[method]} takes {value / low:.2g} times as long" for value, method in others)
+    dearer = ", ".join(
+        f"{PRICED[method]} takes {float(f'{value / low:.2g}'):g} times as long" for value, method in others
+    )
     return f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {dearer}."
 
 
