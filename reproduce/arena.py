@@ -32,6 +32,8 @@ LEVELS = {"trace": ", sum of three levels"}
 """Headlines other than the ground-state energy."""
 SIGMAS = 2.0
 """Combined standard errors that one error must be below another to count as smaller."""
+SAME_TIME = 2.0
+"""Factor within which seconds count as equal: cores were shared, and the code was that of the day of the run."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Entry:
         setting: cell of the artefact.
         error: relative, signed; the standard error beside it holds that of the reference.
         v_score: mean over seeds, with its standard error; None where the variance of the energy is not estimated.
-        seconds: of one seed, training and inference.
+        seconds: of one seed, training and inference: wall time as recorded, perhaps on shared cores and by the code of
+            the run; only that of its own work where the run recorded how much of a core it got.
         steps: of the training.
+        parameters: of the network, not of a proposal; None where the report does not say.
         doubt: why the error is not to be relied upon.
     """
 
@@ -66,6 +70,7 @@ class Entry:
     scale: str
     doubt: str
     run_keys: str
+    parameters: int | None = None
 
     @property
     def size(self) -> float:
@@ -73,13 +78,17 @@ class Entry:
         return abs(self.error)
 
     @property
-    def spent(self) -> float:
-        """Seconds of all seeds."""
-        return self.seconds * self.seeds
+    def effort(self) -> tuple[int, int, int]:
+        """Steps, parameters and seeds, in the order that they count in: the same whatever the clock says."""
+        return self.steps or 0, self.parameters or 0, self.seeds
 
     def smaller_than(self, other: Entry) -> bool:
         """Whether the error is smaller by more than noise."""
         return other.size - self.size > SIGMAS * math.hypot(self.error_sigma or 0.0, other.error_sigma or 0.0)
+
+    def no_dearer_than(self, other: Entry) -> bool:
+        """Whether it takes less time or, as far as clocks tell, the same."""
+        return self.seconds <= SAME_TIME * other.seconds
 
 
 FIELDS = [field.name for field in fields(Entry)]
@@ -110,7 +119,8 @@ def collect(results: Path) -> list[Entry]:
 def _of_report(folder: Path) -> Iterable[Entry]:
     cells, runs = read_csv(folder / "cells.csv"), read_csv(folder / "runs.csv")
     exact = {(r["cell"], r["quantity"]) for r in runs if r["method"] == "reference" and r["bound"] == "exact"}
-    systems = _systems(folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["runs"]
+    systems, shares = _systems(manifest), own_shares(manifest)
     headlines = [c for c in cells if c["quantity"] in ("energy", *LEVELS)]
     of_levels = {(c["cell"], c["method"]) for c in headlines if c["quantity"] in LEVELS}
     for cell in headlines:
@@ -119,16 +129,35 @@ def _of_report(folder: Path) -> Iterable[Entry]:
             continue
         if cell["cell"] in systems and (cell["quantity"] in LEVELS or where not in of_levels):
             own = [r for r in runs if (r["cell"], r["method"]) == where]
-            yield _entry(cell, own, systems[cell["cell"]])
+            yield _entry(cell, own, systems[cell["cell"]], shares.get("/".join(where), 1.0))
 
 
-def _systems(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+def _systems(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
     """Physics of each cell, as the manifest has it."""
-    runs = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["runs"]
     return {run["run"].split("/")[0]: run["system"] for run in runs if "system" in run}
 
 
-def _entry(cell: Mapping[str, str], runs: Sequence[Mapping[str, str]], system: Mapping[str, Any]) -> Entry:
+def own_shares(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By row and method of the runs of a manifest: seconds of their own work over those on the clock.
+
+    Below one where others had the cores meanwhile; stages that recorded nothing of that, and those on accelerators,
+    which work on while their process waits, count as they are.
+    """
+    totals: dict[str, list[float]] = {}
+    for run in runs:
+        for stage in run.get("stages", ()):
+            total = totals.setdefault(run["run"].rpartition("#")[0], [0.0, 0.0])
+            wall, share = float(stage["seconds"]), 1.0
+            if "busy" in stage and stage.get("device", "cpu") == "cpu":
+                share = min(1.0, stage["busy"] / max(1, stage["provenance"]["threads"]))
+            total[0] += share * wall
+            total[1] += wall
+    return {cell: own / wall for cell, (own, wall) in totals.items() if wall > 0.0}
+
+
+def _entry(
+    cell: Mapping[str, str], runs: Sequence[Mapping[str, str]], system: Mapping[str, Any], share: float
+) -> Entry:
     reference, seeds = float(cell["reference"]), int(cell["seeds"])
     sigmas = [float(cell[name]) for name in ("ours_sigma", "reference_sigma") if cell[name]]
     scores = [r for r in runs if r["quantity"] == "v_score" and r["value"]]
@@ -137,6 +166,7 @@ def _entry(cell: Mapping[str, str], runs: Sequence[Mapping[str, str]], system: M
     if cell["vs_reference"] == "undecided" and not doubts:
         doubts = ["its standard error is unknown or in doubt"]
     steps = [int(float(r["steps"])) for r in runs if r["steps"]]
+    parameters = [int(float(r["value"])) for r in runs if r["quantity"] == "parameters" and r["value"]]
     return Entry(
         family=family(system) + LEVELS.get(cell["quantity"], ""),
         system=named(system) + LEVELS.get(cell["quantity"], ""),
@@ -146,7 +176,7 @@ def _entry(cell: Mapping[str, str], runs: Sequence[Mapping[str, str]], system: M
         error_sigma=math.hypot(*sigmas) / abs(reference) if cell["ours_sigma"] else None,
         v_score=score,
         v_score_sigma=_mean_error(scores),
-        seconds=float(cell["seconds"]) / seeds,
+        seconds=share * float(cell["seconds"]) / seeds,
         steps=max(steps, default=None),
         seeds=seeds,
         reference_kind=cell["reference_kind"],
@@ -155,6 +185,7 @@ def _entry(cell: Mapping[str, str], runs: Sequence[Mapping[str, str]], system: M
         scale=cell["scale"],
         doubt="; ".join(dict.fromkeys(doubts)),
         run_keys=cell["run_keys"],
+        parameters=max(parameters, default=None),
     )
 
 
@@ -166,25 +197,37 @@ def _mean_error(scores: Sequence[Mapping[str, str]]) -> float | None:
 
 
 def shown(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """By system, one entry a method: of several settings the one that most time was spent on, whatever its error."""
+    """By system, one entry a method, whatever its error.
+
+    Of several settings that of most steps, then of most parameters, then of most seeds, then the first by its name.
+    """
     found: dict[str, dict[str, Entry]] = {}
     for entry in entries:
         methods = found.setdefault(entry.system, {})
-        if entry.method not in methods or methods[entry.method].spent < entry.spent:
+        there = methods.setdefault(entry.method, entry)
+        name, other = ((e.artefact, e.setting, e.scale) for e in (entry, there))
+        if entry.effort > there.effort or (entry.effort == there.effort and name < other):
             methods[entry.method] = entry
     return {system: list(methods.values()) for system, methods in found.items()}
 
 
-def best(entries: Sequence[Entry]) -> list[Entry]:
-    """Those whose error is known and no other one's is smaller than by more than noise."""
+def rivals(entries: Sequence[Entry]) -> list[Entry]:
+    """Those whose error is known; none where that is only one."""
     known = [entry for entry in entries if not entry.doubt]
+    return known if len(known) > 1 else []
+
+
+def best(entries: Sequence[Entry]) -> list[Entry]:
+    """Those whose error is known and no other one's is smaller than by more than noise; none without an opponent."""
+    known = rivals(entries)
     return [e for e in known if not any(other.smaller_than(e) for other in known)]
 
 
 def unbeaten(entries: Sequence[Entry]) -> list[Entry]:
-    """Those whose error is known and that no other one undercuts in error without taking longer."""
-    known = [entry for entry in entries if not entry.doubt]
-    return [e for e in known if not any(o.smaller_than(e) and o.seconds <= e.seconds for o in known)]
+    """Those whose error is known and that no other one undercuts in error without being dearer; none without an
+    opponent."""
+    known = rivals(entries)
+    return [e for e in known if not any(o.smaller_than(e) and o.no_dearer_than(e) for o in known)]
 
 
 def spread(entries: Sequence[Entry]) -> float:

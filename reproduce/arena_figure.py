@@ -39,7 +39,7 @@ def draw(figure: Any, entries: Sequence[Entry]) -> None:
         name = families[k].replace(", sum", ",\n     sum")
         axes.set_title(f"({chr(ord('a') + k)}) {name}", fontsize=7, loc="left")
         if k + COLUMNS >= len(families):
-            axes.set_xlabel("core-seconds")
+            axes.set_xlabel("seconds as recorded (wall)")
             axes.tick_params(labelbottom=True)
     for axes in panels[:, 0]:
         axes.set_ylabel("relative error")

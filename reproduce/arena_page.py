@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.base.html import page
-from reproduce.arena import LEVELS, NAMES, Entry, best, shown, spread, unbeaten
+from reproduce.arena import LEVELS, NAMES, SAME_TIME, Entry, best, shown, spread, unbeaten
 from reproduce.colours import style
 
 EQUAL = 3.0
@@ -26,24 +26,28 @@ BODY = """\
 <p>{{ systems }} systems whose exact energy is known (by {{ kinds }}) and {{ methods }} methods, {{ entries }} trained
 states in all, from the reports of this repository. Each cell: the relative error
 |E − E<sub>exact</sub>|/|E<sub>exact</sub>| with its standard error; the V-score N·Var(E)/E² where the variance is
-estimated (not of NQS+NF, whose energies are Rayleigh quotients in subspaces); core-seconds of one seed, training and
-inference together.</p>
+estimated (not of NQS+NF, whose energies are Rayleigh quotients in subspaces); seconds of one seed, training and
+inference together, as recorded: wall time, perhaps on shared cores, by the code of the run (where a run recorded how
+much of a core it got, of its own work only).</p>
 <ul>
 <li><b>Bold</b>: no other method's error is smaller by more than two combined standard errors. ◆: no other method has a
-smaller error in the same time or less. Errors in doubt (?) count for neither.</li>
+smaller error without being dearer, times within a factor of {{ same }} counting as equal. Errors in doubt (?) count for
+neither, and a method without an opponent whose error is known is neither.</li>
 <li><b>Budgets</b>: {{ equal }} of {{ compared }} systems with several methods saw about equal ones, within a factor of
 {{ factor }} in seconds; the others differ by a factor of up to {{ widest }}, as the column <i>budgets</i> says (seconds
 of the dearest over those of the cheapest). All are those of the scale of their report ({{ scales }}), cut against the
 papers, as each report lists.</li>
-<li>Of several settings of a method on one system the one that most time was spent on is shown, whatever its error. All
+<li>Of several settings of a method on one system the one of most training steps is shown, of these the one of most
+parameters, then of most seeds, then the first by its name, whatever its error. All
 are in <a href="arena.csv">arena.csv</a>, with seeds, steps and run keys.</li>
 <li>Seeds: {{ seeds }}. With one seed the error has no spread between trainings in it.</li>
 <li>Systems with a stochastic, extrapolated or variational reference (quantum Monte Carlo, DMRG) are left out.</li>
 </ul>
 <figure><img class="figure" src="{{ image }}" width="{{ width }}" height="{{ height }}"
 alt="Relative error against seconds, a panel a family of systems">
-<figcaption class="quiet">Relative error of the energy against core-seconds of one seed, a panel a family of systems, a
-point a method and system; arrows: errors smaller than their own standard error.</figcaption></figure>
+<figcaption class="quiet">Relative error of the energy against seconds of one seed as recorded (wall, perhaps on shared
+cores, by the code of the run), a panel a family of systems, a point a
+method and system; arrows: errors smaller than their own standard error.</figcaption></figure>
 {% for family in families %}
 <h2>{{ family.name }}</h2>
 <div class="wide"><table class="family">
@@ -93,6 +97,7 @@ def html(entries: Sequence[Entry], links: Mapping[str, str], image: str, size: t
             equal=sum(width <= EQUAL for width in widths.values()),
             compared=len(several),
             factor=f"{EQUAL:g}",
+            same=f"{SAME_TIME:g}",
             widest=f"{max(widths.values(), default=1.0):.0f}",
             scales=", ".join(sorted({e.scale for e in entries})),
             seeds=_seeds([e for found in systems.values() for e in found]),

@@ -52,6 +52,7 @@ METHODS = {
     "hmc": Style(BLACK, "o"),
     "hmc-exact": Style(BLACK, "x"),
     "reweighting": Style(SKY, "^"),
+    "reference": Style(GREY, "^"),
 }
 """By the names of ``cells.csv``; parts of a method, and a sampler of several names, share its colour."""
 

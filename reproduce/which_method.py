@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.arena import NAMES, Entry, best, shown, unbeaten
+from pipeline.base.numbers.formatting import with_error
+from reproduce.arena import NAMES, SAME_TIME, Entry, best, rivals, shown, spread, unbeaten
 from reproduce.arena_page import seconds
 from reproduce.csv_files import read_csv
 from reproduce.page import github
+from reproduce.pseudofermion.cost import COST, RESTS_ON
 from reproduce.pseudofermion.cost import NAMES as PRICED
 from reproduce.pseudofermion.cost import ROWS as SIZES
 
@@ -19,18 +21,21 @@ INTRODUCTION = """\
 
 Every sentence and number here is made from [the arena](arena.html) and the reports that it is made from, by rules that
 are the same for all methods: nothing is typed in. *Best* is a method on a system where no other one's error is smaller
-by more than two combined standard errors; *unbeaten*, where none has a smaller error in the same time or less. Errors
-in doubt count for neither, and budgets are those of the committed reports: with others the order may change."""
+by more than two combined standard errors; *unbeaten*, where none has a smaller error without being dearer. Errors in
+doubt count for neither, and nobody wins where fewer than two are known. Seconds are those recorded: wall time, perhaps
+on shared cores, by the code of the run (where a run recorded how much of a core it got, of its own work only); within
+a factor of 2 they count as equal. Budgets are those of the committed reports: with others the order may change."""
 EIGENSTATE, FAR = 1e-6, 1e-3
 """A V-score below the first beside an error above the second: nearly an eigenstate, but not the lowest."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One method on the systems of a family that several methods were run on.
+    """One method on the systems of a family where the errors of several methods are known.
 
     Attributes:
-        best, unbeaten: on how many of them.
+        systems: those that it was run on.
+        best, unbeaten, doubted: on how many of them; in doubt is its own error.
         median, worst: relative errors; of seconds the median.
     """
 
@@ -38,15 +43,21 @@ class Record:
     systems: int
     best: int
     unbeaten: int
+    doubted: int
     median: float
     worst: float
     seconds: float
     v_score: float | None
 
 
+def compared(systems: Iterable[Sequence[Entry]]) -> list[Sequence[Entry]]:
+    """The systems where there is somebody to win against."""
+    return [found for found in systems if rivals(found)]
+
+
 def records(systems: Iterable[Sequence[Entry]]) -> list[Record]:
     """Of each method, the most often best one first."""
-    systems = [found for found in systems if len(found) > 1]
+    systems = compared(systems)
     own: dict[str, list[Entry]] = {}
     for entry in (e for found in systems for e in found):
         own.setdefault(entry.method, []).append(entry)
@@ -61,6 +72,7 @@ def records(systems: Iterable[Sequence[Entry]]) -> list[Record]:
                 len(entries),
                 sum(e.method == method for e in winners),
                 sum(e.method == method for e in front),
+                sum(bool(e.doubt) for e in entries),
                 statistics.median(e.size for e in entries),
                 max(e.size for e in entries),
                 statistics.median(e.seconds for e in entries),
@@ -86,29 +98,36 @@ def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
     title = f"## {name} ({_to(sites)} sites, {_several(len(systems), 'system')})"
     if not found:
         methods = ", ".join(dict.fromkeys(NAMES[e.method] for one in systems for e in one))
-        return [title, f"Only {methods} was run here: nothing to compare."]
-    first, cheapest = found[0], min(found, key=lambda r: r.seconds)
+        return [title, f"Nothing to compare: no system here has two methods whose errors are known ({methods})."]
+    first = found[0]
     said = [
+        _budgets(systems),
         f"**{_first(NAMES[first.method])}** is best on {first.best} of {first.systems} "
-        f"(median error {first.median:.1e} in {seconds(first.seconds)})."
+        f"(median error {first.median:.1e} in {seconds(first.seconds)}).",
     ]
-    rivals = [r for r in found[1:] if r.best]
-    if rivals:
-        said.append("Best too: " + ", ".join(f"{NAMES[r.method]} on {r.best} of {r.systems}" for r in rivals) + ".")
-    if cheapest is not first:
-        said.append(
-            f"{_first(NAMES[cheapest.method])} is the cheapest ({seconds(cheapest.seconds)}, median error "
-            f"{cheapest.median:.1e})."
-        )
-    beaten = [NAMES[r.method] for r in found if not r.unbeaten]
+    others = [r for r in found[1:] if r.best]
+    if others:
+        said.append("Best too: " + ", ".join(f"{NAMES[r.method]} on {r.best} of {r.systems}" for r in others) + ".")
+    said += _cheap(found)
+    beaten = [NAMES[r.method] for r in found if not r.unbeaten and not r.doubted]
     if beaten:
         said.append(f"Beaten everywhere by something no dearer: {', '.join(beaten)}.")
-    header = ["method", "best", "unbeaten", "median error", "worst error", "median seconds", "median V-score"]
+    header = [
+        "method",
+        "best",
+        "unbeaten",
+        "in doubt",
+        "median error",
+        "worst error",
+        "median seconds",
+        "median V-score",
+    ]
     body = [
         [
             NAMES[r.method],
             f"{r.best} of {r.systems}",
             f"{r.unbeaten} of {r.systems}",
+            str(r.doubted or "–"),
             f"{r.median:.1e}",
             f"{r.worst:.1e}",
             f"{r.seconds:.3g}",
@@ -117,6 +136,28 @@ def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
         for r in found
     ]
     return [title, " ".join(said), github(header, body)]
+
+
+def _budgets(systems: Sequence[Sequence[Entry]]) -> str:
+    """How many systems count, and how unequal the seconds on them are."""
+    there = compared(systems)
+    ratios = sorted(spread(found) for found in there)
+    low, high = f"{ratios[0]:.2g}", f"{ratios[-1]:.2g}"
+    verb = "has" if len(there) == 1 else "have"
+    return (
+        f"{len(there)} of {_several(len(systems), 'system')} {verb} several methods whose errors are known; the "
+        f"dearest took {low if low == high else f'{low} to {high}'} times the seconds of the cheapest."
+    )
+
+
+def _cheap(found: Sequence[Record]) -> list[str]:
+    """Those that are cheaper than the first by more than clocks leave open, the cheapest first."""
+    least = min(r.seconds for r in found)
+    if found[0].seconds <= SAME_TIME * least:
+        return []
+    cheap = sorted((r for r in found if r.seconds <= SAME_TIME * least), key=lambda r: r.seconds)
+    named = ", ".join(f"{NAMES[r.method]} ({seconds(r.seconds)}, median error {r.median:.1e})" for r in cheap)
+    return [f"Cheapest{f', within a factor of {SAME_TIME:g}' if len(cheap) > 1 else ''}: {named}."]
 
 
 def _eigenstates(entries: Sequence[Entry]) -> list[str]:
@@ -156,31 +197,59 @@ def _samplers(results: Path) -> list[str]:
 
 
 def _gauge(results: Path) -> list[str]:
-    """Flows and hybrid Monte Carlo."""
-    lines = [
-        line
-        for line in _lines(results, "pseudofermion/cost", "cells.csv")
-        if line["quantity"] == "seconds_per_independent" and line["ours"]
+    """Flows, hybrid Monte Carlo and reweighting; prices in doubt are left out."""
+    doubted = {
+        (run["cell"], run["method"])
+        for run in _lines(results, "pseudofermion/cost", "runs.csv")
+        if run["quantity"] in RESTS_ON and run["doubt"]
+    }
+    priced = [
+        line for line in _lines(results, "pseudofermion/cost", "cells.csv") if line["quantity"] == COST and line["ours"]
     ]
+    lines = [line for line in priced if (line["cell"], line["method"]) not in doubted]
     if not lines:
         return []
     rows = list(dict.fromkeys(line["cell"] for line in lines))
-    said = []
-    for row in rows:
-        own = sorted((float(line["ours"]), line["method"]) for line in lines if line["cell"] == row)
-        (low, cheap), (high, dear) = own[0], own[-1]
-        said.append(
-            f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {PRICED[dear]} takes {high / low:.0f} times as long."
-        )
-    cells = {(line["method"], line["cell"]): float(line["ours"]) for line in lines}
-    methods = list(dict.fromkeys(line["method"] for line in lines))
-    body = [[PRICED[m], *(f"{cells[m, row]:.2g}" if (m, row) in cells else "–" for row in rows)] for m in methods]
+    said = [one for row in rows if (one := _cheapest(row, [line for line in lines if line["cell"] == row]))]
+    known = {(line["method"], line["cell"]): _price(line) for line in lines}
+    left = {(line["method"], line["cell"]): "in doubt" for line in priced} | known
+    methods = list(dict.fromkeys(line["method"] for line in priced))
+    body = [[PRICED[m], *(left.get((m, row), "–") for row in rows)] for m in methods]
     return [
         "## Lattice gauge fields with fermions",
-        "Seconds of an independent configuration, training apart "
-        "([pseudofermion/cost](pseudofermion/cost/laptop/report.md)). " + " ".join(said),
+        "Milliseconds of an independent configuration, training apart "
+        "([pseudofermion/cost](pseudofermion/cost/laptop/report.md)). " + " ".join(said + _volume(results)),
         github(["method", *(SIZES[row] for row in rows)], body),
     ]
+
+
+def _cheapest(row: str, lines: Sequence[Mapping[str, str]]) -> str:
+    """Of those on one lattice; nothing where there is no other."""
+    (low, cheap), *others = sorted((float(line["ours"]), line["method"]) for line in lines)
+    if not others:
+        return ""
+    dearer = ", ".join(
+        f"{PRICED[method]} takes {float(f'{value / low:.2g}'):g} times as long" for value, method in others
+    )
+    return f"{SIZES[row]}: {PRICED[cheap]} is the cheapest, {dearer}."
+
+
+def _price(line: Mapping[str, str]) -> str:
+    sigma = float(line["ours_sigma"]) if line["ours_sigma"] else None
+    return with_error(1e3 * float(line["ours"]), 1e3 * sigma if sigma else None, digits=2)
+
+
+def _volume(results: Path) -> list[str]:
+    """What becomes of reweighting on larger lattices."""
+    found = {
+        run["cell"]: float(run["value"])
+        for run in _lines(results, "pseudofermion/cost", "runs.csv")
+        if (run["method"], run["quantity"]) == ("reference", "ess") and run["value"]
+    }
+    if len(found) < 2:
+        return []
+    falls = ", ".join(f"{found[row]:.2g} on {SIZES[row]}" for row in SIZES if row in found)
+    return [f"Reweighting dies with the volume: its effective samples of a configuration are {falls}."]
 
 
 def _references(results: Path) -> list[str]:

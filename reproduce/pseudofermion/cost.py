@@ -1,4 +1,4 @@
-"""What an independent configuration of the Schwinger model costs, by flow and by HMC: beyond the paper."""
+"""What an independent configuration of the Schwinger model costs, by flow, HMC and reweighting: beyond the paper."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ ROWS = {"L4": "Schwinger model, L = 4", "L8": "Schwinger model, L = 8"}
 FLOWS = {"even-odd": "pseudofermion/joint_even_odd", "hasenbusch": "pseudofermion/joint"}
 """Recipes of the flows, with even/odd preconditioning alone and with Hasenbusch's factorisation too."""
 
-NAMES = {"even-odd": "flow, even/odd", "hasenbusch": "flow, even/odd + Hasenbusch", "hmc": "HMC"}
+NAMES = {
+    "even-odd": "flow, even/odd",
+    "hasenbusch": "flow, even/odd + Hasenbusch",
+    "hmc": "HMC",
+    "reference": "reweighted pure gauge",
+}
+UNTRAINED = ("hmc", "reference")
 COST = "seconds_per_independent"
+RESTS_ON = ("ess_all_draws", "ess", "plaquette", "topological_charge", "topological_susceptibility")
+"""Estimates whose doubts are those of a price."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,8 @@ class Price:
     """Of one sampler on one lattice.
 
     Attributes:
-        draw: seconds of a trajectory of one configuration, or of a proposal with its weight.
+        draw: seconds of a trajectory of one configuration, of a proposal with its weight, or of a pure gauge field with
+            its own.
         draws: for an independent configuration: 2 τ_int of the slowest observable, or 1/ESS.
         why: where ``draws`` comes from.
         applications: of D in conjugate gradients, of an independent configuration; None where it was not counted.
@@ -74,7 +83,16 @@ def _columns(method: str, *more: str) -> tuple[Column, ...]:
 
 def price(done: Finished) -> Price | None:
     """From a finished run; None where it lacks what it takes."""
-    return _of_trajectories(done) if done.task.cell.method == "hmc" else _of_proposals(done)
+    kinds = {"hmc": _of_trajectories, "reference": _of_weighted}
+    return kinds.get(done.task.cell.method, _of_proposals)(done)
+
+
+def _of_weighted(done: Finished) -> Price | None:
+    """Independent pure gauge fields: n of them with n ESS effective ones; the ESS has no error of its own."""
+    found = estimate(done, "ess")
+    if found is None or not found.value or not found.n:
+        return None
+    return Price(done.seconds / found.n, 1.0 / found.value, "1/ESS", None, 0.0, found.doubt)
 
 
 def _of_trajectories(done: Finished) -> Price | None:
@@ -169,10 +187,10 @@ def render(table: Table) -> Rendering:
 def _line(done: Finished, known: dict[tuple[str, str], Price]) -> list[str]:
     cell = done.task.cell
     one, hmc = known.get((cell.row, cell.method)), known.get((cell.row, "hmc"))
-    ess = estimate(done, "ess_all_draws") or estimate(done, "joint_ess")
+    ess = estimate(done, "ess_all_draws") or estimate(done, "joint_ess") or estimate(done, "ess")
     line = [ROWS[cell.row], NAMES[cell.method]]
     line += [shown(estimate(done, name)) for name in ("plaquette", "topological_susceptibility")]
-    line += [with_error(ess.value, ess.sigma) if ess else "–"]
+    line += [with_error(ess.value, ess.sigma, digits=2) if ess else "–"]
     acceptance = estimate(done, "acceptance")
     line.append(f"{acceptance.value:.2f}" if acceptance else "–")
     line += [_tau(done, names) for names in (("plaquette_metropolis", "plaquette"), ("topological_charge",))]
@@ -181,7 +199,7 @@ def _line(done: Finished, known: dict[tuple[str, str], Price]) -> list[str]:
     line += [f"{1e3 * one.draw:.2g}", f"{one.draws:.3g}", _milliseconds(one)]
     line.append("–" if one.applications is None else "dense" if not one.applications else f"{one.applications:.3g}")
     line.append(duration(one.training) if one.training else "–")
-    return [*line, "–" if cell.method == "hmc" else worth(one, hmc)]
+    return [*line, "–" if cell.method in UNTRAINED else worth(one, hmc)]
 
 
 def _tau(done: Finished, names: tuple[str, ...]) -> str:
@@ -198,11 +216,11 @@ def worth(flow: Price, hmc: Price | None) -> str:
 
 
 def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
-    """A sentence a lattice and flow."""
+    """A sentence a lattice and flow, then one a lattice on reweighting, and how its ESS falls."""
     said = []
     for (row, method), flow in known.items():
         hmc = known.get((row, "hmc"))
-        if method == "hmc" or hmc is None:
+        if method in UNTRAINED or hmc is None:
             continue
         after = worth(flow, hmc)
         paid = "its training never pays" if after == "never" else f"its training pays after {after} of them"
@@ -211,23 +229,41 @@ def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
             f"{ROWS[row]}: an independent configuration takes {_milliseconds(flow)} ms by the {NAMES[method]}"
             f"{doubt}, {_milliseconds(hmc)} ms by HMC ({hmc.why}); {paid}."
         )
+    return said + _reweighting(known)
+
+
+def _reweighting(known: dict[tuple[str, str], Price]) -> list[str]:
+    """Beside HMC: it has neither trajectories nor training, and no large volumes."""
+    found = {row: one for (row, method), one in known.items() if method == "reference"}
+    said = []
+    for row, one in found.items():
+        hmc = known.get((row, "hmc"))
+        beside = (
+            f"; HMC takes {hmc.seconds / one.seconds:.2g} times as long" if hmc and one.seconds < hmc.seconds else ""
+        )
+        said.append(f"{ROWS[row]}: {_milliseconds(one)} ms by reweighting pure gauge fields{beside}.")
+    if len(found) > 1:
+        falls = ", ".join(f"{1.0 / found[row].draws:.2g} at L = {row[1:]}" for row in ROWS if row in found)
+        said.append(f"Reweighting dies with the volume: its ESS of a configuration is {falls}.")
     return said
 
 
 NOTES = (
-    "The paper compares no costs; these are ours. A draw is a trajectory of one configuration, or a proposal with the "
-    "pseudofermions and, at these L, the exact determinant of its weight; seconds are wall time of the run over its "
+    "The paper compares no costs; these are ours. A draw is a trajectory of one configuration, a proposal with the "
+    "pseudofermions and, at these L, the exact determinant of its weight, or a pure gauge field, drawn exactly, with "
+    "the determinant as its weight; seconds are wall time of the run over its "
     "draws, warm-up and measurements included, nothing of this artefact beside it. Of flows they include the exact "
     "spectra of the first `infer.spectra` of a batch, which no proposal needs: as far as that goes prices are upper "
     "bounds. Errors are those of the ESS; of τ_int, of the clock, and of how much trainings differ by their seed there "
     "is none: one seed a sampler.",
     "An independent configuration: 2 τ_int trajectories, τ_int the largest of P, Q and Q²; 1/ESS proposals, ESS with "
     "all pseudofermions of the inference (Eq. 44), of so many proposals: where the weights of pseudofermions have an "
-    "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. "
+    "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. Of "
+    "reweighting 1/ESS of the determinants, which falls exponentially with the volume. "
     "τ_int(P) of a flow is that of its chain of independence Metropolis.",
     "D applications: of D_sc or its conjugate in conjugate gradients, an independent configuration; flows of these "
     "sizes solve by dense matrices. Training counts apart: it pays after as many configurations as it costs over "
-    "the difference of the two prices.",
+    "the difference of its price and that of HMC.",
 )
 
 
@@ -238,9 +274,9 @@ def draw(figure: Any, known: dict[tuple[str, str], Price]) -> None:
     for k, (method, name) in enumerate(NAMES.items()):
         there = [(i, known[row, method].seconds) for i, row in enumerate(rows) if (row, method) in known]
         axes.bar(
-            [i + 0.25 * (k - 1) for i, _ in there],
+            [i + 0.2 * (k - 1.5) for i, _ in there],
             [s for _, s in there],
-            width=0.22,
+            width=0.18,
             color=style(method).colour,
             label=name,
         )
@@ -253,7 +289,7 @@ def draw(figure: Any, known: dict[tuple[str, str], Price]) -> None:
 ARTEFACT = Artefact(
     "pseudofermion",
     "cost",
-    "Cost of an independent configuration of the Schwinger model, by flow and by hybrid Monte Carlo",
+    "Cost of an independent configuration of the Schwinger model, by flow, hybrid Monte Carlo and reweighting",
     cells,
     render,
     own={

@@ -73,7 +73,7 @@ def test_an_entry_holds_error_v_score_seconds_and_budget(tmp_path: Path) -> None
     assert (one.system, one.family, one.sites) == ("ring, N = 10, L = 5, V = 1", ALL, 10)
     assert [one.size, one.error_sigma] == pytest.approx([0.01, 1e-3])
     assert [one.v_score, one.v_score_sigma] == pytest.approx([2e-3, 1e-3 / math.sqrt(3)])
-    assert (one.seeds, one.seconds, one.spent, one.steps) == (3, 10.0, 30.0, 102)
+    assert (one.seeds, one.seconds, one.steps, one.parameters) == (3, 10.0, 102, None)
     assert one.doubt == "few chains"
 
 
@@ -125,12 +125,48 @@ def test_best_is_within_noise_and_unbeaten_is_within_time() -> None:
     assert arena.best(there) == [precise, noisy]
     assert arena.unbeaten(there) == [precise, cheap, noisy]
     assert arena.spread(there) == 100.0
-    assert arena.best([lucky]) == []
 
 
-def test_of_several_settings_the_one_that_most_time_was_spent_on_is_shown() -> None:
-    first, second = entry("vit", 1e-2, 0.0, 40.0, seeds=3), entry("vit", 1e-9, 0.0, 100.0)
-    assert arena.shown([first, second]) == {first.system: [first]}
+@pytest.mark.parametrize(("seconds", "beaten"), [(19.0, True), (21.0, False)])
+def test_times_within_a_factor_of_two_count_as_equal(seconds: float, beaten: bool) -> None:
+    precise, quick = entry("annealed-ar", 1e-5, 1e-6, seconds), entry("dense-ar", 1e-2, 1e-4, 10.0)
+    assert arena.unbeaten([precise, quick]) == ([precise] if beaten else [precise, quick])
+
+
+def test_without_an_opponent_nobody_wins() -> None:
+    alone, doubted = entry("mcmc", 1e-3, 1e-5, 5.0), entry("nir", 1e-2, 1e-5, 5.0, doubt="few")
+    for there in ([alone], [doubted], [alone, doubted]):
+        assert arena.best(there) == arena.unbeaten(there) == []
+    assert which_method.records([[alone, doubted]]) == []
+
+
+def test_waiting_for_shared_cores_is_no_cost() -> None:
+    def stage(seconds: float, **more: Any) -> dict[str, Any]:
+        return {"seconds": seconds, "provenance": {"threads": 1}, **more}
+
+    runs: list[dict[str, Any]] = [
+        {"run": "a/mps#0", "stages": [stage(10.0, busy=0.5), stage(10.0)]},
+        {"run": "a/mps#1", "stages": [stage(20.0, busy=0.25, device="cuda")]},
+        {"run": "b/mps#0", "stages": [stage(4.0, busy=1.7)]},
+        {"run": "c/mps#0"},
+    ]
+    assert arena.own_shares(runs) == pytest.approx({"a/mps": 35.0 / 40.0, "b/mps": 1.0})
+
+
+def test_recorded_shares_of_cores_correct_the_seconds(tmp_path: Path) -> None:
+    stages = [{"seconds": 30.0, "busy": 0.5, "provenance": {"threads": 1}}]
+    report(tmp_path, {"mps": (-99.0, 0.1)}, manifest={"runs": [{"run": "a/mps#0", "system": RING, "stages": stages}]})
+    assert arena.collect(tmp_path)[0].seconds == 15.0
+
+
+def test_of_several_settings_one_is_shown_whatever_error_and_clock_say() -> None:
+    weakest = entry("vit", 1e-9, 0.0, 900.0, setting="c", parameters=10)
+    first, second = (replace(weakest, error=1e-2, seconds=s, setting=name) for s, name in ((1.0, "a"), (9.0, "b")))
+    larger, longer = replace(first, parameters=20, setting="d"), replace(first, steps=200, parameters=5, setting="e")
+    for there in ([weakest, second, first], [first, second, weakest]):
+        assert arena.shown(there) == {first.system: [first]}
+    assert arena.shown([weakest, larger, first]) == {first.system: [larger]}
+    assert arena.shown([larger, longer, first]) == {first.system: [longer]}
 
 
 def test_records_count_systems_with_rivals_alone() -> None:
@@ -149,13 +185,24 @@ def test_which_method_says_what_the_numbers_say(tmp_path: Path) -> None:
     text = which_method.markdown(there, tmp_path)
     assert f"## {ALL} (10 sites, 1 system)" in text
     assert "**Annealed AR** is best on 1 of 1 (median error 1.0e-05 in 50 s)." in text
-    assert "CNN AR is the cheapest (5.0 s, median error 1.0e-02)." in text
+    assert "Cheapest: CNN AR (5.0 s, median error 1.0e-02)." in text
+    assert "1 of 1 system has several methods whose errors are known; the dearest took 12 times the seconds" in text
     assert "Beaten everywhere by something no dearer: MPS." in text
     assert (
         "In 1 of 1 cells with a V-score it lies below 1e-06 while the energy is off by more than 0.001 (CNN AR 1)"
         in text
     )
-    assert "Only MPS was run here: nothing to compare." in which_method.markdown(there[1:2], tmp_path)
+    alone = which_method.markdown(there[1:2], tmp_path)
+    assert "Nothing to compare: no system here has two methods whose errors are known (MPS)." in alone
+
+
+def test_a_method_whose_rival_is_in_doubt_wins_nothing_there(tmp_path: Path) -> None:
+    pair = [entry("mcmc", 1e-3, 1e-6, 50.0), entry("nir", 1e-2, 1e-6, 200.0)]
+    other = [replace(pair[0], system="b"), replace(pair[1], system="b", doubt="few")]
+    text = which_method.markdown(pair + other, tmp_path)
+    assert "1 of 2 systems has several methods" in text
+    assert "the dearest took 4 times" in text
+    assert "**MCMC** is best on 1 of 1" in text
 
 
 def test_the_page_shows_every_family_and_escapes_what_it_is_given() -> None:
@@ -181,3 +228,33 @@ def test_systems_have_names_and_families() -> None:
     other = {"kind": "chain_xxz", "n_sites": 4, "periodic": True, "jz": 0.5}
     assert (family(other), named(other)) == ("chain xxz", "chain xxz, n_sites = 4, periodic = True, jz = 0.5")
     assert sorted(["chain xxz", *FAMILIES], key=place) == [*FAMILIES, "chain xxz"]
+
+
+def test_gauge_prices_have_errors_and_those_in_doubt_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "pseudofermion/cost/laptop"
+    folder.mkdir(parents=True)
+    prices = {
+        ("L4", "hmc"): (4e-3, None),
+        ("L4", "reference"): (1e-3, None),
+        ("L4", "even-odd"): (4e-2, 2e-2),
+        ("L8", "reference"): (2e-3, None),
+        ("L8", "even-odd"): (1e-4, 1e-5),
+    }
+    cells = [
+        {"cell": cell, "method": method, "quantity": "seconds_per_independent", "ours": value, "ours_sigma": sigma}
+        for (cell, method), (value, sigma) in prices.items()
+    ]
+    runs = [
+        {"cell": "L8", "method": "even-odd", "quantity": "ess_all_draws", "value": 0.1, "doubt": "few"},
+        {"cell": "L4", "method": "reference", "quantity": "ess", "value": 0.4},
+        {"cell": "L8", "method": "reference", "quantity": "ess", "value": 0.2},
+    ]
+    write_csv(folder / "cells.csv", CELL_FIELDS, cells)
+    write_csv(folder / "runs.csv", RUN_FIELDS, runs)
+    text = which_method.markdown([], tmp_path)
+    assert "L = 4: reweighted pure gauge is the cheapest, HMC takes 4 times as long" in text
+    assert "L = 8: " not in text
+    assert "0.4 on Schwinger model, L = 4, 0.2 on Schwinger model, L = 8" in text
+    assert "4(2)e+01" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| flow, even/odd ")]
+    assert line.split("|")[3].strip() == "in doubt"

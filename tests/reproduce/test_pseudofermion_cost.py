@@ -62,6 +62,24 @@ def test_price_of_a_flow_is_that_of_its_weights(solver: str, applications: float
     assert first.draws == 20.0
 
 
+def test_price_of_reweighting_is_seconds_over_effective_samples() -> None:
+    one = price(finished("reference", [Estimate("ess", 0.25, n=1000)]))
+    assert one is not None
+    assert one.seconds == pytest.approx(60.0 / 250.0)
+    assert (one.training, one.sigma) == (0.0, None)
+    assert price(finished("reference", [Estimate("plaquette", 0.7)])) is None
+
+
+def test_reweighting_is_said_to_die_with_the_volume() -> None:
+    hmc = Price(0.3, 10.0, "2 τ_int of Q", None, 0.0, "")
+    small, large = (Price(draw, draws, "1/ESS", None, 0.0, "") for draw, draws in ((0.1, 2.0), (1.0, 4.0)))
+    known = {("L4", "hmc"): hmc, ("L4", "reference"): small, ("L8", "hmc"): hmc, ("L8", "reference"): large}
+    said = verdict(known)
+    assert "L = 4: 2e+02 ms by reweighting pure gauge fields; HMC takes 15 times as long." in said[0]
+    assert said[1].endswith("L = 8: 4e+03 ms by reweighting pure gauge fields.")
+    assert said[2].endswith("its ESS of a configuration is 0.5 at L = 4, 0.25 at L = 8.")
+
+
 def test_when_a_training_pays() -> None:
     hmc = Price(0.3, 10.0, "2 τ_int of Q", None, 0.0, "")
     cheap, dear = (Price(draw, 10.0, "1/ESS", 0.0, 100.0, "few") for draw in (0.1, 0.4))
