@@ -133,8 +133,8 @@ def _unsure(found: Sequence[Noise], repeats: int) -> list[str]:
     """Updates after which a mean is not above its own error: few batches carry such variances."""
     loud = {one.updates for one in found if one.norm < 2.0 * (one.variance / repeats) ** 0.5}
     return [
-        f"- After {updates} updates a mean is within two of its errors, the root of its variance over the batches: few of "
-        "these carry the variances, and the ratios say nothing."
+        f"- After {updates} updates a mean is within two of its errors, the root of its variance over the batches: few "
+        "of these carry the variances, and the ratios say nothing."
         for updates in sorted(loud)
     ]
 

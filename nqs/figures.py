@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nqs.places import find
+from nqs.places import Found, find, folders_of_runs
 from pipeline.base.errors import UserError
 from pipeline.base.extras import need
+from pipeline.stages.history import history
 from pipeline.stages.recall import recalled
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-12
 """Relative errors below are rounding, and have no place on a logarithmic axis."""
+
+
+PARTS = ("config", "output", "key", "reference")
 
 
 class Finished(Protocol):
@@ -51,11 +55,15 @@ def plot(*runs: Finished | str | Path, axes: Any = None, relative: bool = False)
         The axes.
 
     Raises:
-        UserError: no run, one without a training, or ``relative`` without a reference.
+        UserError: no run, something else, one without a training, or ``relative`` without a reference.
     """
     need("nqs.plot", "matplotlib")
     if not runs:
         raise UserError("nqs.plot: needs a run, or the key of one")
+    for run in runs:
+        if not (isinstance(run, str | Path) or all(hasattr(run, name) for name in PARTS)):
+            several = "; several are given one by one: nqs.plot(*runs)" if isinstance(run, list | tuple) else ""
+            raise UserError(f"nqs.plot: {type(run).__name__}: neither a run, nor a key or path{several}")
     drawn = [_curves(run) for run in runs]
     if axes is None:
         import matplotlib.pyplot as plt
@@ -86,7 +94,7 @@ def _curves(run: Finished | str | Path) -> tuple[str, Shown, Series, float | Non
         known = None if reference is None else reference.mean
     else:
         found = find(run, None)
-        entry, steps, known = found.train, found.step, None
+        entry, steps, known = found.train, found.step, _reference(found)
         config = recalled(entry, steps, found.infer)
     shown: Shown = config.train.shown
     series = {name: s for name, s in entry.series().items() if name in shown.metrics}
@@ -98,6 +106,17 @@ def _curves(run: Finished | str | Path) -> tuple[str, Shown, Series, float | Non
         raise UserError(f"{label}: its training has kept nothing of the {shown.quantity}")
     cut = {name: _first(of, values, steps) for name, (of, values) in series.items()}
     return label, shown, cut, known
+
+
+def _reference(found: Found) -> float | None:
+    """What :func:`nqs.runs` shows beside the inference of a training."""
+    here = found.train.path.parents[2]
+    folders = [here] if (here / "_store").is_dir() else folders_of_runs(None)
+    for past in history(folders):
+        same = past.train_key == found.train.path.name and past.steps == found.step and past.infer == found.infer
+        if same and past.reference is not None:
+            return past.reference.value
+    return None
 
 
 def _first(units: list[int], values: list[float], steps: int) -> tuple[list[int], list[float]]:

@@ -22,7 +22,10 @@ from reproduce.plan import Task
 SUBMITTED = "submitted.json"
 """Cells with the ids of their jobs, in the folder of all jobs of an artefact at a scale."""
 
-ALIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "CONFIGURING", "COMPLETING")
+ALIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "CONFIGURING", "COMPLETING", "PREEMPTED")
+UNKNOWN, LISTED_SECONDS = "UNKNOWN", 600.0
+"""State of a job that the batch system does not list: just submitted, or, after so long, gone."""
+
 POLL_SECONDS, ASK_SECONDS = 0.2, 30.0
 """How often to look for results, which are files, and how often to ask the batch system for jobs that left none."""
 
@@ -141,15 +144,13 @@ class _Jobs:
             return
         import submitit
 
-        known: dict[str, str] = {}
-        with suppress(OSError, ValueError):
-            known = json.loads((self.folder / SUBMITTED).read_text())
+        known = _submitted(self.folder / SUBMITTED)
         for tasks in list(self.waiting):
             cell = tasks[0].cell.id
             if not (self.folder / known.get(cell, "gone")).is_dir():
                 continue
             job: Any = submitit.SlurmJob(self.folder / known[cell], known[cell])
-            if job.watcher.get_state(job.job_id, mode="force").split()[0] in ALIVE:
+            if _alive(job):
                 self.waiting.remove(tasks)
                 self.running[cell] = (tasks, job)
                 self.notify(f"{cell}: job {job.job_id} of an earlier command is at work")
@@ -167,6 +168,25 @@ class _Jobs:
         state = f"FAILED: {next(iter(reasons.values()))}" if reasons else "done"
         self.notify(f"[{done}/{self.total}] {cell} {state}")
         self._note()
+
+
+def _submitted(path: Path) -> dict[str, str]:
+    """Cells with the ids of their jobs; nothing where the file cannot be read as that."""
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return {cell: name for cell, name in found.items() if isinstance(name, str) and name}
+    return {}
+
+
+def _alive(job: Any) -> bool:
+    """Whether a job of an earlier command is at work, or will be."""
+    state = job.watcher.get_state(job.job_id, mode="force").split()[0].upper()
+    if state != UNKNOWN:
+        return state in ALIVE
+    with suppress(OSError):  # submitit writes the file as it submits
+        return time.time() - job.paths.submitted_pickle.stat().st_mtime < LISTED_SECONDS
+    return True
 
 
 def _reasons(tasks: Sequence[Task], job: Any) -> dict[str, str]:

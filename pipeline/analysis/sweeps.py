@@ -119,6 +119,7 @@ class Extrapolation:
         against: what goes to zero.
         x, y: its points.
         reference: what the intercept should be; None where nobody knows.
+        doubt: about the error of one of its points; empty: none.
     """
 
     series: Mapping[str, Value]
@@ -128,29 +129,43 @@ class Extrapolation:
     x: tuple[float, ...]
     y: tuple[Estimate, ...]
     reference: Estimate | None
+    doubt: str = ""
 
     @property
     def intercept(self) -> Estimate:
-        return self.line.at_zero(self.quantity, self.y[0].unit)
+        return self.line.at_zero(self.quantity, self.y[0].unit, self.doubt)
 
 
-def finite_size(points: Sequence[Point], power: float) -> list[Extrapolation]:
+def power_of(system: Mapping[str, Value]) -> float:
+    """p of the leading correction to the energy per site, 1/L^p: of a critical ring 2; an open end or edge adds 1/L."""
+    is_open = system.get("periodic") is False or str(system.get("kind", "")).startswith("open_chain")
+    return 1.0 if is_open else 2.0
+
+
+def finite_size(points: Sequence[Point], power: float | None = None) -> list[Extrapolation]:
     """Energies per site against 1/L^power, for each series of at least three sizes.
 
     The reference of the infinite system is that of the finite ones, extrapolated alike.
+
+    Args:
+        power: None: that of each system, :func:`power_of`.
     """
     known = [p for p in points if p.sites and ENERGY in p.estimates]
     found = []
     for series, group in _series(known, _is_size):
-        x = [float(p.linear or 1.0) ** -power for p in group]
+        p = power_of(group[0].system) if power is None else power
+        x = [float(point.linear or 1.0) ** -p for point in group]
         if len(set(x)) < FEWEST:
             continue
-        ours = [p.estimates[ENERGY].scaled(1 / (p.sites or 1), "per site") for p in group]
+        ours = [point.estimates[ENERGY].scaled(1 / (point.sites or 1), "per site") for point in group]
         line = _line(x, ours)
-        references = [_reference_per_site(p) for p in group]
+        references = [_reference_per_site(point) for point in group]
         exact = [r for r in references if r is not None]
-        limit = _line(x, exact).at_zero(ENERGY, "per site") if len(exact) == len(x) else None
-        found.append(Extrapolation(series, "energy per site", f"1/L^{power:g}", line, tuple(x), tuple(ours), limit))
+        limit = _line(x, exact).at_zero(ENERGY, "per site", _doubt(exact)) if len(exact) == len(x) else None
+        against = f"1/L^{p:g}"
+        found.append(
+            Extrapolation(series, "energy per site", against, line, tuple(x), tuple(ours), limit, _doubt(ours))
+        )
     return found
 
 
@@ -170,7 +185,8 @@ def zero_variance(points: Sequence[Point]) -> list[Extrapolation]:
         energies = [p.estimates[ENERGY] for p in group]
         line = _line(x, energies, variances)
         reference = next((p.reference[ENERGY] for p in group if ENERGY in p.reference), None)
-        found.append(Extrapolation(series, ENERGY, VARIANCE, line, tuple(x), tuple(energies), reference))
+        doubt = _doubt([*energies, *variances])
+        found.append(Extrapolation(series, ENERGY, VARIANCE, line, tuple(x), tuple(energies), reference, doubt))
     return found
 
 
@@ -192,9 +208,14 @@ def _reference_per_site(point: Point) -> Estimate | None:
 
 
 def _line(x: Sequence[float], y: Sequence[Estimate], widths: Sequence[Estimate] = ()) -> Line:
-    line = fit_line(x, [e.value for e in y], [_sigma(e) for e in y], [_sigma(e) for e in widths])
+    seeds = [0 if e.spread is None else e.n for e in y]
+    line = fit_line(x, [e.value for e in y], [_sigma(e) for e in y], [_sigma(e) for e in widths], seeds)
     assert line is not None
     return line
+
+
+def _doubt(estimates: Iterable[Estimate]) -> str:
+    return next((e.doubt for e in estimates if e.doubt), "")
 
 
 def _sigma(estimate: Estimate) -> float:

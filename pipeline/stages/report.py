@@ -103,14 +103,18 @@ def _page(context: Context, output: RunOutput, figure: Path | None) -> str:
 
 
 def facts(output: RunOutput) -> list[str]:
-    """What each stage did and cost, then the notes of the results; a sentence each."""
+    """What each stage did and cost, then the notes of the results; a sentence each, those of a reference marked."""
     said = []
     for stage in STAGES:
         if (done := output.last(stage.name)) is not None:
             said.append(stage.said(output.run, done))
-    for entry in (output.inferred, output.reference):
-        said += list(entry.result().notes) if entry else []
-    return said
+    said += output.inferred.result().notes if output.inferred else ()
+    of_reference = output.reference.result().notes if output.reference else ()
+    return [*said, *(_of_reference(note) if output.inferred else note for note in of_reference)]
+
+
+def _of_reference(note: str) -> str:
+    return note if note.lower().startswith("reference: ") else f"reference: {note}"
 
 
 def _data(output: RunOutput) -> dict[str, Any]:

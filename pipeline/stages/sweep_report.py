@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.extrapolation import FEW_SEEDS
 from pipeline.analysis.sweeps import Extrapolation, Point, averaged, finite_size, zero_variance
 from pipeline.analysis.verdict import error_relative_to, shown_error, vs_reference
 from pipeline.base.errors import UserError
@@ -18,9 +19,6 @@ from pipeline.base.numbers.result import Estimate
 from pipeline.base.run.console import guarded
 from pipeline.stages.sweep_figure import draw_axis, draw_extrapolations, numeric_axes, short
 from pipeline.stages.sweep_points import Found, of_folder, of_query, sweeps_of
-
-POWER = 2.0
-"""Of 1/L in finite-size extrapolations: that of a critical ring."""
 
 COLUMNS = (
     *("quantity", "unit", "value", "sigma", "spread", "runs"),
@@ -37,10 +35,12 @@ def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser("make report", description=__doc__)
     parser.add_argument("sweep", nargs="*", help="folder of a sweep, or a query: key=value[,value] ...")
     parser.add_argument("--results", default="results", help="results_dir (default: results)")
-    parser.add_argument("--power", type=float, default=POWER, help="p of finite-size extrapolations in 1/L^p")
+    parser.add_argument(
+        "--power", type=float, help="p of finite-size extrapolations in 1/L^p (default: 1 of open systems, else 2)"
+    )
     options = parser.parse_args(words)
     results = Path(options.results)
-    if not math.isfinite(options.power) or options.power <= 0:
+    if options.power is not None and (not math.isfinite(options.power) or options.power <= 0):
         raise UserError(f"--power {options.power:g}: must be positive")
     if not options.sweep:
         return _list(results)
@@ -67,8 +67,12 @@ def _list(results: Path) -> int:
     return 0
 
 
-def write(found: Found, folder: Path, power: float) -> Path:
-    """Write ``report.md``, ``table.csv`` (means over seeds), ``runs.csv`` and figures; return their folder."""
+def write(found: Found, folder: Path, power: float | None = None) -> Path:
+    """Write ``report.md``, ``table.csv`` (means over seeds), ``runs.csv`` and figures; return their folder.
+
+    Args:
+        power: of 1/L in finite-size extrapolations; None: that of each system.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     means = averaged(found.points)
     _csv(folder / "table.csv", means)
@@ -102,8 +106,14 @@ NOTES = (
     "`table.csv` has means over seeds, `runs.csv` every run, with all estimates.",
 )
 FIT_NOTES = (
-    "Least squares, weighted by the errors of both coordinates where all are known and none is zero; times "
-    "√(χ²/freedom) where that is larger than one. Without errors, the scatter around the line with Student's factor.",
+    "Least squares, weighted by the errors of both coordinates where all are known and none of the energies is zero; "
+    "times √(χ²/freedom) where that is larger than one. Without errors, the scatter around the line with Student's "
+    "factor.",
+    f"Over fewer than {FEW_SEEDS} seeds the spread is taken to be the same at all points of a line, that of all of "
+    "them together, with Student's factor for the degrees of freedom of the seeds and of the scatter around the line. "
+    "Where only some points are means over seeds, the scatter alone is used.",
+    "Sizes go to infinity as 1/L^p: p = 2 is the leading correction of a critical ring, p = 1 that of open ends and "
+    "edges, and what `--power` says goes before. Systems with a gap converge faster.",
     "Value and variance of one run come from the same samples and are taken as independent.",
     "The reference of an infinite system is that of the finite ones, extrapolated by the same line.",
 )
@@ -143,7 +153,7 @@ def _table(means: Sequence[Point]) -> str:
 def _fits(fits: Iterable[Extrapolation]) -> str:
     from tabulate import tabulate
 
-    head = ["series", "line", "points", "at zero", "slope", "χ²/freedom", "reference", "relative error"]
+    head = ["series", "line", "points", "at zero", "slope", "χ²/freedom", "reference", "relative error", "doubt"]
     body = []
     for fit in fits:
         line, at_zero = fit.line, fit.intercept
@@ -152,24 +162,34 @@ def _fits(fits: Iterable[Extrapolation]) -> str:
         reference = with_error(fit.reference.value, fit.reference.sigma) if fit.reference else "–"
         error = relative(error_relative_to(at_zero.value, fit.reference))
         numbers = [with_error(at_zero.value, at_zero.sigma), with_error(line.slope, line.slope_sigma), quality]
-        body.append([series, f"{fit.quantity} against {fit.against}", len(fit.x), *numbers, reference, error])
+        body.append(
+            [
+                series,
+                f"{fit.quantity} against {fit.against}",
+                len(fit.x),
+                *numbers,
+                reference,
+                error,
+                at_zero.doubt or "–",
+            ]
+        )
     return tabulate(body, headers=head, tablefmt="github", disable_numparse=True)
 
 
 def _csv(path: Path, points: Sequence[Point]) -> None:
-    """A line for each estimate of each point; what is unknown is empty."""
+    """A line for each estimate of each point; what is unknown is empty. Verdicts are of as many as there are points."""
     keys = list(points[0].axes) if points else []
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*keys, *COLUMNS])
         for point in points:
             for estimate in point.estimates.values():
-                writer.writerow([*[point.axes[key] for key in keys], *_numbers(point, estimate)])
+                writer.writerow([*[point.axes[key] for key in keys], *_numbers(point, estimate, len(points))])
 
 
-def _numbers(point: Point, e: Estimate) -> list[Any]:
+def _numbers(point: Point, e: Estimate, tests: int) -> list[Any]:
     r = point.against(e)
-    named = [r.value, r.sigma, error_relative_to(e.value, r), vs_reference(e, r)] if r else [None] * 4
+    named = [r.value, r.sigma, error_relative_to(e.value, r), vs_reference(e, r, tests)] if r else [None] * 4
     return [e.name, e.unit, e.value, e.sigma, e.spread, point.runs, *named]
 
 

@@ -76,6 +76,55 @@ def test_one_standard_error_holds_the_truth_in_two_of_three_repetitions(known: b
         assert np.mean(np.array(chances) < 0.05) == pytest.approx(0.05, abs=0.02)
 
 
+@pytest.mark.parametrize(("seeds", "x_errors"), [((2,) * 4, 0.0), ((3,) * 4, 0.0), ((2, 3, 3, 5), 0.05)])
+def test_spreads_over_few_seeds_hold_the_truth_as_often(seeds: tuple[int, ...], x_errors: float) -> None:
+    """Weights from each point's own spread hold it in 45 % of repetitions with two seeds, in 55 % with three."""
+    rng = np.random.default_rng(3)
+    x, held, repetitions = np.array((0.1, 0.3, 0.6, 1.0)), 0, 800
+    for _ in range(repetitions):
+        noise = [rng.normal(size=(2, n)) for n in seeds]
+        mean = np.array([e.mean(axis=1) for e in noise]).T
+        error = np.array([e.std(axis=1, ddof=1) / math.sqrt(e.shape[1]) for e in noise]).T
+        y, xs = INTERCEPT + SLOPE * x + 0.05 * mean[0], x + x_errors * mean[1]
+        line = fit_line(xs.tolist(), y.tolist(), (0.05 * error[0]).tolist(), (x_errors * error[1]).tolist(), seeds)
+        assert line is not None
+        held += abs(line.intercept - INTERCEPT) < line.intercept_sigma
+    assert held / repetitions == pytest.approx(0.683, abs=0.05)
+
+
+def test_spreads_of_ten_seeds_are_weights_and_some_spreads_are_none() -> None:
+    y = [INTERCEPT + SLOPE * x + 0.01 * (-1) ** k for k, x in enumerate(X)]
+    assert fit_line(X, y, SIGMAS, (), (10,) * 5) == fit_line(X, y, SIGMAS)
+    for seeds in ((2, 2, 0, 2, 2), (2, 2, 1, 2, 2)):
+        mixed, plain = fit_line(X, y, SIGMAS, (), seeds), fit_line(X, y)
+        assert mixed is not None
+        assert plain is not None
+        assert mixed.intercept_sigma == plain.intercept_sigma
+    # all seeds alike: no error is known
+    same = fit_line(X, y, (0.0,) * 5, (), (2,) * 5)
+    assert same is not None
+    assert math.isnan(same.chi_squared)
+
+
+def test_seeds_of_points_off_the_line_do_not_hide_it() -> None:
+    line = fit_line(X, [x * x * 5 for x in X], [0.01] * 5, (), (3,) * 5)
+    plain = fit_line(X, [x * x * 5 for x in X])
+    assert line is not None
+    assert plain is not None
+    assert line.intercept_sigma == pytest.approx(plain.intercept_sigma)
+    assert "do not lie on a line" in line.at_zero("energy").doubt
+
+
+def test_an_unknown_error_of_x_is_not_taken_for_none() -> None:
+    y = [INTERCEPT + SLOPE * x + 0.01 * (-1) ** k for k, x in enumerate(X)]
+    line = fit_line(X, y, SIGMAS, (0.1, 0.1, math.nan, 0.1, 0.1))
+    assert line is not None
+    assert math.isnan(line.chi_squared)
+    exact = fit_line(X, y, SIGMAS, (0.1, 0.1, 0.0, 0.1, 0.1))
+    assert exact is not None
+    assert math.isfinite(exact.chi_squared)
+
+
 def test_points_off_the_line_make_errors_larger_and_are_doubted() -> None:
     y = [x * x * 5 for x in X]
     line = fit_line(X, y, [0.01] * 5)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
-from pipeline.analysis.sweeps import Point, averaged, finite_size, per_site, zero_variance
+from pipeline.analysis.sweeps import Point, Value, averaged, finite_size, per_site, power_of, zero_variance
 from pipeline.base.numbers.result import Estimate
 
 
@@ -92,3 +95,42 @@ def test_energies_against_variances_reach_the_exact_one() -> None:
     assert found.line.slope == pytest.approx(1 / gap, rel=0.02)
     assert found.reference == energy(exact)
     assert zero_variance(points[:2]) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "power"),
+    [
+        ({"kind": "chain_tfim"}, 2.0),
+        ({"kind": "open_chain_tfim"}, 1.0),
+        ({"kind": "square_tfim", "periodic": False}, 1.0),
+        ({"kind": "square_tfim", "periodic": True}, 2.0),
+    ],
+)
+def test_open_ends_add_1_over_l(system: dict[str, Value], power: float) -> None:
+    assert power_of(system) == power
+    points = [replace(ring(n), system={**system, "n_sites": n}) for n in (8, 12, 16)]
+    assert finite_size(points)[0].against == f"1/L^{power:g}"
+    assert finite_size(points, 3.0)[0].against == "1/L^3"
+
+
+def test_a_doubt_about_a_point_is_one_about_the_limit() -> None:
+    points = [ring(n, sigma=0.1) for n in (8, 12, 16)]
+    assert finite_size(points)[0].intercept.doubt == ""
+    short = replace(points[1].estimates["energy"], doubt="chains are only 5 τ_int long")
+    points[1] = replace(points[1], estimates={"energy": short})
+    (found,) = finite_size(points)
+    assert found.intercept.doubt == short.doubt
+    assert found.reference is not None
+    assert found.reference.doubt == ""
+
+
+def test_few_seeds_are_pooled() -> None:
+    """Two seeds at each size: one that happens to have almost no spread does not decide alone."""
+    spreads = {8: 1e-6, 12: 0.03, 16: 0.03}
+    points = [ring(n, s, -n + (-1) ** s * spread) for n, spread in spreads.items() for s in (0, 1)]
+    (found,) = finite_size(averaged(points))
+    pooled = math.sqrt(sum(2 * (spread / n) ** 2 for n, spread in spreads.items()) / 3)
+    x, errors = np.array(found.x), pooled / math.sqrt(2)
+    plain = math.sqrt(np.linalg.inv([[3, x.sum()], [x.sum(), (x**2).sum()]])[0, 0]) * errors
+    assert found.intercept.value == pytest.approx(-1.0)
+    assert found.line.intercept_sigma == pytest.approx(plain * math.sqrt(3 / 4) * t.ppf(NormalDist().cdf(1), 4))

@@ -247,6 +247,11 @@ def test_python_m_nqs(project: Path) -> None:
     """Lists, and runs what ``python -m pipeline`` runs; torch is imported for neither."""
     code = "import sys; sys.modules['torch'] = None; from nqs.__main__ import console; sys.exit(console())"
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "NQS_RESULTS": str(project / "results")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "lst"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "lst: no such command (did you mean 'list'?)" in done.stderr
     for words, said in ((["list", "--short"], "chain_tfim"), (["--cfg", "system=square_xxz"], "kind: square_xxz")):
         done = subprocess.run(
             [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment, check=False
@@ -271,11 +276,21 @@ def test_figures(project: Path) -> None:
     assert relative.get_yscale() == "log"
     exact = run.reference.mean  # type: ignore[union-attr]
     assert np.allclose(relative.lines[0].get_ydata(), (np.array(energies) - exact) / abs(exact))
-    assert nqs.plot(project / "results" / "_store" / "infer" / run.key).get_xlabel() == "training step"
+    path = project / "results" / "_store" / "infer" / run.key
+    by_key = nqs.plot(path, axes=Figure().subplots(), relative=True)
+    assert by_key.get_xlabel() == "training step"
+    assert np.allclose(by_key.lines[0].get_ydata(), relative.lines[0].get_ydata())
     with pytest.raises(nqs.UserError, match="has no reference"):
         nqs.plot(small(project / "results", *CHAIN), relative=True)
     with pytest.raises(nqs.UserError, match="needs a run"):
         nqs.plot()
+    for wrong, said in (
+        (5, "int: neither a run"),
+        (None, "NoneType: neither a run"),
+        ([run], r"one by one: nqs.plot\(\*runs"),
+    ):
+        with pytest.raises(nqs.UserError, match=said):
+            nqs.plot(wrong)  # type: ignore[arg-type]
 
 
 def test_a_report_leaves_the_figures_of_a_notebook_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,35 @@ def test_a_job_of_an_earlier_command_is_waited_for(
     assert not (slurm / "101.sh").exists()
 
 
+@pytest.mark.parametrize(
+    ("state", "age", "alive"),
+    [
+        ("PREEMPTED", 1e6, True),
+        ("CANCELLED by 1000", 0.0, False),
+        ("UNKNOWN", 10.0, True),
+        ("UNKNOWN", 700.0, False),
+        ("UNKNOWN", None, True),
+    ],
+)
+def test_jobs_that_are_not_listed_yet_are_not_submitted_twice(
+    state: str, age: float | None, alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job: Any = submitit.SlurmJob(tmp_path / "77", "77")
+    monkeypatch.setattr(job.watcher, "get_state", lambda *_, **__: state)
+    if age is not None:
+        path = job.paths.submitted_pickle
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    assert jobs._alive(job) == alive
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"a": 7, "b": ""}'])
+def test_a_damaged_list_of_jobs_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / jobs.SUBMITTED).write_text(text)
+    assert jobs._submitted(tmp_path / jobs.SUBMITTED) == {}
+
+
 def local_job(folder: Path, runs: dict[str, list[str]]) -> Any:
     executor = submitit.AutoExecutor(folder / "%j", cluster="local", local_max_num_timeout=5)
     executor.update_parameters(timeout_min=2)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.analysis.sweeps import Point
+from pipeline.base.numbers.result import Estimate
 from pipeline.stages import cli, sweep_report
-from pipeline.stages.sweep_points import PLANNED, number, of_folder, sweeps_of
+from pipeline.stages.sweep_points import PLANNED, Found, number, of_folder, sweeps_of
 
 QUIET = ("tracker=none", "progress=false")
 RINGS = (
@@ -118,6 +120,31 @@ def test_runs_of_a_query(tmp_path: Path, capsys: pytest.CaptureFixture[str], und
     ):
         assert sweep_report.main(["--results", str(tmp_path), *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_tables_judge_as_the_page_does(tmp_path: Path, undrawn: None) -> None:
+    """One of twenty values 3.5σ below an exact one is a chance of 1 in 200, and no bug."""
+    exact = {"energy": Estimate("energy", -1.0, 0.0, bound="exact")}
+    energies = [Estimate("energy", -1.35 if k == 7 else -1.0, 0.1, bound="variational") for k in range(20)]
+    points = [Point({"system.coupling": k}, {}, {"energy": e}, "energy", exact) for k, e in enumerate(energies)]
+    folder = sweep_report.write(Found("s", "s", points, {}, total=20), tmp_path / "s")
+    assert "BELOW-BOUND" not in (folder / "report.md").read_text()
+    for name in ("table.csv", "runs.csv"):
+        assert [line["verdict"] for line in lines(folder / name)].count("below") == 1
+    sweep_report.write(Found("s", "s", points[7:8], {}, total=1), tmp_path / "s")
+    assert [line["verdict"] for line in lines(folder / "runs.csv")] == ["BELOW-BOUND"]
+
+
+def test_open_systems_say_how_they_are_extrapolated(tmp_path: Path, undrawn: None) -> None:
+    points = []
+    for n in (8, 12, 16):
+        energy = Estimate("energy", -float(n), 0.1, unit="total", doubt="chains are only 5 τ_int long")
+        system = {"kind": "open_chain_tfim", "n_sites": n}
+        points.append(Point({"system.n_sites": n}, system, {"energy": energy}, "energy"))
+    text = (sweep_report.write(Found("s", "s", points, {}, total=3), tmp_path / "s") / "report.md").read_text()
+    (row,) = [line for line in text.splitlines() if "energy per site against 1/L^1" in line]
+    assert "chains are only 5 τ_int long" in row
+    assert "p = 1 that of open ends" in text
 
 
 def test_no_sweep_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
