@@ -276,7 +276,7 @@ def draw(figure: Any, known: dict[tuple[str, str], Price]) -> None:
         axes.bar(
             [i + 0.2 * (k - 1.5) for i, _ in there],
             [s for _, s in there],
-            width=0.18,
+            width=0.19,
             color=style(method).colour,
             label=name,
         )
