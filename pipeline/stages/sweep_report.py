@@ -106,7 +106,7 @@ NOTES = (
     "`table.csv` has means over seeds, `runs.csv` every run, with all estimates.",
 )
 FIT_NOTES = (
-    "Least squares, weighted by the errors of both coordinates where all are known and none of the energies is zero; "
+    "Least squares, weighted by the errors of both coordinates where all are known and none of the values is zero; "
     "times √(χ²/freedom) where that is larger than one. Without errors, the scatter around the line with Student's "
     "factor.",
     f"Over fewer than {FEW_SEEDS} seeds the spread is taken to be the same at all points of a line, that of all of "
