@@ -226,8 +226,9 @@ def layer_of(name: str, module: nn.Module) -> Layer:
 
 
 def _is(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a module is of a kind, and subclasses do not compute something else."""
-    return isinstance(module, kind) and type(module).forward is kind.forward
+    """Whether a module is of a kind, and subclasses do not compute something else, or say that they do not."""
+    same = type(module).forward is kind.forward or getattr(module, "computes", None) is kind
+    return isinstance(module, kind) and same
 
 
 def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -14,13 +14,14 @@ import torch
 
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.build import build_ansatz
-from pipeline.spin.ansatz.layers import log_cosh
+from pipeline.spin.ansatz.layers import RowNorm, log_cosh, standardised
 from pipeline.spin.ansatz.projected import Projected
 from pipeline.spin.ansatz.vit.attention import FactoredAttention
 from pipeline.spin.ansatz.vit.config import ViTConfig
 from pipeline.spin.ansatz.vit.network import Block
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.derivatives import log_derivatives
+from pipeline.spin.sr.layers import Direct, layer_of
 from pipeline.spin.systems import ChainHeisenberg, SpinSystem, SquareHeisenberg
 from pipeline.stages.compose import compose_run
 from pipeline.stages.train import build_method
@@ -329,3 +330,24 @@ def test_projected_states_evaluate_by_what_their_base_has() -> None:
     for some in (spins, spins[:2]):
         torch.testing.assert_close(state.evaluate(some), expected[: len(some)], rtol=1e-4, atol=1e-4)
     assert not calls
+
+
+def test_norms_of_a_gpu_are_layer_norms() -> None:
+    """Values and derivatives against torch's own, of rows with an offset, of one feature and of equal features too."""
+    generator = torch.Generator().manual_seed(1)
+    for shape, offset in (((5, 3, 7), 100.0), ((4, 1), 0.0)):
+        rows = torch.randn(shape, dtype=torch.float64, generator=generator) + offset
+        rows[0] = 2.0
+        ours, theirs = rows.clone().requires_grad_(), rows.clone().requires_grad_()
+        found = standardised(ours, 1e-5)
+        expected = torch.nn.functional.layer_norm(theirs, rows.shape[-1:])
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+        slopes = torch.randn(shape, dtype=torch.float64, generator=generator)
+        (found * slopes).sum().backward()
+        (expected * slopes).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-7)
+
+
+def test_norms_have_the_rule_of_layer_norms() -> None:
+    """In reconfiguration layer by layer; without it they would be differentiated anew, row by row."""
+    assert isinstance(layer_of("norm", RowNorm(4)), Direct)
