@@ -74,7 +74,9 @@ def find(key: str | Path, results: str | Path | None) -> Found:
             raise UserError(f"{path}: no such file or folder")
         text, folders = _of_path(path)
     else:
-        folders = [*folders_of_runs(results), *([] if results is not None else [COMMITTED])]
+        # a state that comes with the repository needs no run of one's own
+        shipped = [COMMITTED] if results is None and (COMMITTED / CHECKPOINTS).is_dir() else []
+        folders = [*(results_folders() if shipped else folders_of_runs(results)), *shipped]
     stage, _, beginning = text.rpartition("/")
     matching = [one for one in _known(folders) if one[2].startswith(beginning) and (not stage or one[1] == stage)]
     exact = [one for one in matching if one[2] == beginning]

@@ -42,9 +42,10 @@ ISING = nqs.hamiltonian({"Z0 Z1": -1.0, "X0": -0.5, "X1": -0.5})
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the checkout nor the environment has runs."""
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the checkout nor the environment has runs, and no states are committed."""
     monkeypatch.setattr(places, "INSTALLED", True)
+    monkeypatch.setattr("nqs.places.COMMITTED", tmp_path / "nothing")
     monkeypatch.delenv("NQS_RESULTS", raising=False)
 
 
@@ -127,6 +128,20 @@ def test_a_committed_state_is_asked_like_any_other(project: Path, tmp_path: Path
     for state in (nqs.load(path), nqs.load(past.train_key, results=tmp_path / "results")):
         assert state.expectation().mean == expected
     assert not (tmp_path / "results" / "_store").exists()
+
+
+def test_a_committed_state_without_runs_of_ones_own(
+    project: Path, tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = next(past for past in history([project / "results"]) if past.steps == 5)
+    entry = Store(project / "results" / "_store").find("train", past.train_key)
+    assert entry is not None
+    promote(entry, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nqs.places.COMMITTED", tmp_path / "results")
+    assert nqs.load(past.train_key).step == 5
+    with pytest.raises(nqs.UserError, match=rf"^zzzz: no such run; there are 1, such as {past.train_key}"):
+        nqs.load("zzzz")
 
 
 @pytest.mark.parametrize(
