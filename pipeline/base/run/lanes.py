@@ -125,17 +125,6 @@ def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic  # type: ignore[misc]
-def minus_product(_: Any, a: Any, b: Any, c: Any) -> Any:
-    """c - a b, like :func:`fma`."""
-
-    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        first, *others = arguments
-        return _call(builder, "fmuladd", builder.fneg(first), *others)
-
-    return a(a, b, c), generate
-
-
-@intrinsic  # type: ignore[misc]
 def larger(_: Any, a: Any, b: Any) -> Any:
     """The larger of both; b where one is no number."""
 

@@ -1,9 +1,8 @@
 """Parallel transport convolutions and their gradients as fused loops over sites (numba), for CPUs.
 
-Eight configurations at a time. What a site needs is first copied side by side: rows of tensors are powers of two apart,
-and a cache keeps few of such places. Each thread has configurations of its own, and all are treated alike: results do
-not depend on the number of threads. Shapes as in :mod:`pipeline.gauge.pseudofermion.transport`; complex numbers of the
-copies are neighbours, real part first.
+One pass gathers a neighbour, transports it and adds it to all features of the result, a tile of sites at a time and
+along configurations, which lie side by side in memory. Each thread has configurations of its own: results do not depend
+on the number of threads. Shapes as in :mod:`pipeline.gauge.pseudofermion.transport`.
 """
 
 from __future__ import annotations
@@ -16,13 +15,17 @@ import torch
 from torch import Tensor
 
 from pipeline.base.run.compiled import njit
-from pipeline.base.run.lanes import LANES, fma, load, minus_product, spread, store
 from pipeline.base.run.slices import in_slices
 
-WAYS = 5
+FAST = {"contract", "reassoc", "nsz"}
+"""Fused multiply-adds and free order of sums; NaN and infinity keep their meaning."""
 
-LEAST_BLOCKS = 2
-"""Of eight configurations, of a thread."""
+
+TILE = 2048
+"""Numbers of a feature that are worked on at a time: few enough for the cache, many enough to be read in one go."""
+
+LEAST_CONFIGURATIONS = 16
+"""Of a thread."""
 
 
 def convolve(field: Tensor, coefficients: Sequence[Tensor], planes: Tensor, table: Tensor) -> list[Tensor]:
@@ -30,17 +33,16 @@ def convolve(field: Tensor, coefficients: Sequence[Tensor], planes: Tensor, tabl
     _, _, colors, draws, _, batch = field.shape
     shape = colors, draws, table.shape[1], batch
     results = [field.new_empty((2, matrix.shape[1], *shape)) for matrix in coefficients]
-    befores = [field, *results[:-1]]
-    arguments = [
-        (_flat(before), _flat(matrix), _flat(planes), table.numpy(), _sizes(before, matrix), _flat(after))
-        for before, matrix, after in zip(befores, coefficients, results, strict=True)
-    ]
+    fields = [_array(each) for each in (field, *results)]
+    matrices, (links, sites) = [_array(each) for each in coefficients], (_array(planes), _array(table))
+    tile = _tile(sites, batch)
 
     def work(first: int, last: int) -> None:
-        for each in arguments:
-            _convolve(*each, first, last)
+        moved = _scratch(fields[0], tile, last - first)
+        for before, matrix, after in zip(fields, matrices, fields[1:], strict=False):
+            _convolve(before, matrix, links, sites, after, np.uint64(first), np.uint64(last), tile, moved)
 
-    _in_blocks(batch, work)
+    in_slices(batch, LEAST_CONFIGURATIONS, work)
     return results
 
 
@@ -67,307 +69,197 @@ def add_gradients(
     Returns:
         The gradient of the first field.
     """
-    transported = _flat(planes.new_empty(0) if of_planes is None else of_planes)
-    of_fields = [torch.empty(field.shape, dtype=field.dtype) for field in fields]
-    signals = [*of_fields[1:], gradient]
+    # Numba compiles for a number of axes; one that is not wanted has none.
+    wanted = of_planes is not None
+    transported = (planes.new_empty((0,) * planes.ndim) if of_planes is None else of_planes).numpy()
+    of_fields = [torch.zeros(field.shape, dtype=field.dtype) for field in fields]
+    signals = [_array(each) for each in (*of_fields, gradient)]
     arguments = [
-        (
-            *(_flat(signal), _flat(field), _flat(matrix), _flat(planes), table.numpy(), _sizes(field, matrix)),
-            *(_flat(of_field), _flat(of_matrix), transported, of_planes is not None, tanh),
-        )
-        for signal, field, matrix, of_field, of_matrix in zip(
-            signals, fields, coefficients, of_fields, of_coefficients, strict=True
+        (after, _array(field), _array(matrix), _array(planes), _array(table), before, of_matrix.numpy())
+        for after, field, matrix, before, of_matrix in zip(
+            signals[1:], fields, coefficients, signals, of_coefficients, strict=False
         )
     ]
+    tile = _tile(arguments[0][4], gradient.shape[-1])
 
     def work(first: int, last: int) -> None:
+        scratch = [_scratch(signals[0], tile, last - first) for _ in range(2)]
         for each in reversed(arguments):
-            _gradients(*each, first, last)
+            _gradients(*each, transported, wanted, tanh, np.uint64(first), np.uint64(last), tile, *scratch)
 
-    _in_blocks(gradient.shape[-1], work)
+    in_slices(gradient.shape[-1], LEAST_CONFIGURATIONS, work)
     return of_fields[0]
 
 
-def _in_blocks(batch: int, work: Any) -> None:
-    """``work`` of shares of a batch, all but the last of which are whole blocks."""
-    blocks = -(-batch // LANES)
-    in_slices(blocks, LEAST_BLOCKS, lambda first, last: work(first * LANES, min(last * LANES, batch)))
+def _array(tensor: Tensor) -> Any:
+    array = tensor.detach().contiguous().numpy()
+    # An unsigned index needs no test for Python's counting from the end.
+    return array.view(np.uint64) if tensor.dtype == torch.int64 else array
 
 
-def _flat(tensor: Tensor) -> Any:
-    """An array of one axis; the memory of the tensor where that is contiguous."""
-    return tensor.detach().contiguous().view(-1).numpy()
+def _tile(sites: Any, batch: int) -> int:
+    """Number of sites of a tile: of all configurations, since the order of sums depends on it."""
+    return int(min(sites.shape[1], max(1, TILE // batch)))
 
 
-def _sizes(field: Tensor, coefficients: Tensor) -> tuple[int, ...]:
-    """Features before and after, colours, draws, sites before and after, configurations."""
-    _, features, colors, draws, volume, batch = field.shape
-    return features, coefficients.shape[1], colors, draws, volume, coefficients.shape[4], batch
-
-
-@njit(inline="always")
-def _take(source, at, width, target, place, stride):  # type: ignore[no-untyped-def]
-    """Copy ``width`` configurations: blocks are ``stride`` apart in the target."""
-    whole = width // LANES
-    for block in range(whole):
-        store(target, place + block * stride, load(source, at + block * LANES))
-    for b in range(whole * LANES, width):
-        target[place + whole * stride + b - whole * LANES] = source[at + b]
+def _scratch(field: Any, tile: int, configurations: int) -> Any:
+    """A transported feature: real and imaginary part, colour, site, configuration."""
+    return np.empty((2, field.shape[2], tile, configurations), dtype=field.dtype)
 
 
 @njit(inline="always")
-def _give(source, place, stride, width, target, at):  # type: ignore[no-untyped-def]
-    """The way back of :func:`_take`."""
-    whole = width // LANES
-    for block in range(whole):
-        store(target, at + block * LANES, load(source, place + block * stride))
-    for b in range(whole * LANES, width):
-        target[at + b] = source[place + whole * stride + b - whole * LANES]
-
-
-@njit(inline="always")
-def _take_field(field, features, colors, draws, volume, batch, first, width, target):  # type: ignore[no-untyped-def]
-    """As (block, site, draw, feature, colour, part, configuration)."""
-    numbers = 2 * features * colors
-    for part in range(2):
-        for k in range(features):
-            for i in range(colors):
-                for s in range(draws):
-                    at = (((part * features + k) * colors + i) * draws + s) * volume * batch + first
-                    place = (s * numbers + (k * colors + i) * 2 + part) * LANES
-                    for x in range(volume):
-                        step = x * draws * numbers * LANES
-                        _take(field, at + x * batch, width, target, place + step, volume * draws * numbers * LANES)
-
-
-@njit(inline="always")
-def _give_field(source, features, colors, draws, volume, batch, first, width, field):  # type: ignore[no-untyped-def]
-    """The way back of :func:`_take_field`."""
-    numbers = 2 * features * colors
-    for part in range(2):
-        for k in range(features):
-            for i in range(colors):
-                for s in range(draws):
-                    at = (((part * features + k) * colors + i) * draws + s) * volume * batch + first
-                    place = (s * numbers + (k * colors + i) * 2 + part) * LANES
-                    for x in range(volume):
-                        step = x * draws * numbers * LANES
-                        _give(source, place + step, volume * draws * numbers * LANES, width, field, at + x * batch)
-
-
-@njit(inline="always")
-def _take_rows(tensor, rows, targets, t, batch, first, width, target):  # type: ignore[no-untyped-def]
-    """What a tensor (part, rows, T, batch) has at t, as (block, row, part, configuration)."""
-    for part in range(2):
-        for row in range(rows):
-            at = ((part * rows + row) * targets + t) * batch + first
-            _take(tensor, at, width, target, (2 * row + part) * LANES, 2 * rows * LANES)
-
-
-@njit(inline="always")
-def _give_rows(source, rows, targets, t, batch, first, width, tensor):  # type: ignore[no-untyped-def]
-    """The way back of :func:`_take_rows`."""
-    for part in range(2):
-        for row in range(rows):
-            at = ((part * rows + row) * targets + t) * batch + first
-            _give(source, (2 * row + part) * LANES, 2 * rows * LANES, width, tensor, at)
-
-
-@njit(inline="always")
-def _add_product(a, at, b, place, re, im):  # type: ignore[no-untyped-def]
-    """re + i im + a b."""
-    a_re, a_im, b_re, b_im = load(a, at), load(a, at + LANES), load(b, place), load(b, place + LANES)
-    return minus_product(a_im, b_im, fma(a_re, b_re, re)), fma(a_im, b_re, fma(a_re, b_im, im))
-
-
-@njit(inline="always")
-def _add_conjugate(a, at, b, place, re, im):  # type: ignore[no-untyped-def]
-    """re + i im + a* b."""
-    a_re, a_im, b_re, b_im = load(a, at), load(a, at + LANES), load(b, place), load(b, place + LANES)
-    return fma(a_im, b_im, fma(a_re, b_re, re)), minus_product(a_im, b_re, fma(a_re, b_im, im))
-
-
-@njit(inline="always")
-def _transport(phi, start, sites, links, link, features, colors, zero, moved, place):  # type: ignore[no-untyped-def]
-    """T_d(y) φ_k(x_d) of all ways, as (way, feature, colour, part, configuration).
-
-    ``start``: of φ at the first site; ``sites``: where it is at x_d, from there on; ``link``: of T_1.
-    """
-    for d in range(WAYS):
-        at = start + sites[d]
-        for k in range(features):
-            for i in range(colors):
-                goal = place + ((d * features + k) * colors + i) * 2 * LANES
-                if d == 0:
-                    re, im = (
-                        load(phi, at + (k * colors + i) * 2 * LANES),
-                        load(phi, at + (k * colors + i) * 2 * LANES + LANES),
-                    )
-                else:
-                    re, im = zero, zero
-                    for j in range(colors):
-                        u = link + (((d - 1) * colors + i) * colors + j) * 2 * LANES
-                        re, im = _add_product(links, u, phi, at + (k * colors + j) * 2 * LANES, re, im)
-                store(moved, goal, re)
-                store(moved, goal + LANES, im)
-
-
-@njit(nogil=True)
-def _convolve(field, coefficients, planes, table, sizes, result, first, last):  # type: ignore[no-untyped-def]
-    features, into, colors, draws, volume, targets, batch = sizes
-    width, blocks = last - first, (last - first - 1) // LANES + 1
-    one = 2 * features * colors * LANES  # a draw of a site
-    rows, links_rows, after_rows = into * WAYS * features, 4 * colors * colors, into * colors * draws
-    phi = np.zeros(blocks * volume * draws * one, field.dtype)
-    matrix, links = (
-        np.zeros(blocks * 2 * rows * LANES, field.dtype),
-        np.zeros(blocks * 2 * links_rows * LANES, field.dtype),
-    )
-    moved, after = np.zeros(WAYS * one, field.dtype), np.zeros(blocks * 2 * after_rows * LANES, field.dtype)
-    sites, zero = np.zeros(WAYS, np.int64), spread(np.zeros(1, field.dtype), 0)
-    _take_field(field, features, colors, draws, volume, batch, first, width, phi)
-    for t in range(targets):
-        _take_rows(coefficients, rows, targets, t, batch, first, width, matrix)
-        _take_rows(planes, links_rows, targets, t, batch, first, width, links)
-        for d in range(WAYS):
-            sites[d] = table[d, t] * draws * one
-        for block in range(blocks):
-            link, m = block * 2 * links_rows * LANES, block * 2 * rows * LANES
-            for s in range(draws):
-                start = block * volume * draws * one + s * one
-                _transport(phi, start, sites, links, link, features, colors, zero, moved, 0)
-                for h in range(into):
-                    for i in range(colors):
-                        re, im = zero, zero
-                        for w in range(WAYS * features):
-                            of_m = m + (h * WAYS * features + w) * 2 * LANES
-                            re, im = _add_product(matrix, of_m, moved, (w * colors + i) * 2 * LANES, re, im)
-                        goal = (block * after_rows + (h * colors + i) * draws + s) * 2 * LANES
-                        store(after, goal, re)
-                        store(after, goal + LANES, im)
-        _give_rows(after, after_rows, targets, t, batch, first, width, result)
-
-
-@njit(inline="always")
-def _of_coefficients(  # type: ignore[no-untyped-def]
-    signal, g, moved, matrix, m, into, features, colors, draws, zero, tanh, result
-):
-    """g_h w† summed over draws and colours; of the argument of M = tanh(r) where wanted."""
-    for h in range(into):
-        for w in range(WAYS * features):
-            re, im = zero, zero
-            for s in range(draws):
-                for i in range(colors):
-                    of_w = ((s * WAYS * features + w) * colors + i) * 2 * LANES
-                    re, im = _add_conjugate(moved, of_w, signal, g + ((h * colors + i) * draws + s) * 2 * LANES, re, im)
-            at = m + (h * WAYS * features + w) * 2 * LANES
-            if tanh:
-                m_re, m_im = load(matrix, at), load(matrix, at + LANES)
-                re, im = minus_product(re * m_re, m_re, re), minus_product(im * m_im, m_im, im)
-            store(result, at, re)
-            store(result, at + LANES, im)
-
-
-@njit(inline="always")
-def _back(signal, g, matrix, m, d, s, into, features, colors, draws, zero, back):  # type: ignore[no-untyped-def]
-    """Σ_h M_hdk* g_h, as (feature, colour, part, configuration)."""
-    for k in range(features):
-        for i in range(colors):
-            re, im = zero, zero
-            for h in range(into):
-                of_m = m + ((h * WAYS + d) * features + k) * 2 * LANES
-                re, im = _add_conjugate(matrix, of_m, signal, g + ((h * colors + i) * draws + s) * 2 * LANES, re, im)
-            store(back, (k * colors + i) * 2 * LANES, re)
-            store(back, (k * colors + i) * 2 * LANES + LANES, im)
-
-
-@njit(inline="always")
-def _to_field(back, links, link, d, features, colors, of_phi, at):  # type: ignore[no-untyped-def]
-    """T† ``back`` added to the gradient of φ(x_d)."""
-    for k in range(features):
-        for j in range(colors):
-            goal = at + (k * colors + j) * 2 * LANES
-            re, im = load(of_phi, goal), load(of_phi, goal + LANES)
-            if d == 0:
-                re += load(back, (k * colors + j) * 2 * LANES)
-                im += load(back, (k * colors + j) * 2 * LANES + LANES)
-            else:
-                for i in range(colors):
-                    u = link + (((d - 1) * colors + i) * colors + j) * 2 * LANES
-                    re, im = _add_conjugate(links, u, back, (k * colors + i) * 2 * LANES, re, im)
-            store(of_phi, goal, re)
-            store(of_phi, goal + LANES, im)
-
-
-@njit(inline="always")
-def _to_links(back, phi, at, link, d, features, colors, of_links):  # type: ignore[no-untyped-def]
-    """``back`` φ(x_d)† added to the gradient of T."""
+def _transport(field, planes, d, k, s, table, t_0, t_1, b_0, b_1, moved):  # type: ignore[no-untyped-def]
+    """T_d(y) φ_k(x) of a tile into ``moved``."""
+    colors = field.shape[2]
     for i in range(colors):
-        for j in range(colors):
-            goal = link + (((d - 1) * colors + i) * colors + j) * 2 * LANES
-            re, im = load(of_links, goal), load(of_links, goal + LANES)
-            for k in range(features):
-                of_phi = at + (k * colors + j) * 2 * LANES
-                re, im = _add_conjugate(phi, of_phi, back, (k * colors + i) * 2 * LANES, re, im)
-            store(of_links, goal, re)
-            store(of_links, goal + LANES, im)
+        for t in range(t_0, t_1):
+            x = table[d, t]
+            if d == 0:
+                for b in range(b_0, b_1):
+                    moved[0, i, t - t_0, b - b_0] = field[0, k, i, s, x, b]
+                    moved[1, i, t - t_0, b - b_0] = field[1, k, i, s, x, b]
+                continue
+            for j in range(colors):
+                for b in range(b_0, b_1):
+                    u_re, u_im = planes[0, d - 1, i, j, t, b], planes[1, d - 1, i, j, t, b]
+                    f_re, f_im = field[0, k, j, s, x, b], field[1, k, j, s, x, b]
+                    re, im = u_re * f_re - u_im * f_im, u_re * f_im + u_im * f_re
+                    moved[0, i, t - t_0, b - b_0] = re if j == 0 else moved[0, i, t - t_0, b - b_0] + re
+                    moved[1, i, t - t_0, b - b_0] = im if j == 0 else moved[1, i, t - t_0, b - b_0] + im
 
 
-@njit(nogil=True)
+@njit(inline="always")
+def _add_product(coefficients, moved, d, k, s, t_0, t_1, b_0, b_1, result):  # type: ignore[no-untyped-def]
+    """M_hdk ``moved`` added to all features of the result, or put there by the first of them."""
+    first = d == 0 and k == 0
+    for h in range(coefficients.shape[1]):
+        for i in range(moved.shape[1]):
+            for t in range(t_0, t_1):
+                for b in range(b_0, b_1):
+                    m_re, m_im = coefficients[0, h, d, k, t, b], coefficients[1, h, d, k, t, b]
+                    w_re, w_im = moved[0, i, t - t_0, b - b_0], moved[1, i, t - t_0, b - b_0]
+                    re, im = m_re * w_re - m_im * w_im, m_re * w_im + m_im * w_re
+                    result[0, h, i, s, t, b] = re if first else result[0, h, i, s, t, b] + re
+                    result[1, h, i, s, t, b] = im if first else result[1, h, i, s, t, b] + im
+
+
+@njit(nogil=True, fastmath=FAST)
+def _convolve(field, coefficients, planes, table, result, b_0, b_1, tile, moved):  # type: ignore[no-untyped-def]
+    for part in range((table.shape[1] - 1) // tile + 1):
+        t_0 = np.uint64(part * tile)
+        t_1 = np.uint64(min(part * tile + tile, table.shape[1]))
+        for s in range(field.shape[3]):
+            for d in range(5):
+                for k in range(field.shape[1]):
+                    _transport(field, planes, d, k, s, table, t_0, t_1, b_0, b_1, moved)
+                    _add_product(coefficients, moved, d, k, s, t_0, t_1, b_0, b_1, result)
+
+
+@njit(inline="always")
+def _of_coefficients(gradient, moved, d, k, s, t_0, t_1, b_0, b_1, result):  # type: ignore[no-untyped-def]
+    """g_h w† summed over colours, written for the first draw and added for the others."""
+    for h in range(result.shape[1]):
+        for i in range(moved.shape[1]):
+            first = s == 0 and i == 0
+            for t in range(t_0, t_1):
+                for b in range(b_0, b_1):
+                    g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
+                    w_re, w_im = moved[0, i, t - t_0, b - b_0], moved[1, i, t - t_0, b - b_0]
+                    re, im = g_re * w_re + g_im * w_im, g_im * w_re - g_re * w_im
+                    result[0, h, d, k, t, b] = re if first else result[0, h, d, k, t, b] + re
+                    result[1, h, d, k, t, b] = im if first else result[1, h, d, k, t, b] + im
+
+
+@njit(inline="always")
+def _back(gradient, coefficients, d, k, s, t_0, t_1, b_0, b_1, back):  # type: ignore[no-untyped-def]
+    """Σ_h M_hdk* g_h into ``back``."""
+    for h in range(coefficients.shape[1]):
+        for i in range(back.shape[1]):
+            for t in range(t_0, t_1):
+                for b in range(b_0, b_1):
+                    m_re, m_im = coefficients[0, h, d, k, t, b], coefficients[1, h, d, k, t, b]
+                    g_re, g_im = gradient[0, h, i, s, t, b], gradient[1, h, i, s, t, b]
+                    re, im = m_re * g_re + m_im * g_im, m_re * g_im - m_im * g_re
+                    back[0, i, t - t_0, b - b_0] = re if h == 0 else back[0, i, t - t_0, b - b_0] + re
+                    back[1, i, t - t_0, b - b_0] = im if h == 0 else back[1, i, t - t_0, b - b_0] + im
+
+
+@njit(inline="always")
+def _scatter(back, planes, d, k, s, table, t_0, t_1, b_0, b_1, of_field):  # type: ignore[no-untyped-def]
+    """T† ``back`` added to the gradient of φ_k(x)."""
+    colors = of_field.shape[2]
+    for i in range(colors):
+        for t in range(t_0, t_1):
+            x = table[d, t]
+            if d == 0:
+                for b in range(b_0, b_1):
+                    of_field[0, k, i, s, x, b] += back[0, i, t - t_0, b - b_0]
+                    of_field[1, k, i, s, x, b] += back[1, i, t - t_0, b - b_0]
+                continue
+            for j in range(colors):
+                for b in range(b_0, b_1):
+                    u_re, u_im = planes[0, d - 1, i, j, t, b], planes[1, d - 1, i, j, t, b]
+                    w_re, w_im = back[0, i, t - t_0, b - b_0], back[1, i, t - t_0, b - b_0]
+                    of_field[0, k, j, s, x, b] += u_re * w_re + u_im * w_im
+                    of_field[1, k, j, s, x, b] += u_re * w_im - u_im * w_re
+
+
+@njit(inline="always")
+def _of_links(back, field, d, k, s, table, t_0, t_1, b_0, b_1, of_planes):  # type: ignore[no-untyped-def]
+    """``back`` φ_k† added to the gradient of T."""
+    colors = field.shape[2]
+    for i in range(colors):
+        for t in range(t_0, t_1):
+            x = table[d, t]
+            for j in range(colors):
+                for b in range(b_0, b_1):
+                    w_re, w_im = back[0, i, t - t_0, b - b_0], back[1, i, t - t_0, b - b_0]
+                    f_re, f_im = field[0, k, j, s, x, b], field[1, k, j, s, x, b]
+                    of_planes[0, d - 1, i, j, t, b] += w_re * f_re + w_im * f_im
+                    of_planes[1, d - 1, i, j, t, b] += w_im * f_re - w_re * f_im
+
+
+@njit(inline="always")
+def _of_tanh(coefficients, d, k, t_0, t_1, b_0, b_1, result):  # type: ignore[no-untyped-def]
+    """The gradient of M = tanh(r) into the one of r."""
+    for part in range(2):
+        for h in range(result.shape[1]):
+            for t in range(t_0, t_1):
+                for b in range(b_0, b_1):
+                    m = coefficients[part, h, d, k, t, b]
+                    result[part, h, d, k, t, b] *= 1.0 - m * m
+
+
+@njit(nogil=True, fastmath=FAST)
 def _gradients(  # type: ignore[no-untyped-def]
     gradient,
     field,
     coefficients,
     planes,
     table,
-    sizes,
     of_field,
     of_coefficients,
     of_planes,
     planes_wanted,
     tanh,
-    first,
-    last,
+    b_0,
+    b_1,
+    tile,
+    moved,
+    back,
 ):
-    features, into, colors, draws, volume, targets, batch = sizes
-    width, blocks = last - first, (last - first - 1) // LANES + 1
-    one = 2 * features * colors * LANES  # a draw of a site
-    rows, links_rows, after_rows = into * WAYS * features, 4 * colors * colors, into * colors * draws
-    phi, of_phi = (
-        np.zeros(blocks * volume * draws * one, field.dtype),
-        np.zeros(blocks * volume * draws * one, field.dtype),
-    )
-    matrix, of_matrix = (
-        np.zeros(blocks * 2 * rows * LANES, field.dtype),
-        np.zeros(blocks * 2 * rows * LANES, field.dtype),
-    )
-    links, of_links = (
-        np.zeros(blocks * 2 * links_rows * LANES, field.dtype),
-        np.zeros(blocks * 2 * links_rows * LANES, field.dtype),
-    )
-    moved, signal = np.zeros(draws * WAYS * one, field.dtype), np.zeros(blocks * 2 * after_rows * LANES, field.dtype)
-    back, sites, zero = np.zeros(one, field.dtype), np.zeros(WAYS, np.int64), spread(np.zeros(1, field.dtype), 0)
-    _take_field(field, features, colors, draws, volume, batch, first, width, phi)
-    for t in range(targets):
-        _take_rows(coefficients, rows, targets, t, batch, first, width, matrix)
-        _take_rows(planes, links_rows, targets, t, batch, first, width, links)
-        _take_rows(gradient, after_rows, targets, t, batch, first, width, signal)
-        if planes_wanted:
-            _take_rows(of_planes, links_rows, targets, t, batch, first, width, of_links)
-        for d in range(WAYS):
-            sites[d] = table[d, t] * draws * one
-        for block in range(blocks):
-            link, m, g = block * 2 * links_rows * LANES, block * 2 * rows * LANES, block * 2 * after_rows * LANES
-            for s in range(draws):
-                start = block * volume * draws * one + s * one
-                _transport(phi, start, sites, links, link, features, colors, zero, moved, s * WAYS * one)
-                for d in range(WAYS):
-                    _back(signal, g, matrix, m, d, s, into, features, colors, draws, zero, back)
-                    _to_field(back, links, link, d, features, colors, of_phi, start + sites[d])
+    draws = field.shape[3]
+    for part in range((table.shape[1] - 1) // tile + 1):
+        t_0 = np.uint64(part * tile)
+        t_1 = np.uint64(min(part * tile + tile, table.shape[1]))
+        for s in range(draws):
+            for d in range(5):
+                for k in range(field.shape[1]):
+                    _transport(field, planes, d, k, s, table, t_0, t_1, b_0, b_1, moved)
+                    _of_coefficients(gradient, moved, d, k, s, t_0, t_1, b_0, b_1, of_coefficients)
+                    _back(gradient, coefficients, d, k, s, t_0, t_1, b_0, b_1, back)
+                    _scatter(back, planes, d, k, s, table, t_0, t_1, b_0, b_1, of_field)
                     if planes_wanted and d > 0:
-                        _to_links(back, phi, start + sites[d], link, d, features, colors, of_links)
-            _of_coefficients(signal, g, moved, matrix, m, into, features, colors, draws, zero, tanh, of_matrix)
-        _give_rows(of_matrix, rows, targets, t, batch, first, width, of_coefficients)
-        if planes_wanted:
-            _give_rows(of_links, links_rows, targets, t, batch, first, width, of_planes)
-    _give_field(of_phi, features, colors, draws, volume, batch, first, width, of_field)
+                        _of_links(back, field, d, k, s, table, t_0, t_1, b_0, b_1, of_planes)
+                    if tanh and s == draws - 1:
+                        _of_tanh(coefficients, d, k, t_0, t_1, b_0, b_1, of_coefficients)
