@@ -76,10 +76,10 @@ def synthesise(spectrum: Tensor, waves: Waves, bias: Tensor | None, tanh: bool) 
 
 
 @njit(inline="always")
-def _along(source, at, step, across, matrix, length, target, up, right):  # type: ignore[no-untyped-def]
+def _along(source, step, across, matrix, length, target, up, right):  # type: ignore[no-untyped-def]
     """Σ_x matrix(k, x) source(x, y) of all k and y; steps of x and y in the source, of k and y in the target."""
     for y in range(0, length, ABREAST):
-        begin, end = at + y * across, y * right
+        begin, end = y * across, y * right
         for k in range(length):
             row = k * length
             m = spread(matrix, row)
@@ -97,6 +97,56 @@ def _along(source, at, step, across, matrix, length, target, up, right):  # type
             store(target, place + 3 * right, s_3)
 
 
+@njit(inline="always")
+def _four(source, at, step):  # type: ignore[no-untyped-def]
+    return load(source, at), load(source, at + step), load(source, at + 2 * step), load(source, at + 3 * step)
+
+
+@njit(inline="always")
+def _eight(source, step, across, matrix, target, up, right):  # type: ignore[no-untyped-def]
+    """The same for eight sites: sums and differences of opposite ones make even and odd waves."""
+    one, half, root = spread(matrix, 0), spread(matrix, 8), spread(matrix, 9)
+    for y in range(8):
+        at, to = y * across, y * right
+        x_0, x_1, x_2, x_3 = _four(source, at, step)
+        x_4, x_5, x_6, x_7 = _four(source, at + 4 * step, step)
+        a_0, a_1, a_2, a_3 = x_0 + x_4, x_1 + x_5, x_2 + x_6, x_3 + x_7
+        b_0, b_1, b_2, b_3 = half * (x_0 - x_4), x_1 - x_5, half * (x_2 - x_6), x_3 - x_7
+        even, odd, less, more = a_0 + a_2, a_1 + a_3, root * (b_1 - b_3), root * (b_1 + b_3)
+        store(target, to, one * (even + odd))
+        store(target, to + up, b_0 + less)
+        store(target, to + 2 * up, b_2 + more)
+        store(target, to + 3 * up, half * (a_0 - a_2))
+        to += 4 * up
+        store(target, to, half * (a_1 - a_3))
+        store(target, to + up, b_0 - less)
+        store(target, to + 2 * up, more - b_2)
+        store(target, to + 3 * up, one * (even - odd))
+
+
+@njit(inline="always")
+def _eight_back(source, step, across, matrix, target, up, right):  # type: ignore[no-untyped-def]
+    """The transposed of :func:`_eight`."""
+    one, half, root = spread(matrix, 0), spread(matrix, 1), spread(matrix, 9)
+    for y in range(8):
+        at, to = y * across, y * right
+        y_0, c_1, s_1, c_2 = _four(source, at, step)
+        s_2, c_3, s_3, y_4 = _four(source, at + 4 * step, step)
+        even, odd, u, v = one * (y_0 + y_4), one * (y_0 - y_4), half * c_2, half * s_2
+        less, more = root * (c_1 - c_3), root * (s_1 + s_3)
+        a_0, a_1, a_2, a_3 = even + u, odd + v, even - u, odd - v
+        b_0, b_1, b_2, b_3 = half * (c_1 + c_3), less + more, half * (s_1 - s_3), more - less
+        store(target, to, a_0 + b_0)
+        store(target, to + up, a_1 + b_1)
+        store(target, to + 2 * up, a_2 + b_2)
+        store(target, to + 3 * up, a_3 + b_3)
+        to += 4 * up
+        store(target, to, a_0 - b_0)
+        store(target, to + up, a_1 - b_1)
+        store(target, to + 2 * up, a_2 - b_2)
+        store(target, to + 3 * up, a_3 - b_3)
+
+
 @njit(nogil=True)
 def _analyse(field, matrix, table, factors, rows, first, last, batch, result):  # type: ignore[no-untyped-def]
     volume = table.shape[0]
@@ -104,8 +154,15 @@ def _analyse(field, matrix, table, factors, rows, first, last, batch, result):  
     here, there = np.empty(volume * LANES, field.dtype), np.empty(volume * LANES, field.dtype)
     for r in range(first, last):
         for b in range(0, batch, LANES):
-            _along(field, r * volume * batch + b, batch, length * batch, matrix, length, here, LANES, line)
-            _along(here, 0, line, LANES, matrix, length, there, line, LANES)
+            # Sites of a row are far from each other: read once.
+            for x in range(volume):
+                store(there, x * LANES, load(field, (r * volume + x) * batch + b))
+            if length == 8:
+                _eight(there, LANES, line, matrix, here, LANES, line)
+                _eight(here, line, LANES, matrix, there, line, LANES)
+            else:
+                _along(there, LANES, line, matrix, length, here, LANES, line)
+                _along(here, line, LANES, matrix, length, there, line, LANES)
             for w in range(volume):
                 of_first = spread(factors, 2 * w) * load(there, table[w, 0] * LANES)
                 total = fma(spread(factors, 2 * w + 1), load(there, table[w, 1] * LANES), of_first)
@@ -135,11 +192,16 @@ def _synthesise(  # type: ignore[no-untyped-def]
         shift = spread(bias, r)
         for b in range(0, batch, LANES):
             for w in range(volume):
-                of_first = spread(factors, 2 * w) * load(spectrum, (table[w, 0] * rows + r) * batch + b)
-                of_second = load(spectrum, (table[w, 1] * rows + r) * batch + b)
-                store(here, w * LANES, fma(spread(factors, 2 * w + 1), of_second, of_first))
-            _along(here, 0, line, LANES, matrix, length, there, line, LANES)
-            _along(there, 0, LANES, line, matrix, length, here, LANES, line)
+                store(there, w * LANES, load(spectrum, (w * rows + r) * batch + b))
+            for w in range(volume):
+                of_first = spread(factors, 2 * w) * load(there, table[w, 0] * LANES)
+                store(here, w * LANES, fma(spread(factors, 2 * w + 1), load(there, table[w, 1] * LANES), of_first))
+            if length == 8:
+                _eight_back(here, line, LANES, matrix, there, line, LANES)
+                _eight_back(there, LANES, line, matrix, here, LANES, line)
+            else:
+                _along(here, line, LANES, matrix, length, there, line, LANES)
+                _along(there, LANES, line, matrix, length, here, LANES, line)
             for x in range(volume):
                 value = load(here, x * LANES) + shift
                 if tanh:
