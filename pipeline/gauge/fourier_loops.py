@@ -1,13 +1,11 @@
 """Fourier transforms of small periodic lattices as loops (numba), for CPUs: eight configurations at a time.
 
 Waves along each direction by a matrix of L × L numbers, then sums and differences of two of their products: what
-:class:`pipeline.gauge.fourier.Waves` has in its tables. Rows are shared among threads and treated each by itself, so
+:class:`pipeline.gauge.waves.Waves` has in its tables. Rows are shared among threads and treated each by itself, so
 that results do not depend on the number of threads.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +14,7 @@ from torch import Tensor
 from pipeline.base.run.compiled import njit
 from pipeline.base.run.lanes import LANES, fma, larger, load, smaller, spread, store
 from pipeline.base.run.slices import in_slices
-
-if TYPE_CHECKING:
-    from pipeline.gauge.fourier import Waves
+from pipeline.gauge.waves import Waves
 
 ABREAST = 4
 """Waves of other sites that are summed at once: as many independent sums. Of what L is a multiple of."""

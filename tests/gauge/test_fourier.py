@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.gauge import fourier, fourier_loops
+from pipeline.gauge.waves import Waves
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-4}
 
@@ -57,7 +58,7 @@ def test_hyperbolic_tangents_pass_gradients_of_their_arguments(dtype: torch.dtyp
 def test_hyperbolic_tangents_in_single_precision() -> None:
     """Within a few roundings for all arguments; what is no number stays none."""
     x = torch.linspace(-20.0, 20.0, 16 * 8 * 999).view(999, 16, 8)
-    waves = fourier.Waves.of(4, torch.float32)
+    waves = Waves.of(4, torch.float32)
     found = fourier_loops.synthesise(torch.zeros(8, 2, 999, 8), waves, x[:, 0, 0], True)
     exact = x[:, :1, :1].double().tanh().expand(found.shape)
     torch.testing.assert_close(found.double(), exact, atol=4e-7, rtol=4e-7)
@@ -73,7 +74,7 @@ def test_waves_are_those_of_their_momenta(length: int) -> None:
     """Power at each momentum as numpy has it; orthonormal, there and back."""
     field = torch.randn(1, length**2, 8, dtype=torch.float64, generator=torch_generator(0, "test.power"))
     spectrum = fourier.analyse(field)[:, :, 0]
-    waves = fourier.Waves.of(length, torch.float64)
+    waves = Waves.of(length, torch.float64)
     transform = np.fft.fft2(field[0].numpy().reshape(length, length, 8), axes=(0, 1)) / length
     seen = set()
     for pair, momenta in zip(spectrum, waves.momenta, strict=True):
@@ -96,8 +97,8 @@ def test_results_do_not_depend_on_the_number_of_threads(rows: int) -> None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         try:
-            spectrum = fourier_loops.analyse(field, fourier.Waves.of(4, torch.float32))
-            found.append((spectrum, fourier_loops.synthesise(spectrum, fourier.Waves.of(4, torch.float32), None, True)))
+            spectrum = fourier_loops.analyse(field, Waves.of(4, torch.float32))
+            found.append((spectrum, fourier_loops.synthesise(spectrum, Waves.of(4, torch.float32), None, True)))
         finally:
             torch.set_num_threads(1)
     assert torch.equal(found[0][0], found[1][0])
