@@ -1,8 +1,9 @@
-"""Eight numbers in single precision as one value of compiled loops (numba): what a vector unit does at once.
+"""Eight numbers as one value of compiled loops (numba): what a vector unit does at once.
 
 Loops over arrays vectorise where the compiler finds out that they may, and pay for finding out; a loop over these is
 what is written. LLVM cuts them to the registers of the machine. Indices are those of flat arrays, in numbers, and never
-from the end.
+from the end. Numbers are in the precision of the arrays that they come from, which :func:`lanes`, :func:`turn` and
+:func:`power_of_two` know in single precision alone.
 """
 
 from __future__ import annotations
@@ -24,22 +25,26 @@ _WHOLE = ir.VectorType(ir.IntType(32), LANES)
 
 
 class _LanesType(types.Type):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__(name="Lanes")
+    def __init__(self, number: Any) -> None:
+        super().__init__(name=f"Lanes({number})")
+        self.number = number
 
 
-_LANES = _LanesType()
+_LANES, _DOUBLE_LANES = _LanesType(types.float32), _LanesType(types.float64)
+_OF = {types.float32: _LANES, types.float64: _DOUBLE_LANES}
 
 
 @register_model(_LanesType)
 class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        number = ir.FloatType() if kind.number == types.float32 else ir.DoubleType()
+        super().__init__(manager, kind, ir.VectorType(number, LANES))
 
 
 def _spread(builder: Any, number: Any) -> Any:
-    alone = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(alone, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_WHOLE, [0] * LANES))
+    nothing = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
+    alone = builder.insert_element(nothing, number, ir.IntType(32)(0))
+    return builder.shuffle_vector(alone, nothing, ir.Constant(_WHOLE, [0] * LANES))
 
 
 def _constant(value: float) -> Any:
@@ -51,10 +56,19 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
     return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
 
 
+def _lanes_at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> tuple[Any, int]:
+    """The same for elements from there on, and the bytes of one."""
+    place = _place(context, builder, kind, array, index)
+    bytes_of_one: int = kind.dtype.bitwidth // 8
+    return builder.bitcast(place, context.get_value_type(_OF[kind.dtype]).as_pointer()), bytes_of_one
+
+
 def _call(builder: Any, name: str, *arguments: Any) -> Any:
     """An operation of LLVM on vectors."""
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), arguments)
+    vector = arguments[0].type
+    bits = 32 if vector.element == ir.FloatType() else 64
+    kind = ir.FunctionType(vector, [vector] * len(arguments))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f{bits}"), arguments)
 
 
 @intrinsic  # type: ignore[misc]
@@ -62,10 +76,10 @@ def load(_: Any, array: Any, index: Any) -> Any:
     """Elements from ``index`` on."""
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        place = _place(context, builder, sig.args[0], *arguments)
-        return builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+        place, align = _lanes_at(context, builder, sig.args[0], *arguments)
+        return builder.load(place, align=align)
 
-    return _LANES(array, types.int64), generate
+    return _OF[array.dtype](array, types.int64), generate
 
 
 @intrinsic  # type: ignore[misc]
@@ -73,8 +87,8 @@ def store(_: Any, array: Any, index: Any, value: Any) -> Any:
     """Put them there."""
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        place = _place(context, builder, sig.args[0], *arguments[:2])
-        builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+        place, align = _lanes_at(context, builder, sig.args[0], *arguments[:2])
+        builder.store(arguments[2], place, align=align)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value), generate
@@ -87,7 +101,7 @@ def spread(_: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         return _spread(builder, builder.load(_place(context, builder, sig.args[0], *arguments)))
 
-    return _LANES(array, types.int64), generate
+    return _OF[array.dtype](array, types.int64), generate
 
 
 @intrinsic  # type: ignore[misc]
@@ -107,17 +121,27 @@ def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         return _call(builder, "fmuladd", *arguments)
 
-    return _LANES(a, b, c), generate
+    return a(a, b, c), generate
 
 
 @intrinsic  # type: ignore[misc]
 def larger(_: Any, a: Any, b: Any) -> Any:
-    """The larger of both."""
+    """The larger of both; b where one is no number."""
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
 
-    return _LANES(a, b), generate
+    return a(a, b), generate
+
+
+@intrinsic  # type: ignore[misc]
+def smaller(_: Any, a: Any, b: Any) -> Any:
+    """The smaller of both; b where one is no number."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
+
+    return a(a, b), generate
 
 
 @intrinsic  # type: ignore[misc]
@@ -125,9 +149,11 @@ def where_positive(_: Any, sign: Any, a: Any, b: Any) -> Any:
     """a where ``sign`` is positive, else b."""
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", arguments[0], _constant(0.0)), *arguments[1:])
+        return builder.select(
+            builder.fcmp_ordered(">", arguments[0], ir.Constant(arguments[0].type, None)), *arguments[1:]
+        )
 
-    return _LANES(sign, a, b), generate
+    return a(sign, a, b), generate
 
 
 @intrinsic  # type: ignore[misc]
@@ -137,7 +163,7 @@ def magnitude(_: Any, a: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         return _call(builder, "fabs", *arguments)
 
-    return _LANES(a), generate
+    return a(a), generate
 
 
 @intrinsic  # type: ignore[misc]
@@ -147,7 +173,7 @@ def root(_: Any, a: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         return _call(builder, "sqrt", *arguments)
 
-    return _LANES(a), generate
+    return a(a), generate
 
 
 @intrinsic  # type: ignore[misc]
@@ -211,13 +237,14 @@ def _operation(symbol: Any, name: str) -> None:
 
     @infer_global(symbol)
     class Typed(ConcreteTemplate):  # type: ignore[misc]
-        cases = (signature(_LANES, _LANES, _LANES),)
+        cases = tuple(signature(kind, kind, kind) for kind in _OF.values())
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         made: Callable[..., Any] = getattr(builder, name)
         return made(*arguments)
 
-    lower_builtin(symbol, _LANES, _LANES)(generate)
+    for kind in _OF.values():
+        lower_builtin(symbol, kind, kind)(generate)
 
 
 _OPERATIONS = (

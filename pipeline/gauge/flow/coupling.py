@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.gauge.flow.conditioner import ConvConditioner
@@ -46,4 +47,5 @@ class Coupling(nn.Module):
         """The mask on the device of the links, active loops, and parameters in their precision."""
         mask = self.mask.to(links.device)
         loops, features = self.loops.observe(links, mask)
-        return mask, loops, self.conditioner(features, mask.sites).to(features.dtype)
+        parameters = self.conditioner(features, mask.sites)
+        return mask, loops, parameters.to(features.dtype, memory_format=torch.contiguous_format)

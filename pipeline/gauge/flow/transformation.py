@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from typing import Protocol
 
@@ -52,6 +53,10 @@ class CircularSpline:
 
     def forward(self, loops: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """P' - P and log |dP'/dP|."""
+        if compiled(loops):
+            from pipeline.gauge.flow import spline_loops
+
+            return spline_loops.forward(loops, parameters)
         spline, shift = self._parts(parameters)
         angle = u1.wrap(loops)
         moved, log_slope = spline.forward(_to_unit(angle), clamped=True)
@@ -66,6 +71,12 @@ class CircularSpline:
 
     def _parts(self, parameters: Tensor) -> tuple[Spline, Tensor]:
         return Spline.circle(parameters[:-1]), parameters[-1]
+
+
+def compiled(loops: Tensor) -> bool:
+    """Whether loops compiled by numba do the work of many angles, (batch, n): on a CPU that has numba."""
+    many = loops.ndim == 2 and loops.device.type == "cpu"
+    return many and importlib.util.find_spec("numba") is not None
 
 
 def _to_unit(angle: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class ConditionalFlow(nn.Module):
     def forward(self, context: Context, frozen: bool = False) -> BoundFlow:
         """The model over the links of ``context``; ``frozen``: the parameters count as constants."""
         couplings = tuple(coupling(context, frozen) for coupling in self.couplings)
-        sites = on_device(kept_field_sites(context.length, self.even_odd), context.channels.device)
+        sites = on_device(kept_field_sites(context.length, self.even_odd), context.hidden.device)
         return BoundFlow(couplings, sites, context.length, log_jacobian(couplings))
 
 

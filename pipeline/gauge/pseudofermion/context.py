@@ -3,7 +3,8 @@
 The inputs are Re Tr P(x), Im Tr P(x), x_0 mod 4 and x_1 mod 4 (Eqs. B2 and B3). A periodic convolution with ELU, shared
 by all layers of all monomials, maps them to hidden channels; one convolution with tanh of each layer maps these to its
 coefficients. Channels come first, then sites and configurations, so that a layer is one product of two matrices on the
-neighbourhoods of sites, which are gathered once for all layers.
+neighbourhoods of sites, which are gathered once for all layers; or, where that is faster, one product for each of the
+plane waves that the channels are taken apart into, see :mod:`pipeline.gauge.fourier`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from pipeline.gauge import fourier
 from pipeline.gauge.group import Group
 from pipeline.gauge.pseudofermion.masks import Mask, on_device
 from pipeline.gauge.pseudofermion.squash import squash
@@ -54,10 +56,11 @@ def neighbourhoods(length: int, kernel: int, device: torch.device) -> Tensor:
     return (around[:, None, :, None] * length + around[None, :, None, :]).reshape(kernel**2, length**2).to(device)
 
 
-def gather(channels: Tensor, length: int, kernel: int) -> Tensor:
-    """The neighbourhood of each site as its channels, (C, V, batch) -> (C · kernel², V, batch)."""
+def gather(channels: Tensor, length: int, kernel: int, sites: Tensor | None = None) -> Tensor:
+    """The neighbourhood of all sites or some as their channels, (C, V, batch) -> (C · kernel², sites, batch)."""
     table = neighbourhoods(length, kernel, channels.device)
-    return channels.index_select(1, table.flatten()).reshape(-1, *channels.shape[1:])
+    table = table if sites is None else table[:, sites]
+    return channels.index_select(1, table.flatten()).reshape(-1, table.shape[1], channels.shape[2])
 
 
 @dataclass(eq=False)
@@ -67,13 +70,40 @@ class Context:
     Attributes:
         matrices: links in the fundamental representation, (batch, 2, L, L, N, N), complex128.
         transport: to all V sites.
-        channels: hidden channels around each site and, last, one, (C + 1, V, batch): biases are weights of the last.
+        hidden: hidden channels, (C, V, batch).
+        kernel: of the layers.
     """
 
     matrices: Tensor
     transport: Transporters
-    channels: Tensor
+    hidden: Tensor
+    kernel: int
     _parts: dict[Mask, tuple[Tensor, Transporters, Tensor]] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def channels(self) -> Tensor:
+        """Hidden channels around each site and, last, one, (C · kernel² + 1, V, batch): a bias is a weight of that."""
+        return _with_one(gather(self.hidden, self.length, self.kernel))
+
+    @functools.cached_property
+    def _spectrum(self) -> Tensor:
+        return fourier.analyse(self.hidden)
+
+    def coefficients(self, weight: Tensor) -> Tensor:
+        """tanh of a convolution at all sites, (out, V, batch), for who multiplies by its slope: see :func:`squash`.
+
+        Args:
+            weight: (out, C · kernel² + 1), see :meth:`Convolution.parts`.
+        """
+        if fourier.worthwhile(self.hidden, len(weight), self.kernel):
+            return fourier.convolve(self._spectrum, weight, self.kernel, squashed=True)
+        # One product for all sites and configurations, whose weight gradient is another one.
+        return squash(weight @ self.channels.flatten(1)).unflatten(1, self.hidden.shape[1:])
+
+    def coefficients_at(self, mask: Mask, weight: Tensor) -> Tensor:
+        """The same on active sites of a mask, (out, T, batch), with a gradient of its own."""
+        channels = self.at(mask)[2]
+        return (weight @ channels.flatten(1)).tanh().unflatten(1, channels.shape[1:])
 
     @property
     def length(self) -> int:
@@ -93,9 +123,14 @@ class Context:
     def at(self, mask: Mask) -> tuple[Tensor, Transporters, Tensor]:
         """Active sites of a mask, transporters to them and the channels there, kept for all layers that have it."""
         if mask not in self._parts:
-            sites = on_device(mask.sites, self.channels.device)
-            self._parts[mask] = sites, self.transport.at(sites), self.channels.index_select(1, sites)
+            sites = on_device(mask.sites, self.hidden.device)
+            channels = _with_one(gather(self.hidden, self.length, self.kernel, sites))
+            self._parts[mask] = sites, self.transport.at(sites), channels
         return self._parts[mask]
+
+
+def _with_one(channels: Tensor) -> Tensor:
+    return torch.cat([channels, torch.ones_like(channels[:1])])
 
 
 class SharedContext(nn.Module):
@@ -106,11 +141,6 @@ class SharedContext(nn.Module):
         super().__init__()
         self.group, self.kernel = group, kernel
         self.convolution = Convolution(INPUTS, hidden, kernel, gain, generator)
-
-    @property
-    def channels(self) -> int:
-        """C of :class:`Context`."""
-        return self.convolution.bias.shape[0] * self.kernel**2
 
     def forward(self, links: Tensor, frozen: bool = False) -> Context:
         """Context over ``links`` of the group, differentiable in them.
@@ -123,9 +153,7 @@ class SharedContext(nn.Module):
         dtype, length = self.convolution.bias.dtype, matrices.shape[2]
         around = gather(context_inputs(matrices, dtype), length, self.kernel)
         hidden = nn.functional.elu(self.convolution(around, frozen))
-        channels = gather(hidden, length, self.kernel)
-        channels = torch.cat([channels, torch.ones_like(channels[:1])])
-        return Context(matrices, transporters(matrices, dtype), channels)
+        return Context(matrices, transporters(matrices, dtype), hidden, self.kernel)
 
 
 class Convolution(nn.Module):
@@ -139,24 +167,15 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(weight.flatten(1))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def parts(self, rows: Sequence[int], frozen: bool = False) -> Sequence[Tensor]:
-        """Weights of so many output channels each, the biases as the last column; ``frozen``: as constants."""
+    def parts(self, rows: int, frozen: bool = False) -> Sequence[Tensor]:
+        """Weights of the first ``rows`` output channels and of the others, the biases as the last column.
+
+        ``frozen``: as constants.
+        """
         whole = torch.cat([self.weight, self.bias[:, None]], dim=1)
-        return (whole.detach() if frozen else whole).split(list(rows))
+        return (whole.detach() if frozen else whole).split([rows, len(whole) - rows])
 
     def forward(self, around: Tensor, frozen: bool = False) -> Tensor:
         """(in · kernel², T, batch) -> (out, T, batch)."""
         weight, bias = (self.weight.detach(), self.bias.detach()) if frozen else (self.weight, self.bias)
         return torch.addmm(bias[:, None], weight, around.flatten(1)).unflatten(1, around.shape[1:])
-
-
-def convolve(channels: Tensor, weight: Tensor, *, squashed: bool = False) -> Tensor:
-    """Outputs (out, T, batch) on the channels of a :class:`Context`; ``squashed``: see :func:`squash`.
-
-    Args:
-        channels: (C + 1, T, batch).
-        weight: see :meth:`Convolution.parts`.
-    """
-    # One product for all sites and configurations, whose weight gradient is another one.
-    outputs = weight @ channels.flatten(1)
-    return (squash(outputs) if squashed else outputs).unflatten(1, channels.shape[1:])

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.gauge.pseudofermion.context import Context, Convolution
-from pipeline.gauge.pseudofermion.context import convolve as convolve_context
 from pipeline.gauge.pseudofermion.masks import SPINS, Mask
 from pipeline.gauge.pseudofermion.transport import WAYS, Transporters, convolve, convolve_repeatedly, multiply
 
@@ -105,14 +104,11 @@ class Coupling(nn.Module):
 
     def forward(self, context: Context, frozen: bool = False) -> BoundCoupling:
         """The layer over the links of ``context``; ``frozen``: the parameters count as constants."""
-        sites, transport_active, channels_active = context.at(self.mask)
-        rows = len(self.convolution.bias) - self.inner_rows
-        first, last = self.convolution.parts([self.inner_rows, rows], frozen)
-        inner = None
-        if self.inner_rows:
-            inner = convolve_context(context.channels, first, squashed=True)
+        sites, transport_active, _ = context.at(self.mask)
+        first, last = self.convolution.parts(self.inner_rows, frozen)
+        inner = context.coefficients(first) if self.inner_rows else None
         # Only active sites need the last convolution and A.
-        output = convolve_context(channels_active, last).tanh()
+        output = context.coefficients_at(self.mask, last)
         outer, scale = output.split([math.prod(self.outer_shape), 2 * self.mask.spins**2])
         return BoundCoupling(
             self.mask,

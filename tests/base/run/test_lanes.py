@@ -15,6 +15,7 @@ from pipeline.base.run.lanes import (
     magnitude,
     power_of_two,
     root,
+    smaller,
     spread,
     store,
     turn,
@@ -37,6 +38,27 @@ def everything(x: Array, y: Array, found: Array) -> None:
             store(found[number], begin, of[number])
         store(found[8], begin, power_of_two(a))
         store(found[9], begin, spread(y, begin + 1) + lanes(np.float32(0.5)))
+
+
+@numba.njit(error_model="numpy")  # type: ignore[misc]
+def some(x: NDArray[np.float64], y: NDArray[np.float64], found: NDArray[np.float64]) -> None:
+    """What there is in double precision."""
+    for begin in range(0, len(x), LANES):
+        a, b, first = load(x, begin), load(y, begin), spread(y, begin)
+        of = (a + b, a - b, a * b, a / b, fma(a, b, first), larger(a, b), smaller(a, b), where_positive(a, b, first))
+        for number in range(len(of)):
+            store(found[number], begin, of[number])
+        store(found[8], begin, root(magnitude(a)))
+
+
+def test_operations_in_double_precision() -> None:
+    x, y = np.random.default_rng(1).normal(size=(2, 5 * LANES))
+    x[0], found = np.nan, np.empty((9, len(x)))
+    some(x, y, found)
+    first = y[::LANES].repeat(LANES)
+    expected = [x + y, x - y, x * y, x / y, x * y + first, np.fmax(x, y), np.fmin(x, y), np.where(x > 0, y, first)]
+    for row, exact in zip(found, [*expected, np.sqrt(abs(x))], strict=True):
+        np.testing.assert_allclose(row, exact, rtol=1e-14, atol=1e-15)
 
 
 def test_operations() -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.base.numbers.rng import torch_generator
+from pipeline.gauge import fourier
 from pipeline.gauge.flow.conditioner import ACTIVATIONS, ConvConditioner
 from pipeline.gauge.flow.masks import mask
 from pipeline.gauge.flow.periodic import convolution, convolution_at
@@ -59,6 +60,21 @@ def test_networks_commute_with_translations_and_see_the_features() -> None:
     torch.testing.assert_close(moved, found.roll((3, 1), dims=(2, 3)))
     assert found.std() > 0.01
     assert network(features.double(), everywhere).dtype == torch.float32
+
+
+def test_plane_waves_are_another_way_of_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs and gradients."""
+    torch.manual_seed(0)
+    network = ConvConditioner(4, [6, 6], 3, [1, 2, 3], "leaky_relu", 0.5).double()
+    features = torch.randn(8, 4, 4, 4, dtype=torch.float64, generator=torch_generator(0, "features")).requires_grad_()
+    output = torch.randn(3, 8, 2, dtype=torch.float64, generator=torch_generator(0, "output"))
+    found = []
+    for waves in (True, False):
+        monkeypatch.setattr(fourier, "worthwhile", lambda *_, waves=waves: waves)
+        result = network(features, torch.tensor([3, 10]))
+        found.append((result, *torch.autograd.grad(result, (features, *network.parameters()), output)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-13, rtol=0)
 
 
 def test_without_gain_the_features_do_not_matter() -> None:

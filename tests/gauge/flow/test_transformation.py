@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.gauge import su3, u1
-from pipeline.gauge.flow import spectral
+from pipeline.gauge.flow import spectral, spline_loops, transformation
 from pipeline.gauge.flow.spectral import SpectralSpline
 from pipeline.gauge.flow.transformation import CircularSpline
 
@@ -171,3 +171,35 @@ def test_spectral_jacobian_in_the_whole_algebra() -> None:
     expected = torch.linalg.slogdet(torch.stack(columns, dim=-1)).logabsdet
     assert (log_j - expected).abs().max() < 1e-5
     assert log_j.abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("batch", "bins"), [(1, 1), (3, 4), (40, 8)])
+def test_compiled_circles_are_those_of_torch(batch: int, bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients; what is no number stays none, and an angle at the seam is in the first bin."""
+    generator = torch_generator(0, "test.compiled")
+    loops = 20.0 * torch.rand(batch, 6, dtype=torch.float64, generator=generator) - 10.0
+    parameters = 2.0 * torch.randn(3 * bins + 1, batch, 6, dtype=torch.float64, generator=generator)
+    parameters[2 * bins, 0, 0] = 25.0
+    loops[0, 1] = math.pi
+    inputs = loops.requires_grad_(), parameters.requires_grad_()
+    weights = torch.randn(2, batch, 6, dtype=torch.float64, generator=generator)
+    found = []
+    for way in (True, False):
+        monkeypatch.setattr(transformation, "compiled", lambda _, way=way: way)
+        outputs = CircularSpline(bins).forward(*inputs)
+        total = sum((weight * output).sum() for weight, output in zip(weights, outputs, strict=True))
+        found.append((*outputs, *torch.autograd.grad(total, inputs)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        loops[0, 2], parameters[0, 0, 3] = math.nan, math.nan
+        nothing = [CircularSpline(bins).forward(*inputs)[0].isnan(), spline_loops.forward(*inputs)[0].isnan()]
+    assert nothing[0][0, 2]
+    assert torch.equal(*nothing)
+
+
+def test_gradients_of_compiled_circles() -> None:
+    generator = torch_generator(0, "test.differences")
+    loops = 6.0 * torch.rand(2, 3, dtype=torch.float64, generator=generator) - 3.0
+    parameters = torch.randn(13, 2, 3, dtype=torch.float64, generator=generator)
+    assert torch.autograd.gradcheck(spline_loops.forward, (loops.requires_grad_(), parameters.requires_grad_()))
