@@ -1,75 +1,54 @@
-"""Eight numbers as one value of compiled loops, against numpy."""
+"""Powers and products of lanes against numpy's in double precision."""
 
-import numba
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.base.run.lanes import (
-    LANES,
-    LOWEST_POWER,
-    fma,
-    lanes,
-    larger,
-    load,
-    magnitude,
-    power_of_two,
-    root,
-    spread,
-    store,
-    turn,
-    where_positive,
-)
-
-Array = NDArray[np.float32]
+from pipeline.base.run.compiled import njit
+from pipeline.base.run.lane_products import product
+from pipeline.base.run.lanes import LANES, load, power_of_two, store
 
 
-@numba.njit(error_model="numpy")  # type: ignore[misc]
-def everything(x: Array, y: Array, found: Array) -> None:
-    """An operation a row of ``found``."""
-    for begin in range(0, len(x), LANES):
-        a, b = load(x, begin), load(y, begin)
-        kept = a
-        kept += b
-        kept *= b
-        of = (a + b, a - b, a * b, a / b, fma(a, b, kept), larger(a, b), where_positive(a, b, kept), root(magnitude(a)))
-        for number in range(len(of)):
-            store(found[number], begin, of[number])
-        store(found[8], begin, power_of_two(a))
-        store(found[9], begin, spread(y, begin + 1) + lanes(np.float32(0.5)))
+@njit(nogil=True, error_model="numpy")
+def powers(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+    for i in range(0, len(x), LANES):
+        store(y, i, power_of_two(load(x, i)))
 
 
-def test_operations() -> None:
-    x, y = np.random.default_rng(0).normal(size=(2, 5 * LANES)).astype(np.float32)
-    x[:3] = 0.0, -0.0, 7.0
-    found = np.empty((10, len(x)), np.float32)
-    everything(x, y, found)
-    first = y[1::LANES].repeat(LANES)
-    kept = (x + y) * y
-    expected = [x + y, x - y, x * y, x / y, x * y + kept, np.maximum(x, y), np.where(x > 0, y, kept), np.sqrt(abs(x))]
-    for row, exact in zip(found, [*expected, np.exp2(x), first + 0.5], strict=True):
-        np.testing.assert_allclose(row, exact, rtol=3e-7, atol=3e-7)
+def test_powers_of_two() -> None:
+    x = np.concatenate([np.linspace(-125, 127.4, 40_000), np.arange(-125, 127)]).astype(np.float32)
+    x = np.append(x, np.float32(-300.0))  # below what there is a normal number for
+    x = np.append(x, np.zeros(-len(x) % LANES, np.float32))
+    y = np.empty_like(x)
+    powers(x, y)
+    exact = 2.0 ** np.maximum(x.astype(np.float64), -125.0)
+    assert np.abs(y / exact - 1.0).max() < 2.5e-7
+    whole = x == np.floor(x)
+    assert whole.sum() > 250
+    np.testing.assert_array_equal(y[whole], exact[whole])
 
 
-@pytest.mark.parametrize("power", [-np.inf, -1e30, -200.0, -125.0, -0.5, -1e-8, 0.0, 0.5, 0.4999999, 126.7])
-def test_powers_of_two(power: float) -> None:
-    """Over all of their range; the smallest are the smallest that there is, infinity being none of them."""
-    x = np.full(LANES, power, np.float32)
-    found = np.empty((10, LANES), np.float32)
-    everything(x, np.ones_like(x), found)
-    exact = np.exp2(np.maximum(x.astype(np.float64), LOWEST_POWER))
-    np.testing.assert_allclose(found[8], exact, rtol=3e-7)
-
-
-@numba.njit(error_model="numpy")  # type: ignore[misc]
-def turned(x: Array, y: Array) -> None:
-    """Columns of a block of a matrix, reversed, as rows of another one."""
-    turn(x, 5 * x.shape[1] + 3, x.shape[1], y, (LANES - 1) * y.shape[1] + 1, -y.shape[1])
-
-
-def test_a_block_turned() -> None:
-    x, y = np.arange(400, dtype=np.float32).reshape(20, 20), np.zeros((LANES, 11), np.float32)
-    turned(x, y)
-    np.testing.assert_array_equal(y[::-1, 1 : 1 + LANES], x[5 : 5 + LANES, 3 : 3 + LANES].T)
-    assert not y[:, 0].any()
-    assert not y[:, 1 + LANES :].any()
+@pytest.mark.parametrize("shape", [(2, 4, 1), (1, 1, 3), (3, 5, 2), (4, 8, 0), (6, 9, 7), (1, 6, 5)])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("add", [False, True])
+def test_products(shape: tuple[int, int, int], turned: bool, add: bool) -> None:
+    """Matrices by rows or by columns, amid other numbers that stay as they were."""
+    rows, columns, inner = shape
+    generator = np.random.default_rng(sum(shape))
+    a = generator.normal(size=(inner, rows, LANES) if turned else (rows, inner, LANES)).astype(np.float32)
+    b = generator.normal(size=(inner, columns, LANES) if turned else (columns, inner, LANES)).astype(np.float32)
+    c = generator.normal(size=(rows + 1, columns + 2, LANES)).astype(np.float32)
+    before = c.copy()
+    a_at = (0, LANES, rows * LANES) if turned else (0, inner * LANES, LANES)
+    b_at = (0, LANES, columns * LANES) if turned else (0, inner * LANES, LANES)
+    where = LANES, (columns + 2) * LANES, LANES
+    product(a.reshape(-1), a_at, b.reshape(-1), b_at, c.reshape(-1), where, shape, add)
+    equation = "nil,njl->ijl" if turned else "inl,jnl->ijl"
+    expected = before.astype(np.float64)
+    expected[:rows, 1 : columns + 1] *= add
+    expected[:rows, 1 : columns + 1] += np.einsum(equation, a.astype(np.float64), b.astype(np.float64))
+    np.testing.assert_allclose(c, expected, rtol=0, atol=5e-6)
+    np.testing.assert_array_equal(c[rows:], before[rows:])
+    np.testing.assert_array_equal(c[:, [0, -1]], before[:, [0, -1]])
