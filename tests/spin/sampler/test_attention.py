@@ -1,4 +1,4 @@
-"""The compiled attention of the proposal against its formula, and its derivatives against those of the formula."""
+"""The compiled attention and activation of the proposal against formulas, with derivatives."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.base.run.ranks import ALONE
 from pipeline.spin.chunks import Chunks
-from pipeline.spin.sampler.nir.attention import attend
+from pipeline.spin.sampler.nir.attention import attend, gelu
 from pipeline.spin.sampler.nir.proposal import COMPILED_FROM, Proposal
 from pipeline.spin.sampler.nir.training import descend
 from pipeline.spin.space import space_of
@@ -43,6 +43,20 @@ def test_attention(rows: int, places: int, d: int, heads: int, scale: float) -> 
     torch.testing.assert_close(slopes.double(), exact_slopes, rtol=0.0, atol=5e-6 * scale**3)
 
 
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (7, 8), (4001,)])
+def test_activation(shape: tuple[int, ...]) -> None:
+    """x Φ(x) and its derivative in double precision, far into both tails; a share that lanes do not divide."""
+    x = torch.linspace(-20.0, 20.0, math.prod(shape)).reshape(shape).requires_grad_()
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    exact = x.detach().double().requires_grad_()
+    found, expected = gelu(x), exact * (1.0 + torch.erf(exact / math.sqrt(2.0))) / 2.0
+    size = 1.0 + exact.detach().abs()
+    assert float(((found - expected) / size).detach().abs().max()) < 2.5e-7
+    (slopes,) = torch.autograd.grad(found, x, gradient)
+    (exact_slopes,) = torch.autograd.grad(expected.sum(), exact)
+    torch.testing.assert_close(slopes.double(), exact_slopes * gradient, rtol=3e-7, atol=2e-6)
+
+
 def test_rows_do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor on the number of threads that share them, of draws and of attention with its derivatives."""
     x = torch.randn((27, 5, 12), generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -52,7 +66,7 @@ def test_rows_do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> No
     found = []
     for threads in (1, 2, 3, 9):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        y = attend(x, 2)
+        y = gelu(attend(x, 2))
         found.append((y, *torch.autograd.grad(y.square().sum(), x), *network.draw_compiled(uniforms)))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

@@ -252,6 +252,9 @@ VMC = ["method=vmc", "ansatz=rbm", "sampler=nir", *WHERE["square_heisenberg"], "
             ["train.sampler.divergence=backward", "train.sampler.symmetries=[spin_flip]"],
             r"^train\.sampler\.symmetries=.*which trains on proposals",
         ),
+        (["train.sampler.replay=0"], r"^train\.sampler\.replay=0: must lie"),
+        (["train.sampler.replay=1025"], r"^train\.sampler\.replay=1025: must lie"),
+        (["train.sampler.divergence=backward", "train.sampler.replay=2"], r"^train\.sampler\.replay=2: .*on proposals"),
         (["train.sampler.symmetries=[translation]"], r"did you mean 'translations'"),
         (
             ["system.length_y=3", "train.sampler.symmetries=[translations]"],

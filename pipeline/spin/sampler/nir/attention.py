@@ -1,4 +1,4 @@
-"""Causal attention with derivatives by the compiled loop, for the training of the proposal on a CPU."""
+"""Causal attention and activations with derivatives by compiled loops, for the training of the proposal on a CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.base.run.compiled import in_threads
 from pipeline.base.run.lanes import LANES
-from pipeline.spin.sampler.nir import attention_loop
+from pipeline.spin.sampler.nir import activation_loop, attention_loop
 
 
 class _Attention(torch.autograd.Function):
@@ -62,4 +62,32 @@ def attend(projections: Tensor, heads: int) -> Tensor:
         (B, M, d), differentiable once.
     """
     found: Tensor = _Attention.apply(projections, heads)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Gelu(torch.autograd.Function):
+    """The derivatives are kept, not what they are taken at: their exponentials are those of the values."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.detach().contiguous()
+        y, slopes = torch.empty_like(x), torch.empty_like(x)
+        arrays = [part.numpy().reshape(-1) for part in (x, y, slopes)]
+
+        def some(begin: int, end: int) -> None:
+            activation_loop.gelu(*(part[begin:end] for part in arrays))
+
+        in_threads(some, x.numel(), LANES, torch.get_num_threads())
+        ctx.save_for_backward(slopes)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # type: ignore[override]
+        (slopes,) = ctx.saved_tensors
+        return gradients[0] * slopes
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x Φ(x) by the compiled loop, up to rounding that of torch; float32 on a CPU, differentiable once."""
+    found: Tensor = _Gelu.apply(x)  # type: ignore[no-untyped-call]
     return found

@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.run.compiled import njit
-from pipeline.base.run.lanes import LANES, fma, lanes, load, magnitude, root, spread, store
+from pipeline.base.run.lanes import LANES, fma, lanes, larger, load, magnitude, power_of_two, root, spread, store
 from pipeline.base.run.lanes import where_positive as chosen
-from pipeline.spin.sampler.nir.attention_loop import attended, scores, weigh
 
 Array = NDArray[np.float32]
 
-ONE, ZERO, HALF = np.float32(1.0), np.float32(0.0), np.float32(0.5)
+ONE, ZERO, HALF, LOWEST = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(-3e38)
 TOGETHER = 8
 """Outputs of a layer at a time: as many sums as keep the vector units busy."""
 
 EPSILON = np.float32(1e-5)
 """Of torch's layer norm."""
 
+LOG2_E = np.float32(1.4426950408889634)
 ERFC = tuple(map(np.float32, (4.30638e-5, 2.765672e-4, 1.520143e-4, 9.2705272e-3, 4.22820123e-2, 7.05230784e-2, 1.0)))
 """Abramowitz and Stegun, 7.1.28, highest power first."""
 
@@ -100,6 +100,93 @@ def _gelu(x: Array, count: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
+def _scores(q: Array, at: int, keys: Array, first: int, width: int, count: int, s: Array) -> None:
+    """log2 of weights, up to a constant: q·k log2(e) / √width of every place, and behind them the largest.
+
+    Args:
+        q: (width, lanes) from ``at`` on.
+        keys: (places, width, lanes) from ``first`` on.
+        width: features of a head.
+        count: places that are seen.
+        s: (places + 1, lanes).
+    """
+    row, scale, top = width * LANES, lanes(LOG2_E / np.sqrt(np.float32(width))), lanes(LOWEST)
+    i = 0
+    while i < width:
+        p, of, top = first + i * LANES, at + i * LANES, lanes(LOWEST)
+        q0 = load(q, of) * scale
+        if i + 8 <= width:
+            q1, q2, q3 = load(q, of + LANES) * scale, load(q, of + 2 * LANES) * scale, load(q, of + 3 * LANES) * scale
+            q4, q5 = load(q, of + 4 * LANES) * scale, load(q, of + 5 * LANES) * scale
+            q6, q7 = load(q, of + 6 * LANES) * scale, load(q, of + 7 * LANES) * scale
+            for j in range(count):
+                total = load(s, j * LANES) if i else lanes(ZERO)
+                total = fma(q1, load(keys, p + LANES), fma(q0, load(keys, p), total))
+                total = fma(q3, load(keys, p + 3 * LANES), fma(q2, load(keys, p + 2 * LANES), total))
+                other = fma(q5, load(keys, p + 5 * LANES), q4 * load(keys, p + 4 * LANES))
+                other = fma(q7, load(keys, p + 7 * LANES), fma(q6, load(keys, p + 6 * LANES), other))
+                total += other
+                top = larger(top, total)
+                store(s, j * LANES, total)
+                p += row
+            i += 8
+        elif i + 4 <= width:
+            q1, q2, q3 = load(q, of + LANES) * scale, load(q, of + 2 * LANES) * scale, load(q, of + 3 * LANES) * scale
+            for j in range(count):
+                total = load(s, j * LANES) if i else lanes(ZERO)
+                total = fma(q1, load(keys, p + LANES), fma(q0, load(keys, p), total))
+                total = fma(q3, load(keys, p + 3 * LANES), fma(q2, load(keys, p + 2 * LANES), total))
+                top = larger(top, total)
+                store(s, j * LANES, total)
+                p += row
+            i += 4
+        else:
+            for j in range(count):
+                total = fma(q0, load(keys, p), load(s, j * LANES) if i else lanes(ZERO))
+                top = larger(top, total)
+                store(s, j * LANES, total)
+                p += row
+            i += 1
+    store(s, count * LANES, top)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _mean(s: Array, values: Array, first: int, width: int, count: int, y: Array, to: int) -> None:
+    """Mean of the values (places, width, lanes) from ``first`` on, into ``y``, (width, lanes) from ``to`` on.
+
+    Weights are 2 to the scores; they are put in the place of these.
+    """
+    row, largest, share, i = width * LANES, load(s, count * LANES), lanes(ONE), 0
+    while i < width:
+        p, q = first + i * LANES, to + i * LANES
+        m0 = m1 = m2 = m3 = m4 = m5 = m6 = m7 = total = lanes(ZERO)
+        block = 8 if i + 8 <= width else 4 if i + 4 <= width else 1
+        for j in range(count):
+            weight = load(s, j * LANES)
+            if i == 0:
+                weight = power_of_two(weight - largest)
+                total += weight
+                store(s, j * LANES, weight)
+            m0 = fma(weight, load(values, p), m0)
+            if block >= 4:
+                m1, m2 = fma(weight, load(values, p + LANES), m1), fma(weight, load(values, p + 2 * LANES), m2)
+                m3 = fma(weight, load(values, p + 3 * LANES), m3)
+            if block == 8:
+                m4, m5 = fma(weight, load(values, p + 4 * LANES), m4), fma(weight, load(values, p + 5 * LANES), m5)
+                m6, m7 = fma(weight, load(values, p + 6 * LANES), m6), fma(weight, load(values, p + 7 * LANES), m7)
+            p += row
+        if i == 0:
+            share = lanes(ONE) / total
+        store(y, q, m0 * share)
+        if block >= 4:
+            store(y, q + LANES, m1 * share), store(y, q + 2 * LANES, m2 * share), store(y, q + 3 * LANES, m3 * share)
+        if block == 8:
+            store(y, q + 4 * LANES, m4 * share), store(y, q + 5 * LANES, m5 * share)
+            store(y, q + 6 * LANES, m6 * share), store(y, q + 7 * LANES, m7 * share)
+        i += block
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
 def _attend(
     x: Array, keys: Array, values: Array, first: int, size: int, heads: int, width: int, place: int, s: Array, y: Array
 ) -> None:
@@ -110,18 +197,17 @@ def _attend(
         keys, values: (heads, size, width, lanes) from ``first`` on; those of this place are put there.
         size: places there are.
         place: which one.
-        s: scratch, (size + 2, lanes).
+        s: scratch, (size + 1, lanes).
         y: (heads width, lanes).
     """
-    d, row, kept = heads * width * LANES, width * LANES, size * LANES
+    d, row = heads * width * LANES, width * LANES
     for h in range(heads):
         of_head, q = first + h * size * row, h * row
         for i in range(0, row, LANES):
             store(keys, of_head + place * row + i, load(x, d + q + i))
             store(values, of_head + place * row + i, load(x, 2 * d + q + i))
-        scores(x, q, keys, of_head, width, place + 1, s)
-        weigh(s, place + 1, s, kept)
-        attended(s, values, of_head, width, place + 1, s, kept, y, q)
+        _scores(x, q, keys, of_head, width, place + 1, s)
+        _mean(s, values, of_head, width, place + 1, y, q)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -176,7 +262,7 @@ def draw(
     layers, d, size = len(shapes), len(token), uniforms.shape[1]
     blocks, widest = (layers - 3) // 4, max(shapes[:, 1].max(), d)
     keys = np.empty(blocks * size * d * LANES, np.float32)
-    values, scratch = np.empty_like(keys), np.empty((size + 2) * LANES, np.float32)
+    values, scratch = np.empty_like(keys), np.empty((size + 1) * LANES, np.float32)
     x, drawn = np.empty(d * LANES, np.float32), np.zeros(LANES, np.float32)
     narrow, wide = np.empty(widest * LANES, np.float32), np.empty(widest * LANES, np.float32)
     for begin in range(0, len(uniforms), LANES):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +39,9 @@ class Block(nn.Module):
         rows, places, d = x.shape
         projections = self._normed(x, self.projections)
         if compiled:
-            from pipeline.spin.sampler.nir.attention import attend
+            from pipeline.spin.sampler.nir.attention import attend, gelu
 
-            return self._finish(x, attend(projections, self.heads))
+            return self._finish(x, attend(projections, self.heads), gelu)
         heads = projections.view(rows, places, 3, self.heads, d // self.heads)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
@@ -66,9 +66,9 @@ class Block(nn.Module):
         y: Tensor = layer(functional.layer_norm(x, (self.width,)))
         return y
 
-    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+    def _finish(self, x: Tensor, attended: Tensor, gelu: Callable[[Tensor], Tensor] = functional.gelu) -> Tensor:
         x = x + self.mixed(attended)
-        y: Tensor = x + self.down(functional.gelu(self._normed(x, self.up)))
+        y: Tensor = x + self.down(gelu(self._normed(x, self.up)))
         return y
 
 

@@ -22,7 +22,7 @@ from pipeline.spin.sampler.contract import Batch, Errors
 from pipeline.spin.sampler.nir.proposal import Proposal
 from pipeline.spin.sampler.nir.resampling import Proposals
 from pipeline.spin.sampler.nir.schema import NIRConfig
-from pipeline.spin.sampler.nir.training import Transformations, backward_slopes, descend, forward_slopes
+from pipeline.spin.sampler.nir.training import Transformations, backward_slopes, descend, forward_slopes, some_of
 from pipeline.spin.space import Space
 from pipeline.spin.symmetry.groups import symmetry_group
 from pipeline.spin.wave_function import WaveFunction
@@ -51,12 +51,14 @@ class NIRState:
         lr: of its Adam.
 
     Attributes:
+        replayed: draws of |ψ|² of the rounds before, oldest first, (B, M) int8 each; none without ``replay``.
         settled: proposals a batch of an inference, once the proposal was trained for its ψ; None: not yet.
         draw: its draws as CUDA graphs, one launch for all the kernels of all spins; None: not on a GPU.
     """
 
     def __init__(self, proposal: Proposal, lr: float) -> None:
         self.proposal = proposal
+        self.replayed: list[Tensor] = []
         self.settled: int | None = None
         self.optimizer = Adam(proposal.parameters(), lr=lr)
         on_gpu = proposal.token.device.type == "cuda"
@@ -67,6 +69,7 @@ class NIRState:
             "proposal": self.proposal.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "settled": self.settled,
+            "replayed": list(self.replayed),
         }
 
     def load_state_dict(self, tree: dict[str, Any]) -> None:
@@ -81,6 +84,8 @@ class NIRState:
         self.proposal.load_state_dict(tree["proposal"])
         self.optimizer.load_state_dict(tree["optimizer"])
         self.settled = tree["settled"]
+        # checkpoints of before there was a replay have none
+        self.replayed = [batch.to(self.proposal.token.device) for batch in tree.get("replayed", [])]
 
 
 @dataclass(frozen=True)
@@ -292,14 +297,17 @@ class NIRSampler:
 
     def _train(self, call: Call, found: Proposals, chosen: Tensor, number: int) -> None:
         """One round's updates of the proposal."""
-        c, state = self.config, call.state
+        c, state, newest = self.config, call.state, found.spins[chosen]
+        kept = [*state.replayed, newest] if c.replay > 1 else [newest]
         for update in range(c.updates):
             if c.divergence == "forward":
                 generator = call.generator(f"transformations of round {number}, update {update}", self._device)
-                spins, slopes = forward_slopes(self._transformed(found.spins[chosen], generator))
+                batch = newest if len(kept) == 1 else some_of(torch.cat(kept), len(newest), generator)
+                spins, slopes = forward_slopes(self._transformed(batch, generator))
             else:
                 spins, slopes = backward_slopes(found, call.samples)
             descend(state.proposal, state.optimizer, spins, slopes, self._chunks, self._ranks)
+        state.replayed = kept[max(0, len(kept) - c.replay + 1) :]
 
 
 def _metrics(last: Round, samples: int, rounds: Sequence[Round]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -22,6 +22,9 @@ MOST_ROUNDS = 10**6
 FEWEST = 2
 """Draws that a batch is worth, and proposals: a single one has a weight of 1 whatever ψ is, and is no draw of |ψ|²."""
 
+MOST_REPLAYED = 1024
+"""Batches that are kept: older ones are draws of a state that is no more."""
+
 MOST_ESS = 1e3
 """Batches that a round may have to be worth: it is drawn again for one."""
 
@@ -36,6 +39,8 @@ class NIRConfig(SamplerConfig):
         p_floor: least probability of either value of a site.
         lr: learning rate of its Adam.
         divergence: what is minimised: ``forward`` (Eq. 11) or ``backward`` (Eq. 12).
+        replay: latest batches of draws, one a round, of which every forward update of the proposal sees as many as a
+            batch has, at random; 1: the newest alone, as in the paper.
         updates: of the proposal a round; one with ``backward``, whose draws must be those of the network as it is.
         importance: ``resampling``, or ``weighting``: updates of ψ see all proposals with their weights.
         ess: α_ESS: a round proposes until its effective sample size is this times ``samples``.
@@ -52,6 +57,7 @@ class NIRConfig(SamplerConfig):
     version: ClassVar[int] = 1
     implementation: ClassVar[str] = "pipeline.spin.sampler.nir.sampler:NIRSampler"
     learns: ClassVar[bool] = True
+    neutral: ClassVar[dict[str, Any]] = {"replay": 1}
 
     name: str = "nir"
     samples: int = MISSING
@@ -70,6 +76,7 @@ class NIRConfig(SamplerConfig):
     max_rounds: int = MISSING
     permute: bool = MISSING
     symmetries: list[str] = MISSING
+    replay: int = 1
 
     def __post_init__(self) -> None:
         for key in ("samples", "embedding", "heads", "layers", "max_proposals"):
@@ -88,6 +95,9 @@ class NIRConfig(SamplerConfig):
             raise ConfigError(
                 "updates", self.updates, "must be 1 with divergence=backward: Eq. 12 wants fresh proposals"
             )
+        checks.between("replay", self.replay, 1, MOST_REPLAYED)
+        if self.divergence == "backward" and self.replay > 1:
+            raise ConfigError("replay", self.replay, "must be 1 with divergence=backward, which trains on proposals")
         checks.positive("ess", self.ess)
         checks.within("ess", self.ess, MOST_ESS)
         if not 0.0 <= self.efficiency < 1.0:
@@ -149,8 +159,9 @@ class NIRConfig(SamplerConfig):
         """Lower bounds: as many proposals as an ideal network needs, each drawn once."""
         proposed, d = self._proposed(samples or self.samples), float(self.embedding)
         weights = self.layers * 12.0 * d * d
+        kept = float((self.replay if self.replay > 1 else 0) * (samples or self.samples) * size)
         seconds = 2.0 * proposed * size * weights / OPERATIONS_A_SECOND
-        return Cost(seconds=seconds, bytes=16.0 * weights + proposed * (9.0 * size + 24.0) + 8.0 * size * d)
+        return Cost(seconds=seconds, bytes=16.0 * weights + proposed * (9.0 * size + 24.0) + 8.0 * size * d + kept)
 
     def _proposed(self, samples: int) -> float:
         fixed = self.fixed(samples)

@@ -48,6 +48,17 @@ class Transformations:
         return x.reshape(spins.shape)
 
 
+def some_of(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the rows at random, none twice, (n, M) → (count, M).
+
+    Args:
+        pool: at least so many.
+        generator: on the device of the rows.
+    """
+    uniforms = torch.rand(len(pool), generator=generator, dtype=torch.float64, device=pool.device)
+    return pool[uniforms.argsort()[:count]]
+
+
 def forward_slopes(spins: Tensor) -> tuple[Tensor, Tensor]:
     """Distinct ones of draws from |ψ|² (n, M), and minus the share of each: what ∂ log q is summed with (Eq. 11)."""
     found, _, counts = unique_spins(spins)
