@@ -74,6 +74,8 @@ RECIPES = {
 """Recipes of ``conf/recipe/contest`` by system and method, as far as a method can treat the system."""
 
 
+SMOKE = ("ring", "j1j2")
+"""Systems of the scale that shows the machinery; the others run at all larger ones."""
 LARGE = ("long", "paper")
 DEAR = ("vit_ring", "resnet", "nir_resnet", "resnet_marshall", "nir_resnet_marshall", "nqs_nf")
 """Recipes whose settings need more than the budget of the laptop scale: they compete where it is ten times as long."""
@@ -85,11 +87,12 @@ def cells() -> list[Cell]:
     for row, physics in SYSTEMS.items():
         exact = (Column("reference", "energy", "energy"),)
         recipes = RECIPES[row]
-        made.append(Cell(row, "reference", physics, exact, stages=("baseline",), settings=f"contest/{recipes['rbm']}"))
+        own, settings = () if row in SMOKE else ("laptop", *LARGE), f"contest/{recipes['rbm']}"
+        made.append(Cell(row, "reference", physics, exact, stages=("baseline",), settings=settings, scales=own))
         for method, recipe in recipes.items():
             quantities = ("energy",) if method == NF else ("energy", "v_score")
             columns = tuple(Column(method, name, name) for name in quantities)
-            scales = LARGE if recipe in DEAR else ()
+            scales = LARGE if recipe in DEAR else own
             made.append(Cell(row, method, physics, columns, SEEDS, settings=f"contest/{recipe}", scales=scales))
     return made
 
