@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reproduce.naqs.judgement import limit_of_few
 from reproduce.tables import Finished, Table
 
-BUDGETS = {"laptop": 10.0, "long": 100.0, "paper": 1000.0}
+BUDGETS = {"laptop": 8.0, "long": 80.0, "paper": 800.0}
 """Seconds of one core that a training is to take, by scale; none at ``smoke``."""
 TOLERANCE = 0.3
 """Part of the budget that a method may take more or less."""
