@@ -185,8 +185,20 @@ def notes(found: Sequence[Standing], budget: float | None) -> list[str]:
         "V-score: N Var(E)/E², mean over seeds; NQS+NF gives Rayleigh quotients in subspaces, whose variance is not "
         "estimated.",
     ]
+    told += _left_out(found)
     doubts = [f"{NAMES[one.method]} on the {LABELS[one.row]}: {one.doubt}" for one in found if one.doubt]
     return told + ([f"In doubt (?): {'; '.join(doubts)}."] if doubts else [])
+
+
+def _left_out(found: Sequence[Standing]) -> list[str]:
+    """Methods whose settings are too dear for the scale, by system."""
+    there = {(one.row, one.method) for one in found}
+    left = {
+        LABELS[row]: ", ".join(NAMES[m] for m, name in RECIPES[row].items() if name in DEAR and (row, m) not in there)
+        for row in dict.fromkeys(one.row for one in found)
+    }
+    shown = "; ".join(f"{names} on the {label}" for label, names in left.items() if names)
+    return [f"Left out, since a few steps with their settings take more than this budget: {shown}."] if shown else []
 
 
 def draw(figure: Any, found: Sequence[Standing], budget: float | None) -> None:

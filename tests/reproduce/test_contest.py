@@ -119,6 +119,13 @@ def test_without_a_budget_nothing_is_judged() -> None:
     assert equal._line(one("rbm", 1e-3), [], None)[-1] == "–"
 
 
+def test_what_is_too_dear_for_a_scale_is_named() -> None:
+    (note,) = [n for n in equal.notes([one("rbm", 1e-3)], BUDGET) if n.startswith("Left out")]
+    assert f"deep ViT, NQS+NF on the {equal.LABELS['ring']}" in note
+    there = [one(method, 1e-3) for method in equal.RECIPES["ring"]]
+    assert not [n for n in equal.notes(there, BUDGET) if n.startswith("Left out")]
+
+
 def test_the_figure_has_a_panel_a_system_with_the_best_at_the_top() -> None:
     found = [one("rbm", 1e-3, 2e-3, seconds=2.0 * BUDGET), one("mps", 9.0, 9.1), one("vit", 1e-2, 2e-2, row="j1j2")]
     figure = Figure()
