@@ -141,9 +141,11 @@ def verdict(found: Sequence[Standing], budget: float | None) -> list[str]:
         if not winners:
             continue
         rest = [abs(one.error) for one in own if one not in winners]
-        names = " and ".join(f"{NAMES[one.method]} ({magnitude(one.error, one.sigma)})" for one in winners)
-        others = f"; the others from {magnitude(min(rest))} to {magnitude(max(rest))}" if rest else ""
-        said.append(f"{LABELS[row]}: best by more than noise {'is' if len(winners) == 1 else 'are'} {names}{others}.")
+        names = ", ".join(f"{NAMES[one.method]} ({magnitude(one.error, one.sigma)})" for one in winners)
+        others = f"; the others are at {magnitude(min(rest))} to {magnitude(max(rest))}" if rest else ""
+        said.append(
+            f"{LABELS[row]}: unbeaten by more than noise {'is' if len(winners) == 1 else 'are'} {names}{others}."
+        )
     return said
 
 
@@ -203,6 +205,8 @@ def _left_out(found: Sequence[Standing]) -> list[str]:
 
 def draw(figure: Any, found: Sequence[Standing], budget: float | None) -> None:
     """A panel a system; methods from the top, the best first."""
+    from matplotlib.ticker import NullFormatter
+
     rows = list(dict.fromkeys(one.row for one in found))
     panels = list(figure.subplots(2, 2, squeeze=False).flat)
     for axes, row in zip(panels, rows, strict=False):
@@ -216,7 +220,10 @@ def draw(figure: Any, found: Sequence[Standing], budget: float | None) -> None:
         axes.set_yticks(range(len(own), 0, -1), [NAMES[one.method] for one in own], fontsize=7)
         axes.set_ylim(0.4, len(own) + 0.6)
         axes.set_xlabel("relative error", fontsize=8)
-        axes.tick_params(axis="x", labelsize=7)
+        axes.tick_params(axis="x", which="both", labelsize=7)
+        low, high = axes.get_xlim()
+        if high > 10.0 * low:  # labels between powers of ten only where there is but one of these
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(LABELS[row], fontsize=8)
         axes.grid(axis="x", lw=0.3, color="0.85")
     for axes in panels[len(rows) :]:
