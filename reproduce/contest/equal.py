@@ -122,7 +122,7 @@ def _line(one: Standing, found: Sequence[Standing], budget: float | None) -> lis
     return [
         LABELS[one.row],
         NAMES[one.method],
-        "?" if one.doubt else "best" if one in unbeaten(rivals) else "",
+        _place(one, unbeaten(rivals)),
         with_exponent(one.error, one.sigma),
         "–" if one.interval is None else f"± {magnitude(one.interval)}",
         "–" if one.v_score is None else magnitude(one.v_score),
@@ -130,6 +130,13 @@ def _line(one: Standing, found: Sequence[Standing], budget: float | None) -> lis
         f"{one.spent:.1f}",
         "–" if share is None else f"{share:.2f}" + (" OFF" if one.off(budget) else ""),
     ]
+
+
+def _place(one: Standing, first: Sequence[Standing]) -> str:
+    """``best``, ``open`` of what its seeds' scatter does not tell from the best, or ``?`` where it is in doubt."""
+    if one.doubt:
+        return "?"
+    return "" if one not in first else "best" if one == first[0] else "open"
 
 
 def verdict(found: Sequence[Standing], budget: float | None) -> list[str]:
@@ -141,11 +148,10 @@ def verdict(found: Sequence[Standing], budget: float | None) -> list[str]:
         if not winners:
             continue
         rest = [abs(one.error) for one in own if one not in winners]
-        names = ", ".join(f"{NAMES[one.method]} ({magnitude(one.error, one.sigma)})" for one in winners)
+        first, *open_ones = [f"{NAMES[one.method]} ({magnitude(one.error, one.sigma)})" for one in winners]
+        undecided = f"; its seeds do not tell it from {', '.join(open_ones)}" if open_ones else ""
         others = f"; the others are at {magnitude(min(rest))} to {magnitude(max(rest))}" if rest else ""
-        said.append(
-            f"{LABELS[row]}: unbeaten by more than noise {'is' if len(winners) == 1 else 'are'} {names}{others}."
-        )
+        said.append(f"{LABELS[row]}: best is {first}{undecided}{others}.")
     return said
 
 
@@ -181,9 +187,10 @@ def notes(found: Sequence[Standing], budget: float | None) -> list[str]:
         "residual CNN on Heisenberg models. On the Heisenberg model methods that can have Marshall's signs put into "
         "the Hamiltonian; on the J1-J2 model none has a prior of signs.",
         f"Errors are over seeds ({seeds}), which train and draw anew. 19 of 20: Student's t times the standard error. "
-        "Best: no other method has a smaller error by more than Student's t (degrees of freedom of Welch) times the "
-        "combined standard error, which happens by chance in 1 of 20; with three seeds that is 2.8 to 4.3 of them. "
-        "There are several rivals a system, and the rule is not corrected for their number.",
+        "Best and open: no other method has a smaller error by more than Student's t (degrees of freedom of Welch) "
+        "times the combined standard error, which happens by chance in 1 of 20; with three seeds that is 2.8 to 4.3 of them. "
+        "Best of these is the smallest error; open is what scatters too much to be told from it. The rule is not "
+        "corrected for the number of rivals.",
         "V-score: N Var(E)/E², mean over seeds; NQS+NF gives Rayleigh quotients in subspaces, whose variance is not "
         "estimated.",
     ]

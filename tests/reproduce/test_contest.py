@@ -107,7 +107,7 @@ def test_who_is_off_the_budget_is_named_and_not_left_out(seconds: float, off: bo
     assert not found[0].off(None)
     (said, who) = equal.verdict(found, BUDGET)
     assert (f"RBM on the Ising ring, 16 sites, critical {seconds:.2f}" in said) == off
-    assert "unbeaten by more than noise is RBM" in who
+    assert "best is RBM" in who
     line = equal._line(found[0], found, BUDGET)
     assert line[-1] == f"{seconds:.2f}" + (" OFF" if off else "")
     assert line[2] == "best"
