@@ -173,6 +173,7 @@ class Artefact:
         checks: methods of cells that test our own references and samplers.
         derived: numbers worked out from the lines of a :class:`reproduce.tables.Table`, printed or not.
         labels: rows in words, where a sentence speaks of them.
+        along: metrics of trainings that ``curves.csv`` holds; empty: all.
     """
 
     paper: str
@@ -185,6 +186,7 @@ class Artefact:
     checks: tuple[str, ...] = ()
     derived: Callable[[Any], Sequence[Derived]] = lambda table: ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    along: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

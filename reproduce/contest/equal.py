@@ -26,7 +26,7 @@ LABELS = {
     "ring": "Ising ring, 16 sites, critical",
     "ising": "Ising model, open 4 × 4, Γ = 3 J",
     "heisenberg": "Heisenberg model, periodic 4 × 4",
-    "j1j2": "J1-J2 model, periodic 4 × 4, J2 = 0.5",
+    "j1j2": "J1-J2, periodic 4 × 4, J2 = 0.5",
 }
 RECIPES = {
     "ring": {
@@ -188,7 +188,8 @@ def notes(found: Sequence[Standing], budget: float | None) -> list[str]:
         "the Hamiltonian; on the J1-J2 model none has a prior of signs.",
         f"Errors are over seeds ({seeds}), which train and draw anew. 19 of 20: Student's t times the standard error. "
         "Best and open: no other method has a smaller error by more than Student's t (degrees of freedom of Welch) "
-        "times the combined standard error, which happens by chance in 1 of 20; with three seeds that is 2.8 to 4.3 of them. "
+        "times the combined standard error, which happens by chance in 1 of 20; with three seeds that is 2.8 to 4.3 of "
+        "them. "
         "Best of these is the smallest error; open is what scatters too much to be told from it. The rule is not "
         "corrected for the number of rivals.",
         "V-score: N Var(E)/E², mean over seeds; NQS+NF gives Rayleigh quotients in subspaces, whose variance is not "
@@ -257,4 +258,5 @@ ARTEFACT = Artefact(
     render,
     own={method: NAMES[method] for method in NAMES if any(method in recipes for recipes in RECIPES.values())},
     labels=LABELS,
+    along=("energy", "variance"),
 )
