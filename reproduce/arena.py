@@ -6,13 +6,14 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import UserError
 from reproduce.artefact import all_artefacts
 from reproduce.csv_files import read_csv
+from reproduce.naqs.judgement import limit_of_few
 from reproduce.systems import family, named, place
 
 NAMES = {
@@ -22,6 +23,7 @@ NAMES = {
     "dense-ar": "Dense AR",
     "cnn-ar": "CNN AR",
     "naqs": "NAQS",
+    "rbm": "RBM",
     "nir": "NIR",
     "mcmc": "MCMC",
     "vit": "deep ViT",
@@ -31,7 +33,9 @@ NAMES = {
 LEVELS = {"trace": ", sum of three levels"}
 """Headlines other than the ground-state energy."""
 SIGMAS = 2.0
-"""Combined standard errors that one error must be below another to count as smaller."""
+"""Combined standard errors that one error must be below another to count as smaller, or more where seeds are few."""
+MANY = 1_000_000
+"""Values that the error of a single training counts as."""
 SAME_TIME = 2.0
 """Factor within which seconds count as equal: cores were shared, and the code was that of the day of the run."""
 
@@ -51,6 +55,7 @@ class Entry:
         steps: of the training.
         parameters: of the network, not of a proposal; None where the report does not say.
         doubt: why the error is not to be relied upon.
+        budget: seconds of one core that every training of its report was given; None where budgets are not equal.
     """
 
     family: str
@@ -71,6 +76,7 @@ class Entry:
     doubt: str
     run_keys: str
     parameters: int | None = None
+    budget: float | None = None
 
     @property
     def size(self) -> float:
@@ -83,8 +89,12 @@ class Entry:
         return self.steps or 0, self.parameters or 0, self.seeds
 
     def smaller_than(self, other: Entry) -> bool:
-        """Whether the error is smaller by more than noise."""
-        return other.size - self.size > SIGMAS * math.hypot(self.error_sigma or 0.0, other.error_sigma or 0.0)
+        """Whether the error is smaller by more than noise; of few seeds, by Student's t instead of two σ."""
+        # the error of a single training is that of its many samples
+        sigmas = [(e.error_sigma or 0.0, e.seeds if e.seeds > 1 else MANY) for e in (self, other)]
+        known = any(sigma for sigma, _ in sigmas)
+        limit = max(SIGMAS, limit_of_few(sigmas)) if known else SIGMAS
+        return other.size - self.size > limit * math.hypot(*(sigma for sigma, _ in sigmas))
 
     def no_dearer_than(self, other: Entry) -> bool:
         """Whether it takes less time or, as far as clocks tell, the same."""
@@ -119,8 +129,9 @@ def collect(results: Path) -> list[Entry]:
 def _of_report(folder: Path) -> Iterable[Entry]:
     cells, runs = read_csv(folder / "cells.csv"), read_csv(folder / "runs.csv")
     exact = {(r["cell"], r["quantity"]) for r in runs if r["method"] == "reference" and r["bound"] == "exact"}
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["runs"]
-    systems, shares = _systems(manifest), own_shares(manifest)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    systems, shares = _systems(manifest["runs"]), own_shares(manifest["runs"])
+    budget = manifest.get("kept", {}).get("budget")
     headlines = [c for c in cells if c["quantity"] in ("energy", *LEVELS)]
     of_levels = {(c["cell"], c["method"]) for c in headlines if c["quantity"] in LEVELS}
     for cell in headlines:
@@ -129,7 +140,7 @@ def _of_report(folder: Path) -> Iterable[Entry]:
             continue
         if cell["cell"] in systems and (cell["quantity"] in LEVELS or where not in of_levels):
             own = [r for r in runs if (r["cell"], r["method"]) == where]
-            yield _entry(cell, own, systems[cell["cell"]], shares.get("/".join(where), 1.0))
+            yield replace(_entry(cell, own, systems[cell["cell"]], shares.get("/".join(where), 1.0)), budget=budget)
 
 
 def _systems(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
@@ -194,6 +205,17 @@ def _mean_error(scores: Sequence[Mapping[str, str]]) -> float | None:
     if len(scores) > 1:
         return statistics.stdev(float(r["value"]) for r in scores) / math.sqrt(len(scores))
     return float(scores[0]["sigma"]) if scores and scores[0]["sigma"] else None
+
+
+def equals(entries: Sequence[Entry]) -> dict[float, list[Entry]]:
+    """Those of reports in which every training has the same budget, by the budget."""
+    budgets = sorted({entry.budget for entry in entries if entry.budget is not None})
+    return {budget: [entry for entry in entries if entry.budget == budget] for budget in budgets}
+
+
+def others(entries: Sequence[Entry]) -> list[Entry]:
+    """Those with the budgets of their reports, which differ."""
+    return [entry for entry in entries if entry.budget is None]
 
 
 def shown(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

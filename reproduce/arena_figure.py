@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from reproduce.arena import NAMES, Entry, shown
+from reproduce.arena import NAMES, Entry, others, shown
 from reproduce.colours import style
 
 COLUMNS = 3
@@ -16,15 +16,15 @@ PANEL = 2.1
 
 def height(entries: Sequence[Entry]) -> float:
     """Of the figure, in inches."""
-    families = len(dict.fromkeys(entry.family for entry in entries))
+    families = len(dict.fromkeys(entry.family for entry in others(entries)))
     return 0.5 + PANEL * max(1, math.ceil(families / COLUMNS))
 
 
 def draw(figure: Any, entries: Sequence[Entry]) -> None:
-    """A point a method and system."""
+    """A point a method and system; reports with equal budgets have figures of their own."""
     from matplotlib.lines import Line2D
 
-    chosen = [e for found in shown(entries).values() for e in found]
+    chosen = [e for found in shown(others(entries)).values() for e in found]
     families = list(dict.fromkeys(e.family for e in chosen))
     rows = max(1, math.ceil(len(families) / COLUMNS))
     panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True, sharex=True)

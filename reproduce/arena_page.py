@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.base.html import page
-from reproduce.arena import LEVELS, NAMES, SAME_TIME, Entry, best, shown, spread, unbeaten
+from reproduce.arena import LEVELS, NAMES, SAME_TIME, Entry, best, equals, others, shown, spread, unbeaten
 from reproduce.colours import style
 
 EQUAL = 3.0
@@ -30,13 +30,16 @@ estimated (not of NQS+NF, whose energies are Rayleigh quotients in subspaces); s
 inference together, as recorded: wall time, perhaps on shared cores, by the code of the run (where a run recorded how
 much of a core it got, of its own work only).</p>
 <ul>
-<li><b>Bold</b>: no other method's error is smaller by more than two combined standard errors. ◆: no other method has a
+<li><b>Bold</b>: no other method's error is smaller by more than noise: two combined standard errors, more where they
+are over few seeds (Student's t). ◆: no other method has a
 smaller error without being dearer, times within a factor of {{ same }} counting as equal. Errors in doubt (?) count for
 neither, and a method without an opponent whose error is known is neither.</li>
-<li><b>Budgets</b>: {{ equal }} of {{ compared }} systems with several methods saw about equal ones, within a factor of
-{{ factor }} in seconds; the others differ by a factor of up to {{ widest }}, as the column <i>budgets</i> says (seconds
-of the dearest over those of the cheapest). All are those of the scale of their report ({{ scales }}), cut against the
-papers, as each report lists.</li>
+<li><b>Budgets</b> are equal in {% if contests %}the tables of <a href="#equal">equal budgets</a>{% else %}no table
+here{% endif %}. Those of the others are unequal, as the reports of the papers have them:
+{{ equal }} of {{ compared }} systems with several methods saw about equal ones, within a factor of {{ factor }} in
+seconds; the rest differ by a factor of up to {{ widest }}, as the column <i>budgets</i> says (seconds of the dearest
+over those of the cheapest). All are those of the scale of their report ({{ scales }}), cut against the papers, as each
+report lists.</li>
 <li>Of several settings of a method on one system the one of most training steps is shown, of these the one of most
 parameters, then of most seeds, then the first by its name, whatever its error. All
 are in <a href="arena.csv">arena.csv</a>, with seeds, steps and run keys.</li>
@@ -48,9 +51,14 @@ alt="Relative error against seconds, a panel a family of systems">
 <figcaption class="quiet">Relative error of the energy against seconds of one seed as recorded (wall, perhaps on shared
 cores, by the code of the run), a panel a family of systems, a point a
 method and system; arrows: errors smaller than their own standard error.</figcaption></figure>
-{% for family in families %}
-<h2>{{ family.name }}</h2>
-<div class="wide"><table class="family">
+{% for family in contests + families %}
+<h2{% if family.budget and loop.first %} id="equal"{% endif %}>{{ family.name }}</h2>
+{% if family.budget %}<p>Every training had the same budget, {{ family.budget }} s of one core, and every cell
+{{ family.seeds }}: <a href="{{ family.link }}">the report</a>, which names those whose seconds are off, and its
+<a href="{{ family.figure }}">figure</a>. Seconds below hold the inference too.</p>
+{% elif loop.index0 == contests|length %}<p class="quiet">From here on budgets are those of the papers' reports and
+unequal, as the last column says.</p>
+{% endif %}<div class="wide"><table class="family">
 <thead><tr><th>system</th>
 {% for m in family.methods %}<th><span style="background:{{ m.colour }}"></span>{{ m.name }}</th>
 {% endfor %}<th>budgets</th></tr></thead><tbody>
@@ -83,14 +91,15 @@ def html(entries: Sequence[Entry], links: Mapping[str, str], image: str, size: t
     """The page; ``image``, of ``size`` pixels, is its figure."""
     from jinja2 import Environment
 
-    systems = shown(entries)
+    rest = others(entries)
+    systems = shown(rest)
     several = {system: found for system, found in systems.items() if len(found) > 1}
     widths = {system: spread(found) for system, found in several.items()}
     body = (
         Environment(autoescape=True)
         .from_string(BODY)
         .render(
-            systems=len(systems),
+            systems=len({entry.system for entry in entries}),
             kinds=", ".join(sorted({e.reference_kind for e in entries})),
             methods=len({e.method for e in entries}),
             entries=len(entries),
@@ -104,7 +113,8 @@ def html(entries: Sequence[Entry], links: Mapping[str, str], image: str, size: t
             image=image,
             width=size[0],
             height=size[1],
-            families=[_family(name, systems) for name in dict.fromkeys(e.family for e in entries)],
+            contests=[_contest(budget, found) for budget, found in equals(entries).items()],
+            families=[_family(name, systems) for name in dict.fromkeys(e.family for e in rest)],
         )
     )
     return page("Arena", body, links, STYLE)
@@ -116,14 +126,34 @@ def _seeds(entries: Sequence[Entry]) -> str:
     return ", ".join(f"{n} in {times} of the cells below" for n, times in counts.items())
 
 
+def _contest(budget: float, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Systems of several families, whose trainings all had the same budget."""
+    systems = shown(entries)
+    report = f"{entries[0].artefact}/{entries[0].scale}"
+    rows = {f"{found[0].family}: {system}": found for system, found in systems.items()}
+    more = {"budget": f"{budget:g}", "seeds": seeds_of(entries)}
+    links = {"link": f"{report}/report.html", "figure": f"{report}/figure.png"}
+    return {**_table(f"Equal budgets: {budget:g} s of one core a training", rows), **more, **links}
+
+
+def seeds_of(entries: Sequence[Entry]) -> str:
+    """``3 seeds``, ``1 to 3 seeds``."""
+    low, high = min(e.seeds for e in entries), max(e.seeds for e in entries)
+    return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
+
+
 def _family(name: str, systems: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
-    own = {system: found for system, found in systems.items() if found[0].family == name}
-    methods = [m for m in NAMES if any(e.method == m for found in own.values() for e in found)]
+    return _table(name, {_short(s, name): found for s, found in systems.items() if found[0].family == name})
+
+
+def _table(name: str, systems: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
+    """A line a system, a column a method."""
+    methods = [m for m in NAMES if any(e.method == m for found in systems.values() for e in found)]
     rows = []
-    for system, found in own.items():
+    for system, found in systems.items():
         cells = {e.method: _cell(e, found) for e in found}
         width = f"× {spread(found):.0f}" if len(found) > 1 else ""
-        rows.append({"system": _short(system, name), "cells": [cells.get(m) for m in methods], "spread": width})
+        rows.append({"system": system, "cells": [cells.get(m) for m in methods], "spread": width})
     heads = [{"name": NAMES[m], "colour": style(m).colour} for m in methods]
     return {"name": name, "methods": heads, "rows": rows}
 

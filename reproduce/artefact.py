@@ -163,7 +163,8 @@ class Artefact:
     """A table or figure of a paper.
 
     Attributes:
-        paper, name, title: ``nf_nqs``, ``table1`` and what the report is headed with.
+        paper, name, title: ``nf_nqs``, ``table1`` and what the report is headed with; artefacts that no paper has
+            stand in a folder of their own, without a ``published.csv``.
         cells: what it consists of, at every scale unless a cell names its own.
         render: from a :class:`reproduce.tables.Table` of those cells.
         literature: methods whose numbers the paper takes from elsewhere and that are not computed here.
@@ -172,6 +173,7 @@ class Artefact:
         checks: methods of cells that test our own references and samplers.
         derived: numbers worked out from the lines of a :class:`reproduce.tables.Table`, printed or not.
         labels: rows in words, where a sentence speaks of them.
+        along: metrics of trainings that ``curves.csv`` holds; empty: all.
     """
 
     paper: str
@@ -184,6 +186,7 @@ class Artefact:
     checks: tuple[str, ...] = ()
     derived: Callable[[Any], Sequence[Derived]] = lambda table: ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    along: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -211,9 +214,15 @@ def artefact_names(paper: str) -> list[str]:
     )
 
 
+def collections() -> list[str]:
+    """Folders that hold artefacts: the papers, then those of our own, which no paper prints."""
+    folders = sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
+    return papers() + [name for name in folders if name not in papers() and artefact_names(name)]
+
+
 def all_artefacts() -> list[str]:
     """``<paper>/<name>`` of everything that can be reproduced."""
-    return [f"{paper}/{name}" for paper in papers() for name in artefact_names(paper)]
+    return [f"{paper}/{name}" for paper in collections() for name in artefact_names(paper)]
 
 
 def load_artefact(text: str, paper: str | None = None) -> Artefact:

@@ -19,7 +19,7 @@ from pipeline.base.run.progress import make_progress
 from pipeline.stages.compose import logs_of
 from pipeline.stages.recompute import OPTION, recomputing
 from pipeline.stages.run import said_of_stale
-from reproduce.artefact import Artefact, all_artefacts, load_artefact, papers
+from reproduce.artefact import Artefact, all_artefacts, collections, load_artefact
 from reproduce.launchers import LAUNCHERS, NUMBERS, WORDS, JobOptions
 from reproduce.plan import (
     PERSONAL_KEYS,
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     names = [a.replace("/", "-") for a in all_artefacts()]
     _completed(parser.add_argument("artefact", help=f"one of {', '.join(names)}, or all"), [*names, "all"])
-    _completed(parser.add_argument("--paper", help="paper of an artefact given by its short name"), papers())
+    _completed(parser.add_argument("--paper", help="paper of an artefact given by its short name"), collections())
     _completed(parser.add_argument("--scale", default="laptop", help=", ".join(SCALES)), SCALES)
     parser.add_argument("--plan", action="store_true", help="show what would run and stop")
     parser.add_argument(
@@ -140,9 +140,12 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(
             "--scale", options.scale, f"must be one of {', '.join(SCALES)}", did_you_mean(options.scale, SCALES)
         )
-    if options.paper and options.paper not in papers():
+    if options.paper and options.paper not in collections():
         raise ConfigError(
-            "--paper", options.paper, f"must be one of {', '.join(papers())}", did_you_mean(options.paper, papers())
+            "--paper",
+            options.paper,
+            f"must be one of {', '.join(collections())}",
+            did_you_mean(options.paper, collections()),
         )
     job_options(options)
     if options.jobs is not None and options.jobs < 1:

@@ -37,6 +37,7 @@ METHODS = {
     "qmc": Style(GREY, "X"),
     "qmc-check": Style(GREY, "X"),
     "exhaustive": Style(GREY, "s"),
+    "rbm": Style(GREY, "p"),
     "mcmc": Style(BLACK, "^"),
     "metropolis": Style(BLACK, "^"),
     "nir": Style(SKY, "o"),

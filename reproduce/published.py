@@ -93,8 +93,11 @@ class Published:
 
 @functools.cache
 def published(paper: str) -> tuple[Published, ...]:
-    """Every number of a paper."""
-    with open(FOLDER / paper / "published.csv", newline="", encoding="utf-8") as file:
+    """Every number of a paper; none of what no paper prints."""
+    path = FOLDER / paper / "published.csv"
+    if not path.is_file():
+        return ()
+    with open(path, newline="", encoding="utf-8") as file:
         return tuple(_number(row) for row in csv.DictReader(file))
 
 

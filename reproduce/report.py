@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.base.html import from_markdown
 from pipeline.base.numbers.result import Result
 from pipeline.base.store.files import sha256, write_json
-from reproduce.artefact import FOLDER, Artefact, Rendering
+from reproduce.artefact import FOLDER, Artefact, Rendering, papers
 from reproduce.colours import letters
 from reproduce.csv_files import write_csv
 from reproduce.page import page
@@ -29,7 +29,8 @@ def inputs_digest(artefact: Artefact, scale: str, finished: Sequence[Finished]) 
         for entry in done.found.entries:
             content = entry.status.get("files") or entry.status.get("checksum")
             total.update(json.dumps([entry.name, content, entry.seconds]).encode())
-    total.update((FOLDER / artefact.paper / "published.csv").read_bytes())
+    if artefact.paper in papers():
+        total.update((FOLDER / artefact.paper / "published.csv").read_bytes())
     total.update(code_digest(f"reproduce.{artefact.paper}.{artefact.name}", "reproduce.report").encode())
     return total.hexdigest()[:16]
 

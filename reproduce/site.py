@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.base.html import page
+from reproduce.artefact import collections, papers
 
 LINKS = {"All results": "index.html", "Arena": "arena.html", "Which method when": "which_method.html"}
 
@@ -30,7 +31,7 @@ h2 small{display:block;font-weight:400;font-size:.9rem;color:var(--quiet);margin
 
 BODY = """\
 <h1>Neural quantum states and lattice flows, reproduced</h1>
-<p class="lead">{{ papers|length }} papers, number by number: what a paper prints stands beside ours, with an error, and
+<p class="lead">{{ printed }} papers, number by number: what a paper prints stands beside ours, with an error, and
 beside an exact or independent reference.{% if arena %} How all methods compare: <a href="arena.html">the arena</a>,
 every method on every system with an exact reference, and <a href="which_method.html">which method when</a>, in
 sentences made from its numbers.{% endif %}</p>
@@ -88,11 +89,16 @@ def html(lines: Sequence[Line], has_arena: bool) -> str:
     """The page of all reports."""
     from jinja2 import Environment
 
-    names = dict.fromkeys(line.artefact.partition("/")[0] for line in lines)
-    papers = [_paper(name, [line for line in lines if line.artefact.startswith(f"{name}/")]) for name in names]
-    body = Environment(autoescape=True).from_string(BODY).render(papers=papers, arena=has_arena)
+    there = {line.artefact.partition("/")[0] for line in lines}
+    names = [name for name in collections() if name in there]
+    sections = [_paper(name, [line for line in lines if line.artefact.startswith(f"{name}/")]) for name in names]
+    body = (
+        Environment(autoescape=True)
+        .from_string(BODY)
+        .render(papers=sections, printed=sum(name in papers() for name in names), arena=has_arena)
+    )
     links = LINKS if has_arena else {}
-    return page("Results", body, links | {paper["short"]: f"#{paper['name']}" for paper in papers}, STYLE)
+    return page("Results", body, links | {paper["short"]: f"#{paper['name']}" for paper in sections}, STYLE)
 
 
 def _paper(name: str, lines: Sequence[Line]) -> dict[str, Any]:

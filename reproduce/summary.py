@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pipeline.base.numbers.formatting import relative
+from reproduce.artefact import papers
 from reproduce.tables import CellRow, Table
 
 WORDS = {
@@ -32,6 +33,8 @@ def coverage(table: Table) -> str:
     """How much of the artefact is there; what cannot be compared counts as nothing beside the printed number."""
     printed = [r for r in table.rows if r.published is not None]
     said = f"Scale `{table.scale}`: "
+    if table.artefact.paper not in papers():
+        return said + "an artefact of our own, which no paper prints."
     if not printed:
         return said + "the paper prints no numbers of this artefact."
     ran = [r.vs_paper for r in printed if r.ours is not None]

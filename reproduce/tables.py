@@ -233,7 +233,9 @@ class Table:
             shown = done.task.run.train.shown
             found += [(done, curve) for curve in snapshot_curves(done.found, shown)]
             if done.found.trained.name not in listed:
-                found += [(done, curve) for curve in training_curves(done.found, shown)]
+                along = self.artefact.along
+                curves = training_curves(done.found, shown)
+                found += [(done, curve) for curve in curves if not along or curve.y_name in along]
                 listed.add(done.found.trained.name)
         return found
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.base.numbers.formatting import with_error
-from reproduce.arena import NAMES, SAME_TIME, Entry, best, rivals, shown, spread, unbeaten
-from reproduce.arena_page import seconds
+from reproduce.arena import NAMES, SAME_TIME, Entry, best, equals, others, rivals, shown, spread, unbeaten
+from reproduce.arena_page import scientific, seconds, seeds_of
 from reproduce.csv_files import read_csv
 from reproduce.page import github
 from reproduce.pseudofermion.cost import COST, RESTS_ON
@@ -21,10 +21,11 @@ INTRODUCTION = """\
 
 Every sentence and number here is made from [the arena](arena.html) and the reports that it is made from, by rules that
 are the same for all methods: nothing is typed in. *Best* is a method on a system where no other one's error is smaller
-by more than two combined standard errors; *unbeaten*, where none has a smaller error without being dearer. Errors in
-doubt count for neither, and nobody wins where fewer than two are known. Seconds are those recorded: wall time, perhaps
-on shared cores, by the code of the run (where a run recorded how much of a core it got, of its own work only); within
-a factor of 2 they count as equal. Budgets are those of the committed reports: with others the order may change."""
+by more than noise: two combined standard errors, more where they are over few seeds (Student's t); *unbeaten*, where
+none has a smaller error without being dearer. Errors in doubt count for neither, and nobody wins where fewer than two
+are known. Seconds are those recorded: wall time, perhaps on shared cores, by the code of the run (where a run recorded
+how much of a core it got, of its own work only); within a factor of 2 they count as equal. Budgets are equal where a
+title says so, and else those of the reports of the papers, which differ: with others the order may change."""
 EIGENSTATE, FAR = 1e-6, 1e-3
 """A V-score below the first beside an error above the second: nearly an eigenstate, but not the lowest."""
 
@@ -84,21 +85,54 @@ def records(systems: Iterable[Sequence[Entry]]) -> list[Record]:
 
 def markdown(entries: Sequence[Entry], results: Path) -> str:
     """The page."""
-    systems = shown(entries)
+    rest = others(entries)
+    systems = shown(rest)
     parts = [INTRODUCTION]
-    for name in dict.fromkeys(e.family for e in entries):
+    for budget, equal in equals(entries).items():
+        parts += _contest(budget, equal)
+    for name in dict.fromkeys(e.family for e in rest):
         parts += _family(name, [found for found in systems.values() if found[0].family == name])
     parts += _eigenstates([e for found in systems.values() for e in found])
     parts += [*_samplers(results), *_gauge(results), *_references(results)]
     return "\n\n".join(parts) + "\n"
 
 
+def _contest(budget: float, entries: Sequence[Entry]) -> list[str]:
+    """Systems of several families at one budget: errors side by side, then who is best how often."""
+    systems = shown(entries)
+    one = entries[0]
+    title = f"## Equal budgets: {budget:g} s of one core a training, {seeds_of(entries)}"
+    said = (
+        f"From [{one.artefact}]({one.artefact}/{one.scale}/report.md), which says what each training took and names "
+        f"those off the budget. Relative errors; **bold**: best."
+    )
+    methods = [m for m in NAMES if any(e.method == m for e in entries)]
+    rows = {f"{found[0].family}: {system}": found for system, found in systems.items()}
+    body = [[NAMES[m], *(_error(m, found) for found in rows.values())] for m in methods]
+    return [title, said, github(["method", *rows], body), *_told(list(systems.values()))]
+
+
+def _error(method: str, found: Sequence[Entry]) -> str:
+    """``1.5(3)e-05``, bold where it is best; a dash where the method cannot treat the system."""
+    entry = next((e for e in found if e.method == method), None)
+    if entry is None:
+        return "–"
+    text = scientific(entry.size, entry.error_sigma) + (" ?" if entry.doubt else "")
+    return f"**{text}**" if entry in best(found) else text
+
+
 def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
-    found, sites = records(systems), sorted({e.sites for one in systems for e in one})
+    sites = sorted({e.sites for one in systems for e in one})
     title = f"## {name} ({_to(sites)} sites, {_several(len(systems), 'system')})"
+    return [title, *_told(systems)]
+
+
+def _told(systems: Sequence[Sequence[Entry]]) -> list[str]:
+    """Who is best, who is cheap, who is beaten everywhere, and a table of all."""
+    found = records(systems)
     if not found:
         methods = ", ".join(dict.fromkeys(NAMES[e.method] for one in systems for e in one))
-        return [title, f"Nothing to compare: no system here has two methods whose errors are known ({methods})."]
+        return [f"Nothing to compare: no system here has two methods whose errors are known ({methods})."]
     first = found[0]
     said = [
         _budgets(systems),
@@ -135,7 +169,7 @@ def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:
         ]
         for r in found
     ]
-    return [title, " ".join(said), github(header, body)]
+    return [" ".join(said), github(header, body)]
 
 
 def _budgets(systems: Sequence[Sequence[Entry]]) -> str:

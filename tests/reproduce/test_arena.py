@@ -258,3 +258,36 @@ def test_gauge_prices_have_errors_and_those_in_doubt_are_left_out(tmp_path: Path
     assert "4(2)e+01" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| flow, even/odd ")]
     assert line.split("|")[3].strip() == "in doubt"
+
+
+def test_reports_that_keep_a_budget_stand_apart_from_the_others(tmp_path: Path) -> None:
+    cells = {"mps": (-99.0, 0.1), "dense-ar": (-98.0, 0.1)}
+    runs = [{"run": f"a/{method}#0", "system": RING} for method in cells]
+    report(tmp_path, cells, scores=[1e-3, 2e-3, 3e-3], manifest={"runs": runs, "kept": {"budget": 8.0}})
+    report(tmp_path, {"annealed-ar": (-99.9, 0.1)}, name="table2")
+    entries = arena.collect(tmp_path)
+    (budget, equal), *more = arena.equals(entries).items()
+    assert (budget, more) == (8.0, [])
+    assert [e.method for e in equal] == ["mps", "dense-ar"]
+    assert [e.method for e in arena.others(entries)] == ["annealed-ar"]
+    text = which_method.markdown(entries, tmp_path / "none")
+    title, told, table = text.partition("## Equal budgets: 8 s of one core a training, 3 seeds")[2].split("\n\n")[:3]
+    assert title == ""
+    assert "[nf_nqs/table1](nf_nqs/table1/laptop/report.md)" in told
+    assert "| MPS      | **1.0(1)e-02** " in table
+    assert f"## {ALL} (10 sites, 1 system)" in text
+    tags = Tags(arena_page.html(entries, LINKS, "arena.png", (10, 10)))
+    assert tags.count("h2") == 2
+    assert "8 s of one core" in tags.text
+
+
+def test_errors_of_few_seeds_count_as_smaller_by_student() -> None:
+    """2.776: t with four degrees of freedom, from a table; of one training, 2 σ of its many samples."""
+    combined = math.hypot(1e-3, 1e-3)
+    for seeds, limit in ((3, 2.776), (1, 2.0)):
+        low = entry("mps", 1e-2, 1e-3, 5.0, seeds=seeds)
+        above, within = (replace(low, error=1e-2 + f * limit * combined) for f in (1.02, 0.98))
+        assert low.smaller_than(above)
+        assert not low.smaller_than(within)
+    known = entry("rbm", 1e-2, 0.0, 5.0, seeds=3)
+    assert known.smaller_than(replace(known, error=1.1e-2)), "no error at all is no doubt"

@@ -14,6 +14,7 @@ from reproduce.plan import make_tasks
 RESULTS = Path(__file__).parents[2] / "results"
 
 PAGES = (
+    "contest-equal",
     "nir-divergences",
     "nir-error_per_second",
     "nir-fig2",

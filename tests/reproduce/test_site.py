@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.base.html import from_markdown, page
 from pipeline.base.plotting import COLUMN, PAGE
-from reproduce.artefact import papers
+from reproduce.artefact import collections
 from reproduce.csv_files import read_csv
 from reproduce.index import write_index
 from reproduce.site import LINKS, Line, html
@@ -108,10 +108,10 @@ def test_pages_are_those_that_the_reports_make(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8") == (RESULTS / name).read_text(encoding="utf-8"), name
 
 
-def test_every_paper_has_a_section_with_its_own_errors() -> None:
+def test_every_paper_and_what_is_ours_has_a_section_with_its_own_errors() -> None:
     text = (RESULTS / "index.html").read_text(encoding="utf-8")
     sections = re.findall(r'<section id="(\w+)">', text)
-    assert sections == papers()
+    assert sections == collections()
     cells = read_csv(RESULTS / "nf_nqs/table1/laptop/cells.csv")
     errors = [abs(float(c["rel_error_ours"])) for c in cells if (c["method"], c["quantity"]) == ("nqs+nf", "energy")]
     assert f"worst {max(errors):.1e}" in text

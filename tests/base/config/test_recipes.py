@@ -87,7 +87,7 @@ def test_one_file_of_a_paper_for_all_its_recipes(tmp_path: Path) -> None:
     [
         (["scale=smoke"], r"^scale=smoke: .* needs paper=\.\.\.$"),
         (["scale=smoke", "paper=none"], r"^scale=smoke: .* needs paper=\.\.\.$"),
-        (["paper=nf_nqss"], r"^paper=nf_nqss: must be one of none, naqs, .*did you mean 'nf_nqs'\?"),
+        (["paper=nf_nqss"], r"^paper=nf_nqss: must be one of none, .*naqs, .*did you mean 'nf_nqs'\?"),
         (["paper=nf_nqs/msp"], r"^paper=nf_nqs/msp: .*did you mean 'nf_nqs/mps'\?"),
         (["paper=nf_nqs_mps"], r"^paper=nf_nqs_mps: .*did you mean 'nf_nqs/mps'\?"),
         (["paper=nf_nqs,naqs"], r"^paper: several values are a sweep, which needs -m"),
