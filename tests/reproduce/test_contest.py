@@ -155,6 +155,17 @@ def test_no_prior_of_signs_where_none_is_known() -> None:
     assert rules == {"none"}
 
 
+def test_who_sums_over_all_configurations_is_named() -> None:
+    tasks = make_tasks(load_artefact("contest/equal"), "long", (), ["heisenberg", "j1j2"])
+    for task in (task for task in tasks if "train" in task.cell.stages):
+        summed = equal.RECIPES[task.cell.row][task.cell.method] in equal.SUMMED
+        assert (getattr(task.run.train.sampler, "name", "") == "exhaustive") == summed, task.cell.id
+        assert bool(getattr(task.run.train.ansatz, "projection", [])) >= summed
+    said = equal.verdict([one("vit", 1e-4, 2e-4, 1e-4, row="j1j2"), one("rbm", 0.1, 0.2, 0.1, row="j1j2")], BUDGET)
+    assert any("unlike the others, deep ViT sums over all configurations" in line for line in said)
+    assert not any("unlike" in line for line in equal.verdict([one("rbm", 1e-4, 2e-4, 1e-4)], BUDGET))
+
+
 def test_scales_are_tenfold_and_so_are_their_steps() -> None:
     assert BUDGETS["long"] == 10 * BUDGETS["laptop"]
     assert BUDGETS["paper"] == 10 * BUDGETS["long"]
