@@ -103,8 +103,10 @@ def _contest(budget: float, entries: Sequence[Entry]) -> list[str]:
     one = entries[0]
     title = f"## Equal budgets: {budget:g} s of one core a training, {seeds_of(entries)}"
     said = (
-        f"From [{one.artefact}]({one.artefact}/{one.scale}/report.md), which says what each training took and names "
-        f"those off the budget. Relative errors; **bold**: best."
+        f"From [{one.artefact}]({one.artefact}/{one.scale}/report.md), which says what each training took, names "
+        f"those off the budget, and what else is not equal (such as who sums over all configurations where others draw). "
+        f"Relative errors; **bold**: the smallest; *italics*: larger ones that scatter too much over seeds to be told "
+        f"from it, so that they count as best below."
     )
     methods = [m for m in NAMES if any(e.method == m for e in entries)]
     rows = {f"{found[0].family}: {system}": found for system, found in systems.items()}
@@ -113,12 +115,15 @@ def _contest(budget: float, entries: Sequence[Entry]) -> list[str]:
 
 
 def _error(method: str, found: Sequence[Entry]) -> str:
-    """``1.5(3)e-05``, bold where it is best; a dash where the method cannot treat the system."""
+    """``1.5(3)e-05``, bold where it is the smallest of the best, else in italics; a dash where there is none."""
     entry = next((e for e in found if e.method == method), None)
     if entry is None:
         return "–"
     text = scientific(entry.size, entry.error_sigma) + (" ?" if entry.doubt else "")
-    return f"**{text}**" if entry in best(found) else text
+    first = best(found)
+    if entry not in first:
+        return text
+    return f"**{text}**" if entry is min(first, key=lambda e: e.size) else f"*{text}*"
 
 
 def _family(name: str, systems: Sequence[Sequence[Entry]]) -> list[str]:

@@ -281,6 +281,13 @@ def test_reports_that_keep_a_budget_stand_apart_from_the_others(tmp_path: Path) 
     assert "8 s of one core" in tags.text
 
 
+def test_bold_is_the_smallest_and_what_scatters_too_much_is_in_italics() -> None:
+    found = [entry("mps", 1e-4, 1e-5, 5.0, seeds=3), entry("cnn-ar", 7e-2, 4e-2, 5.0, seeds=3)]
+    far = entry("dense-ar", 3e-2, 1e-3, 5.0, seeds=3)
+    shown = [which_method._error(e.method, [*found, far]) for e in (*found, far)]
+    assert shown == ["**1.0(1)e-04**", "*7(4)e-02*", "3.0(1)e-02"]
+
+
 def test_errors_of_few_seeds_count_as_smaller_by_student() -> None:
     """2.776: t with four degrees of freedom, from a table; of one training, 2 σ of its many samples."""
     combined = math.hypot(1e-3, 1e-3)
