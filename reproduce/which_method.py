@@ -104,7 +104,7 @@ def _contest(budget: float, entries: Sequence[Entry]) -> list[str]:
     title = f"## Equal budgets: {budget:g} s of one core a training, {seeds_of(entries)}"
     said = (
         f"From [{one.artefact}]({one.artefact}/{one.scale}/report.md), which says what each training took, names "
-        f"those off the budget, and what else is not equal (such as who sums over all configurations where others draw). "
+        f"those off the budget, and what else is not equal (such as sums over all configurations where others draw). "
         f"Relative errors; **bold**: the smallest; *italics*: larger ones that scatter too much over seeds to be told "
         f"from it, so that they count as best below."
     )

@@ -154,7 +154,8 @@ def verdict(found: Sequence[Standing], budget: float | None) -> list[str]:
         undecided = f"; its seeds do not tell it from {', '.join(open_ones)}" if open_ones else ""
         others = f"; the others are at {magnitude(min(rest))} to {magnitude(max(rest))}" if rest else ""
         summed = [NAMES[one.method] for one in own if RECIPES[row][one.method] in SUMMED]
-        unlike = f" (unlike the others, {summed[0]} sums over all configurations and has all symmetries)" if summed else ""
+        alone = f" (unlike the others, {', '.join(summed)} sums over all configurations and has all symmetries)"
+        unlike = alone if summed else ""
         said.append(f"{LABELS[row]}{unlike}: best is {first}{undecided}{others}.")
     return said
 
@@ -187,9 +188,9 @@ def notes(found: Sequence[Standing], budget: float | None) -> list[str]:
         "Not equal: networks, samples and optimizers, which are those of each method's committed trainings at laptop "
         "scale (comments in conf/recipe/contest say which), not tuned for this contest, nor for this budget: schedules "
         "are shortened to it as they are. The deep ViT of the 4 × 4 Heisenberg models is trained by sums over all "
-        "configurations, without noise, and has all symmetries of the lattice, which leave about a hundred states: what "
-        "small systems allow, and large ones do not. Its rivals there draw, and have no symmetries: its lead says nothing "
-        "of networks alone.",
+        "configurations, without noise, and has all symmetries of the lattice, which leave about a hundred states: "
+        "what small systems allow, and large ones do not. Its rivals there draw, and have no symmetries: its lead says "
+        "nothing of networks alone.",
         "MCMC and NIR have the same network, drawn by Markov chains and by NIR: a perceptron on Ising models, a "
         "residual CNN on Heisenberg models. On the Heisenberg model methods that can have Marshall's signs put into "
         "the Hamiltonian; on the J1-J2 model none has a prior of signs.",
