@@ -86,7 +86,17 @@ def test_refused_methods(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"draws": 0}, {"iterations": 0}, {"lr": 0.0}, {"plateau_factor": 1.5}, {"plateau_patience": -1}]
+    "changes",
+    [
+        {"draws": 0},
+        {"iterations": 0},
+        {"lr": 0.0},
+        {"matrix_lr": 0.0},
+        {"matrix_lr": 1e9},
+        {"schedule": "linear"},
+        {"plateau_factor": 1.5},
+        {"plateau_patience": -1},
+    ],
 )
 def test_refused_inference(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="^" + next(iter(changes))):

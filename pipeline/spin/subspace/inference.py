@@ -11,7 +11,6 @@ import torch
 
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.contracts import Record
-from pipeline.base.descent import Adam
 from pipeline.base.numbers.result import Bound, Curve, Estimate, Result
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.numbers.statistics import independent_mean
@@ -19,6 +18,8 @@ from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.bits import pack
 from pipeline.spin.hamiltonian import Hamiltonian
 from pipeline.spin.subspace.closed import Subspace
+from pipeline.spin.subspace.descent import Descent
+from pipeline.spin.subspace.passes import passes
 from pipeline.spin.subspace.realnvp import Prior, RealNVP, smoothing_bias_at_identity
 from pipeline.spin.subspace.schema import SubspaceInferConfig
 from pipeline.spin.systems import SpinSystem
@@ -34,7 +35,7 @@ class SubspaceInference:
         system: any spin system of at most 62 sites.
         hamiltonian: of the system.
         train: names the dtype and, where ``infer`` has no ansatz of its own, the ansatz ("the same architecture").
-        infer: amounts, learning rate and plateau schedule.
+        infer: amounts, learning rates and their schedule.
         device: torch device name.
     """
 
@@ -73,23 +74,16 @@ class SubspaceInference:
         ansatz = c.ansatz or self.train.ansatz
         nqs = build_ansatz(ansatz, self.system, derive_seed(c.seed, "inference nqs", k))
         nqs = nqs.to(self.device, self.dtype)
-        optimizer = Adam(nqs.parameters(), lr=c.lr)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=c.plateau_factor, patience=c.plateau_patience, threshold=0.0
-        )
-        inputs = subspace.spins.to(self.dtype)
+        descent = Descent(nqs, c)
+        ways = passes(nqs, subspace.spins)
         trace = []
         for _ in range(c.iterations):
-            output = nqs(inputs)
-            energy, slope = subspace.energy_and_gradient(output.detach().double())
+            energy, slope = subspace.energy_and_gradient(ways.values())
             trace.append(energy)
-            optimizer.zero_grad()
-            output.backward(slope.to(self.dtype))
-            optimizer.step()
-            schedule.step(energy)
-        with torch.no_grad():
-            trace.append(subspace.energy_and_gradient(nqs(inputs).double())[0])
-        return trace, optimizer.param_groups[0]["lr"]
+            ways.backward(slope)
+            descent.step(energy)
+        trace.append(subspace.energy_and_gradient(ways.values())[0])
+        return trace, descent.learning_rate
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Mean, standard error and spread over subspaces; the union floor is one number without error."""

@@ -67,6 +67,14 @@ class AffineCoupling(nn.Module):
         fixed, moved, s, t = self._split(z)
         return torch.cat([fixed, moved * s.exp() + t], dim=-1), s.sum(-1)
 
+    def moved(self, z: Tensor) -> Tensor:
+        """z' alone, without derivatives and with activations in one place; (rows, N) → (rows, N)."""
+        hidden = z[:, : self.d]
+        for layer in list(self.network)[:-1]:
+            hidden = hidden.relu_() if isinstance(layer, nn.ReLU) else layer(hidden)
+        s, t = hidden.tanh_().chunk(2, dim=-1)
+        return torch.cat([z[:, : self.d], torch.addcmul(t, z[:, self.d :], s.exp())], dim=-1)
+
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse map and the log-determinant of the inverse."""
         fixed, moved, s, t = self._split(z)
@@ -119,8 +127,11 @@ class RealNVP(nn.Module):
     def sample_signs(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` spin configurations sign(y) (Eq. 11) as int8 ±1, shape (count, N)."""
         dtype = next(self.parameters()).dtype
-        y, _ = self.forward(self.prior.sample((count, self.n), generator, dtype))
-        return torch.where(y < 0, -1, 1).to(torch.int8)
+        z = self.prior.sample((count, self.n), generator, dtype)
+        for coupling in self.couplings:
+            assert isinstance(coupling, AffineCoupling)
+            z = coupling.moved(z).roll(-(self.n // 2), dims=-1)
+        return 1 - 2 * (z < 0).to(torch.int8)  # the last tanh changes no sign, and no density is asked for
 
 
 def region_points(

@@ -134,8 +134,11 @@ class SubspaceInferConfig(InferConfig):
         draws: |S|, samples a subspace before duplicates are removed.
         ansatz: the fresh NQS; null: the same architecture as in training.
         iterations: Adam updates of the NQS.
-        lr: initial learning rate; multiplied by ``plateau_factor`` when the energy has not decreased for
-            ``plateau_patience`` updates.
+        lr: initial learning rate of Adam.
+        matrix_lr: initial learning rate of weight matrices between hidden layers, whose steps are then momentum made
+            orthogonal (Muon, see :class:`pipeline.base.descent.Muon`); null: Adam for them too.
+        schedule: ``plateau`` (paper: learning rates are multiplied by ``plateau_factor`` when the energy has not
+            decreased for ``plateau_patience`` updates) or ``cosine`` (half a period, to zero at the last update).
     """
 
     version: ClassVar[int] = 2
@@ -144,6 +147,8 @@ class SubspaceInferConfig(InferConfig):
     ansatz: MLPConfig | None = None
     iterations: int = MISSING
     lr: float = MISSING
+    matrix_lr: float | None = None
+    schedule: str = "plateau"
     plateau_factor: float = MISSING
     plateau_patience: int = MISSING
 
@@ -153,6 +158,10 @@ class SubspaceInferConfig(InferConfig):
         checks.at_least("iterations", self.iterations, 1)
         checks.positive("lr", self.lr)
         checks.within("lr", self.lr, checks.MOST_LR)
+        if self.matrix_lr is not None:
+            checks.positive("matrix_lr", self.matrix_lr)
+            checks.within("matrix_lr", self.matrix_lr, checks.MOST_LR)
+        checks.one_of("schedule", self.schedule, ("plateau", "cosine"))
         if not 0 < self.plateau_factor < 1:
             raise ConfigError("plateau_factor", self.plateau_factor, "must lie between 0 and 1, ends excluded")
         checks.at_least("plateau_patience", self.plateau_patience, 0)

@@ -281,6 +281,26 @@ def test_samples_depend_on_the_generator_alone() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "count"), [(2, 300), (3, 1), (7, 500), (10, 2)])
+def test_samples_are_signs_of_the_map(n: int, count: int, dtype: torch.dtype) -> None:
+    """Without densities, in memory that is used again: the same points, up to those that rounding takes across 0."""
+    flow = random_flow(n, dtype=dtype)
+    z = flow.prior.sample((count, n), torch_generator(4, "a"), dtype)
+    kept = z.clone()
+    with torch.no_grad():
+        for coupling in flow.couplings:
+            assert isinstance(coupling, AffineCoupling)
+            torch.testing.assert_close(coupling.moved(z), coupling(z)[0])
+        y, _ = flow(z)
+    assert torch.equal(z, kept)
+    signs = flow.sample_signs(count, torch_generator(4, "a"))
+    assert signs.dtype == torch.int8
+    clear = y.abs() > 1e-4
+    assert torch.equal(signs[clear].to(dtype), y[clear].sign())
+    assert set(signs.unique().tolist()) <= {-1, 1}
+
+
 @pytest.mark.parametrize("kind", ["bimodal", "normal"])
 def test_smoothing_bias_against_sampled_points(kind: str) -> None:
     """E[p̂] / p at the identity map, by the points that training draws; p is 2^-N there."""
