@@ -61,6 +61,7 @@ class Chunks:
         *,
         gradients: bool = False,
         share: float = 1.0,
+        single: Callable[[], object] | None = None,
     ) -> None:
         """Call ``body(begin, size)`` until ``count`` items are done.
 
@@ -73,6 +74,8 @@ class Chunks:
             probed: configurations in ``probe``.
             gradients: whether all tensors are kept for a backward pass.
             share: of the budget that one chunk may take.
+            single: the evaluation of one configuration, where ``probe`` is that of two: what is made once for all
+                configurations, such as masked weights, then counts once and not for each of them.
 
         Raises:
             RuntimeError, MemoryError: memory runs out for a single configuration.
@@ -80,7 +83,13 @@ class Chunks:
         if name not in self._sizes:
             if name not in self._footprints:
                 self._footprints[name] = _needed(probe, gradients)
-            self._sizes[name] = max(1, int(share * self._budget * probed / max(1, self._footprints[name])))
+            needed, budget = self._footprints[name], share * self._budget
+            if single is not None:
+                if (name_of_one := f"{name} of one") not in self._footprints:
+                    self._footprints[name_of_one] = _needed(single, gradients)
+                once = max(0, 2 * self._footprints[name_of_one] - needed)
+                needed, budget = needed - once, budget - once
+            self._sizes[name] = max(1, int(budget * probed / max(1, needed)))
         begin = 0
         while begin < count:
             size = self._sizes[name]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.spin.ansatz.schema import DenseARConfig
-from pipeline.spin.ansatz.sequential import CausalLayer, SequentialWaveFunction, widths
+from pipeline.spin.ansatz.sequential import CausalLayer, Part, SequentialWaveFunction, widths
 from pipeline.spin.systems import SpinSystem
 
 
@@ -31,9 +31,30 @@ class MaskedDense(CausalLayer):
 
     def part(self, features: Tensor, first: int, stop: int) -> Tensor:
         last = first + features.shape[1]
-        weight = (self.weight * self._mask)[first:stop, first:last]
-        matrix = weight.permute(1, 2, 0, 3).flatten(2, 3).flatten(0, 1)
-        return (features.flatten(1) @ matrix).unflatten(1, (stop - first, -1))
+        return self._product(
+            features, self._matrix(self.weight[first:stop, first:last], first, last, stop), stop - first
+        )
+
+    def prepared(self, n_sites: int) -> Part:
+        whole = self._matrix(self.weight.detach(), 0, n_sites, n_sites)
+        fan_in, fan_out = self.weight.shape[2:]
+
+        def part(features: Tensor, first: int, stop: int) -> Tensor:
+            last = first + features.shape[1]
+            matrix = whole[first * fan_in : last * fan_in, first * fan_out : stop * fan_out]
+            return self._product(features, matrix, stop - first)
+
+        return part
+
+    def _matrix(self, weight: Tensor, first: int, last: int, stop: int) -> Tensor:
+        """From sites first..last-1 to sites first..stop-1, sites before features: (n F, n' G)."""
+        masked = weight * self._mask[first:stop, first:last]
+        return masked.permute(1, 2, 0, 3).flatten(2, 3).flatten(0, 1)
+
+    @staticmethod
+    def _product(features: Tensor, matrix: Tensor, n_sites: int) -> Tensor:
+        """(B, n, F) → (B, ``n_sites``, G)."""
+        return (features.flatten(1) @ matrix).unflatten(1, (n_sites, -1))
 
     def reach(self, stop: int, n_sites: int) -> int:
         return n_sites

@@ -118,10 +118,10 @@ def _set_gradients(
                 sum_so_far += gradient
         return end
 
-    def probe() -> Tensor:
-        return ansatz.batch_log_amplitude(spins[:1].expand(2, -1))
+    def probe(count: int) -> Tensor:
+        return ansatz.batch_log_amplitude(spins[:1].expand(count, -1))
 
-    chunks.run("gradients", len(spins), body, probe, 2, gradients=True)
+    chunks.run("gradients", len(spins), body, lambda: probe(2), 2, gradients=True, single=lambda: probe(1))
     for parameter, gradient in zip(parameters, total, strict=True):
         parameter.grad = ranks.reduce(gradient) if several else gradient
     return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)

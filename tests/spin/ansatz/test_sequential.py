@@ -12,6 +12,7 @@ import torch
 from pipeline.base.errors import ConfigError
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.conv_ar import CausalConvolution
+from pipeline.spin.ansatz.dense_ar import MaskedDense
 from pipeline.spin.ansatz.schema import ConvARConfig, DenseARConfig, SequentialConfig
 from pipeline.spin.ansatz.symmetrised import Symmetrised
 from pipeline.spin.systems import ChainTFIM
@@ -134,6 +135,29 @@ def test_a_line_of_sites_is_the_convolution(n_sites: int, kernel: int, exclusive
             stop = layer.reach(first + seen, n_sites)
             some = features[:, first : first + seen]
             torch.testing.assert_close(part(some, first, stop), layer.part(some, first, stop), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("n_sites", [1, 2, 3, 9])
+def test_prepared_weights_are_those_of_the_masked_layer(n_sites: int, exclusive: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(n_sites)
+    layer = MaskedDense(n_sites, 2, 3, exclusive).to(dtype)
+    with torch.no_grad():
+        layer.weight.add_(1.0)  # where the mask is zero too
+    part, tolerance = layer.prepared(n_sites), 1e-5 if dtype == torch.float32 else 1e-13
+    features = torch.randn(4, n_sites, 2, dtype=dtype)
+    for first in range(n_sites):
+        for seen in range(1, n_sites - first + 1):
+            for stop in range(first + seen, n_sites + 1):
+                some = features[:, first : first + seen]
+                expected = torch.zeros(4, stop - first, 3, dtype=dtype)
+                for i in range(first, stop):
+                    for j in range(first, min(first + seen, i if exclusive else i + 1)):
+                        expected[:, i - first] += some[:, j - first] @ layer.weight[i, j].detach()
+                for found in (part(some, first, stop), layer.part(some, first, stop)):
+                    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    assert not part(features, 0, n_sites).requires_grad
 
 
 def test_a_line_too_large_for_the_caches_is_left_to_the_convolution() -> None:
