@@ -95,4 +95,5 @@ ARTEFACT = Artefact(
     cells,
     render,
     own={"nqs+nf": "NQS+NF"},
+    along=shared.ALONG,
 )

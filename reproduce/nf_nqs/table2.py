@@ -92,4 +92,5 @@ ARTEFACT = Artefact(
     cells,
     render,
     own={"nqs+nf": "NQS+NF"},
+    along=shared.ALONG,
 )
