@@ -20,7 +20,7 @@ SETTINGS = {
 """Their recipes."""
 ALONG = (
     *("energy", "variance", "truncation_error", "energy_mean", "energy_min", "floor_mean"),
-    *("unique_fraction_mean", "unique_fraction_max", "flow_loss", "flow_gradient", "nqs_gradient"),
+    *("unique_fraction_mean", "unique_fraction_max", "flow_loss"),
     *("gradient_norm", "acceptance", "r_hat", "lr", "small_energy", "small_variance"),
 )
 """Curves that the tables keep in ``curves.csv``; how far a flow is from concentrating is the priors' question."""
