@@ -19,7 +19,7 @@ SR = ["method=vmc", "system=chain_heisenberg", "optimizer=sr", "ansatz=rbm", "sa
 @pytest.mark.parametrize(
     ("words", "train", "infer", "baseline"),
     [
-        (["paper=nf_nqs", "scale=smoke"], "70b3da8b3bccc41e", "5b395727e30e9b1f", "8daaa511228d82e2"),
+        (["paper=nf_nqs", "scale=smoke"], "70b3da8b3bccc41e", "f3be5f46e791178d", "8daaa511228d82e2"),
         (["paper=naqs", "scale=smoke"], "bbbf6e8e491092a1", "f29426dc9ee65c1b", "5b0dafbd6fc8c589"),
         (CHAINS, "94d2f225ea3644ea", "8bfecbbd344d412b", "03b8a13e08c130cc"),
         ([*SR, "train.optimizer.guard=false"], "68b40fa43db017f7", "adbde3629e9f5617", "3434c396cc5e065a"),

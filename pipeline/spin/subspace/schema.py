@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -142,6 +142,7 @@ class SubspaceInferConfig(InferConfig):
     """
 
     version: ClassVar[int] = 2
+    neutral: ClassVar[dict[str, Any]] = {"matrix_lr": None, "schedule": "plateau"}
 
     draws: int = MISSING
     ansatz: MLPConfig | None = None
