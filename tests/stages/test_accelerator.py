@@ -141,10 +141,8 @@ def test_numbers_are_those_of_the_cpu(name: str, optimizer: str) -> None:
     with pretend.accelerator():
         there = numbers(composed(overrides, "sampler=exhaustive", "device=cuda"))
     assert here.keys() == there.keys()
-    # Adam divides gradients that vanish up to rounding by its ε = 1e-8
-    close = 1e-8 if optimizer == "adam" else 1e-10
     for key, value in here.items():
-        np.testing.assert_allclose(there[key], value, rtol=close, atol=close, err_msg=key)
+        np.testing.assert_allclose(there[key], value, rtol=1e-10, atol=1e-10, err_msg=key)
 
 
 def numbers(run: RunConfig) -> dict[str, Any]:
