@@ -155,9 +155,12 @@ def numbers(run: RunConfig) -> dict[str, Any]:
     size = method.hamiltonian.n_sites
     spins = unpack(torch.arange(2**size, device=method.device)[:, None], size)
     with torch.no_grad():
-        found["log_amplitude"] = state.ansatz.log_amplitude(spins).exp().cpu().numpy()
-        flipped = state.ansatz.connected_log_amplitudes(spins, method.hamiltonian.flip_masks)
-    found["connected"] = flipped.exp().cpu().numpy()
+        logs = state.ansatz.log_amplitude(spins).cpu().numpy()
+        flipped = state.ansatz.connected_log_amplitudes(spins, method.hamiltonian.flip_masks).cpu().numpy()
+    # over one of the largest: a constant factor of ψ, the bias of a network's output, has a gradient of rounding alone,
+    # and Adam's steps of it are that over ε
+    largest = logs[np.argmax(np.round(logs.real, 6))]
+    found["amplitude"], found["connected"] = np.exp(logs - largest), np.exp(flipped - largest)
     found["local_energy"] = local_energy(method.hamiltonian, state.ansatz, spins, method.chunks).cpu().numpy()
     return found
 
