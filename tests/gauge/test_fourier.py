@@ -76,7 +76,7 @@ def test_waves_are_those_of_their_momenta(length: int) -> None:
     spectrum = fourier.analyse(field)[:, :, 0]
     waves = Waves.of(length, torch.float64)
     transform = np.fft.fft2(field[0].numpy().reshape(length, length, 8), axes=(0, 1)) / length
-    seen = set()
+    seen: set[tuple[int, int]] = set()
     for pair, momenta in zip(spectrum, waves.momenta, strict=True):
         powers = [pair.square().sum(dim=0)] if len(momenta) == 1 else list(pair.square())
         for power, (m, n) in zip(powers, momenta, strict=True):
