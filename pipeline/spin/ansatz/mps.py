@@ -25,6 +25,8 @@ class MPS(WaveFunction):
         system: a ring of N spins.
     """
 
+    walks = True
+
     def __init__(self, config: MPSConfig, system: SpinSystem) -> None:
         super().__init__()
         chi = config.bond_dimension
@@ -53,6 +55,25 @@ class MPS(WaveFunction):
         from pipeline.spin.ansatz import mps_loops
 
         return _log(*mps_loops.traces(self.matrices.detach(), spins))
+
+    @torch.inference_mode()
+    def walk(self, spins: Tensor, sites: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`pipeline.spin.wave_function.WaveFunction.walk`; on a CPU that has numba by a compiled loop."""
+        if self._compiled(spins):
+            from pipeline.spin.ansatz import mps_walk
+
+            matrices = self.matrices.detach().double().numpy()
+            ended, moved = mps_walk.walk(matrices, spins.numpy(), sites.numpy(), thresholds.double().numpy())
+            return torch.from_numpy(ended), torch.from_numpy(moved)
+        here, accepted = self.log_amplitude(spins).real, []
+        for site, threshold in zip(sites[..., None], thresholds, strict=True):
+            proposed = spins.scatter(1, site, -spins.gather(1, site))
+            there = self.log_amplitude(proposed).real
+            # a chain that starts where ψ vanishes leaves by its first move
+            accept = (there - here > threshold) | ((here == -torch.inf) & (threshold < torch.inf))
+            spins, here = torch.where(accept[:, None], proposed, spins), torch.where(accept, there, here)
+            accepted.append(accept)
+        return spins, torch.stack(accepted)
 
     def batch_log_amplitude(self, spins: Tensor) -> Tensor:
         """log ψ, with derivatives from compiled loops where there is numba and a CPU."""

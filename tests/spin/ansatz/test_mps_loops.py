@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -95,3 +96,52 @@ def test_several_spins_flipped_together() -> None:
     found = mps.connected_log_amplitudes(spins, masks).exp().real.numpy()
     assert found[:, 0] == pytest.approx(amplitudes(mps, torch.where(masks[0], -spins, spins)), rel=1e-10)
     assert found[:, 1] == pytest.approx(amplitudes(mps, spins), rel=1e-10)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("n_sites", "chi", "factor"), [(2, 1, 1.0), (3, 2, 1.0), (8, 3, 1e15), (30, 5, 1.0), (50, 4, 1e-15)]
+)
+def test_walk_takes_the_steps_of_whole_evaluations(
+    n_sites: int, chi: int, factor: float, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where products are out of the range of a double: 10^±750."""
+    mps = state(n_sites, chi, dtype=dtype)
+    with torch.no_grad():
+        mps.matrices.mul_(factor)
+    monkeypatch.setattr(MPS, "_compiled", lambda *_: compiled)
+    generator = torch.Generator().manual_seed(3)
+    spins = configurations(6, n_sites)
+    sites = torch.randint(n_sites, (200, 6), generator=generator)
+    thresholds = 0.5 * torch.rand((200, 6), generator=generator, dtype=torch.float64).log()
+    thresholds[::7] = torch.inf
+    ended, accepted = mps.walk(spins, sites, thresholds)
+    exact = copy.deepcopy(mps).double()
+    for step, (site, threshold) in enumerate(zip(sites[..., None], thresholds, strict=True)):
+        flipped = spins.scatter(1, site, -spins.gather(1, site))
+        with torch.no_grad():
+            ratio = exact.log_amplitude(flipped).real - exact.log_amplitude(spins).real
+        # what single precision decides otherwise is a tie
+        doubtful = (ratio - threshold).abs() < (1e-9 if compiled or dtype == torch.float64 else 1e-3)
+        assert torch.equal(accepted[step][~doubtful], (ratio > threshold)[~doubtful])
+        spins = torch.where(accepted[step][:, None], flipped, spins)
+    assert ended.dtype == torch.int8
+    assert torch.equal(ended, spins)
+    assert 0.0 < accepted.double().mean() < 1.0
+    assert not accepted[::7].any()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_walk_leaves_where_psi_vanishes_and_never_enters(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ψ = 0 unless all spins are up: of one spin down the first proposal is accepted, whichever it is."""
+    mps = state(3, 2)
+    with torch.no_grad():
+        mps.matrices.copy_(torch.eye(2))
+        mps.matrices[:, 1] = 0.0
+    monkeypatch.setattr(MPS, "_compiled", lambda *_: compiled)
+    spins = torch.tensor([[1, -1, 1], [1, 1, 1]], dtype=torch.int8)
+    sites = torch.tensor([[1, 1], [0, 2], [0, 0]])
+    ended, accepted = mps.walk(spins, sites, torch.full((3, 2), -30.0, dtype=torch.float64))
+    assert torch.equal(accepted, torch.tensor([[True, False], [False, False], [False, False]]))
+    assert torch.equal(ended, torch.ones_like(ended))
