@@ -21,8 +21,8 @@ LATTICES = {(3, 2): (), (4, 4): (), (6, 6): LARGE, (8, 8): LARGE}
 DIRECT, METROPOLIS, NIR, EXHAUSTIVE = "direct", "metropolis", "nir", "exhaustive"
 SAMPLERS = {DIRECT: "direct sampling", METROPOLIS: "Metropolis chains", NIR: "NIR", EXHAUSTIVE: "exhaustive"}
 SEEDS = (0, 1, 2)
-MOST_SITES = 16
-"""Whose configurations are enumerated."""
+MOST_SITES, FEW_SITES = 16, 6
+"""Whose configurations are enumerated, and at the scale that shows the machinery."""
 
 SIGMAS = 3.0
 """Distance between energies of the same state that is not chance."""
@@ -107,8 +107,9 @@ def cells() -> list[Cell]:
                 continue
             columns = (Column(sampler, "energy", "energy_of_the_state"),)
             settings = f"nir/rate_{sampler}"
+            where = LARGE if sampler == EXHAUSTIVE and math.prod(lattice) > FEW_SITES else scales
             cell = Cell(
-                row(lattice), sampler, physics, columns, SEEDS, exclusive=True, settings=settings, scales=scales
+                row(lattice), sampler, physics, columns, SEEDS, exclusive=True, settings=settings, scales=where
             )
             made.append(cell)
     return made
