@@ -36,8 +36,11 @@ $(BENCH): $(READY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-test: lint ## ruff, mypy and all tests: units, and every artefact at smoke scale
+test: lint ## ruff, mypy and the tests: units, and every artefact at smoke scale
 	$(PY) -m pytest -n 2 --dist worksteal
+
+test-all: lint ## the same with the thorough tests: sweeps killed many times, every artefact twice (20 minutes)
+	$(PY) -m pytest -n 2 --dist worksteal -m ""
 
 lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .

@@ -108,9 +108,7 @@ def cells() -> list[Cell]:
             columns = (Column(sampler, "energy", "energy_of_the_state"),)
             settings = f"nir/rate_{sampler}"
             where = LARGE if sampler == EXHAUSTIVE and math.prod(lattice) > FEW_SITES else scales
-            cell = Cell(
-                row(lattice), sampler, physics, columns, SEEDS, exclusive=True, settings=settings, scales=where
-            )
+            cell = Cell(row(lattice), sampler, physics, columns, SEEDS, exclusive=True, settings=settings, scales=where)
             made.append(cell)
     return made
 

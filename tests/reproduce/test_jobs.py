@@ -225,6 +225,7 @@ def test_a_job_that_is_stopped_stops_its_run_and_begins_no_other(tmp_path: Path)
     assert job.result() == {"a": "no field", "b": STOPPED}
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the job's process in /proc")
 def test_a_job_at_its_limit_is_queued_again_and_goes_on(tmp_path: Path) -> None:
     """The signal that Slurm sends before the limit: a checkpoint, the queue, and every unit is computed once."""

@@ -284,6 +284,7 @@ def test_service_of_wandb_killed_in_the_middle(
     assert all("W&B is not available" in line for line in said)
 
 
+@pytest.mark.thorough
 def test_worker_killed_in_the_middle_of_an_artefact(tmp_path: Path) -> None:
     """Its task has failed, the others go on, and the same command finishes it with the numbers of a quiet run."""
     options = ["train.method.stop=never", "tracker=none", "progress=false", "checkpoint_seconds=0", "train.steps=12"]

@@ -80,7 +80,7 @@ def undisturbed(overrides: tuple[str, ...], stage: str) -> Any:
     [
         (FLOW, "infer", (5, 19)),
         (HMC, "baseline", (20, 120)),
-        (TWO_FLAVOURS, "baseline", (5, 25)),
+        pytest.param(TWO_FLAVOURS, "baseline", (5, 25), marks=pytest.mark.thorough),
         (VMC, "infer", (10, 26)),
     ],
     ids=["flow", "hmc", "two-flavours", "vmc"],
@@ -98,7 +98,14 @@ def test_kill_9_at_any_moment_gives_identical_numbers(
     assert result_of(tmp_path, stage) == undisturbed(overrides, stage)
 
 
-@pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)])
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.thorough),
+        (signal.SIGTERM, False),
+        pytest.param(signal.SIGINT, True, marks=pytest.mark.thorough),
+    ],
+)
 def test_interrupted_artefact_checkpoints_its_workers(tmp_path: Path, number: signal.Signals, group: bool) -> None:
     """The parent alone, as a batch system does, or the whole group, as Ctrl-C in a terminal does."""
     options = ["train.steps=4000", "train.method.stop=never", "tracker=none", f"results_dir={tmp_path}"]
@@ -134,6 +141,7 @@ def test_sigint_checkpoints_and_exits_tidily(tmp_path: Path) -> None:
     assert result_of(tmp_path, "infer") == undisturbed(FLOW, "infer")
 
 
+@pytest.mark.thorough
 def test_a_sweep_killed_again_and_again_is_finished_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

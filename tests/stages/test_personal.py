@@ -113,6 +113,7 @@ def test_folders_that_are_not_there(words: list[str], message: str, capsys: pyte
     assert re.search(message, capsys.readouterr().err)
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_a_personal_file_asks_for(mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ["-m", "--config-dir", str(mine), *quiet(tmp_path)]
     assert cli.main([*sweep, "+experiment=swept"]) == 0

@@ -290,6 +290,7 @@ def test_energy_below_the_exact_one_is_a_bug_that_shows(
     assert "BELOW-BOUND" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_sweep_over_groups_and_on_a_parallel_launcher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ["-m", "method=vmc", "system=chain_tfim,square_tfim", "train.steps=2", "stages=[train,infer,baseline]"]
     sweep += ["tracker=none", "progress=false", f"results_dir={tmp_path}"]
@@ -305,6 +306,7 @@ def test_sweep_over_groups_and_on_a_parallel_launcher(tmp_path: Path, capsys: py
     assert said.err.count("time limit of 0.05 s after") == said.err.count("UNFINISHED system=") == 2
 
 
+@pytest.mark.thorough
 def test_sweep_reports_every_failure_and_reruns_as_a_no_op(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_half_finished_sweep_says_what_is_missing(
     assert text.count("baseline missing") + text.count("the disk is full") == 6
 
 
+@pytest.mark.thorough
 def test_runs_of_a_query(tmp_path: Path, capsys: pytest.CaptureFixture[str], undrawn: None) -> None:
     """Of all that the store has, whatever commands have computed it; against variances too, with seeds averaged."""
     folder = report(capsys, str(swept(TRAINED, tmp_path)))

@@ -51,6 +51,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return Recorder.opened
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_is_read_back_from_its_two_pieces(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,9 @@ from pipeline.base.run.compiled import njit
 LANES = 8
 """Configurations side by side: a register of doubles."""
 
+FAR = 1024.0
+"""Products within this factor of 1 are not rescaled: a logarithm takes as long as a product."""
+
 FAST = {"contract", "reassoc", "nsz"}
 
 Array = NDArray[Any]
@@ -80,7 +83,7 @@ def _multiply(left: Array, right: Array, out: Array) -> None:
 
 @njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
 def _rescale(product: Array, largest: Array, scale: Array) -> None:
-    """Divide by the largest elements, whose logarithms are added to ``scale``, (lanes,)."""
+    """Divide by the largest elements, whose logarithms are added to ``scale``, (lanes,), where any is far from 1."""
     chi = product.shape[0]
     for lane in range(LANES):
         largest[lane] = 0.0
@@ -88,6 +91,11 @@ def _rescale(product: Array, largest: Array, scale: Array) -> None:
         for j in range(chi):
             for lane in range(LANES):
                 largest[lane] = max(largest[lane], abs(product[i, j, lane]))
+    near = 0
+    for lane in range(LANES):
+        near += int((largest[lane] > 1.0 / FAR) & (largest[lane] < FAR))
+    if near == LANES:
+        return
     for lane in range(LANES):
         if not largest[lane] > 0.0:
             largest[lane] = 1.0
