@@ -15,7 +15,7 @@ EQUAL = 3.0
 STYLE = """\
 .family td{white-space:nowrap}
 .family td small{display:block;color:var(--quiet)}
-.family td.best b{color:var(--link)}
+.family td b{color:var(--link)}
 .family a{text-decoration:none}
 .family a:hover{text-decoration:underline}
 .family th span{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.35em}
@@ -30,8 +30,9 @@ estimated (not of NQS+NF, whose energies are Rayleigh quotients in subspaces); s
 inference together, as recorded: wall time, perhaps on shared cores, by the code of the run (where a run recorded how
 much of a core it got, of its own work only).</p>
 <ul>
-<li><b>Bold</b>: no other method's error is smaller by more than noise: two combined standard errors, more where they
-are over few seeds (Student's t). ◆: no other method has a
+<li><b>Bold</b>: the smallest error; <i>italics</i>: larger ones that are not larger by more than noise, which is two
+combined standard errors, more where they are over few seeds (Student's t): an error that scatters widely is seldom
+beaten, which does not make it small. ◆: no other method has a
 smaller error without being dearer, times within a factor of {{ same }} counting as equal. Errors in doubt (?) count for
 neither, and a method without an opponent whose error is known is neither.</li>
 <li><b>Budgets</b> are equal in {% if contests %}the tables of <a href="#equal">equal budgets</a>{% else %}no table
@@ -63,9 +64,8 @@ unequal, as the last column says.</p>
 {% for m in family.methods %}<th><span style="background:{{ m.colour }}"></span>{{ m.name }}</th>
 {% endfor %}<th>budgets</th></tr></thead><tbody>
 {% for row in family.rows %}<tr><td>{{ row.system }}</td>
-{% for c in row.cells %}{% if c %}<td{% if c.best %} class="best"{% endif %}>
-<a href="{{ c.link }}" title="{{ c.title }}">
-{%- if c.best %}<b>{{ c.error }}</b>{% else %}{{ c.error }}{% endif %}</a>{{ c.mark }}
+{% for c in row.cells %}{% if c %}<td>
+<a href="{{ c.link }}" title="{{ c.title }}"><{{ c.tag }}>{{ c.error }}</{{ c.tag }}></a>{{ c.mark }}
 <small>{{ c.more }}</small></td>{% else %}<td>–</td>{% endif %}
 {% endfor %}<td>{{ row.spread }}</td></tr>
 {% endfor %}</tbody></table></div>
@@ -163,13 +163,21 @@ def _short(system: str, family: str) -> str:
     return next((system.removesuffix(level) for level in LEVELS.values() if family.endswith(level)), system)
 
 
+def _tag(entry: Entry, found: Sequence[Entry]) -> str:
+    """Bold for the smallest error, italics for those that are not larger by more than noise."""
+    first = best(found) if len(found) > 1 else []
+    if entry not in first:
+        return "span"
+    return "b" if entry is min(first, key=lambda e: e.size) else "i"
+
+
 def _cell(entry: Entry, found: Sequence[Entry]) -> dict[str, Any]:
     score = "" if entry.v_score is None else f"V {entry.v_score:.1e} · "
     seeds = "1 seed" if entry.seeds == 1 else f"{entry.seeds} seeds"
     steps = "" if entry.steps is None else f", {entry.steps} steps"
     marks = (" ?" if entry.doubt else "") + (" ◆" if len(found) > 1 and entry in unbeaten(found) else "")
     return {
-        "best": len(found) > 1 and entry in best(found),
+        "tag": _tag(entry, found),
         "error": scientific(entry.size, entry.error_sigma),
         "mark": marks,
         "more": f"{score}{seconds(entry.seconds)}",

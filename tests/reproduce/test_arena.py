@@ -217,6 +217,16 @@ def test_the_page_shows_every_family_and_escapes_what_it_is_given() -> None:
     assert "1 of 1 systems with several methods saw about equal ones" in tags.text
 
 
+def test_an_error_that_scatters_is_not_shown_as_the_smallest() -> None:
+    """Bold is one; what is too uncertain to be beaten is in italics, what is beaten plain."""
+    there = [entry("annealed-ar", 1e-5, 1e-6, 50.0), entry("mps", 2e-5, 1e-5, 60.0), entry("nqs+nf", 1e-3, 1e-6, 9.0)]
+    text = arena_page.html(there, LINKS, "arena.png", (10, 10))
+    assert "<b>1.0(1)e-05</b>" in text
+    assert "<i>2(1)e-05</i>" in text
+    assert "<span>1.000(1)e-03</span>" in text
+    assert "<b>1.0(1)e-05</b>" not in arena_page.html(there[:1], LINKS, "arena.png", (10, 10))
+
+
 def test_systems_have_names_and_families() -> None:
     rings = [RING | {"range": n} for n in (1, 3, 5)]
     assert [family(ring) for ring in rings] == [NEAREST, INTERMEDIATE, ALL]
