@@ -11,6 +11,7 @@ import torch
 
 from pipeline.spin.ansatz.build import build_ansatz
 from pipeline.spin.ansatz.rbm import RBM
+from pipeline.spin.ansatz.schema import MPSConfig
 from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sampler import metropolis
@@ -75,8 +76,13 @@ def test_direct_draws_follow_the_probabilities(phases: bool) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [TINY, replace(COMPLEX_RBM, deviation=0.15), replace(TRAIN.ansatz, deviation=0.3)],
-    ids=["ar", "complex rbm", "real rbm"],
+    [
+        TINY,
+        replace(COMPLEX_RBM, deviation=0.15),
+        replace(TRAIN.ansatz, deviation=0.3),
+        MPSConfig(bond_dimension=2, deviation=0.3),
+    ],
+    ids=["ar", "complex rbm", "real rbm", "mps"],
 )
 @pytest.mark.parametrize("global_flip", [0.0, 0.3])
 def test_single_flips_follow_the_probabilities(config: Any, global_flip: float) -> None:
