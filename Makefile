@@ -13,7 +13,7 @@ BENCH  := $(VENV)/.bench
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint format bench report wandb-sync promote lock index clean-cache reproduce-all render-all plan-all
+.PHONY: help env test test-all lint format bench report wandb-sync promote lock index clean-cache reproduce-all render-all plan-all
 
 help: ## this list
 	@echo "usage: make TARGET [SCALE=smoke|laptop|long|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"

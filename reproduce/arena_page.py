@@ -44,7 +44,7 @@ report lists.</li>
 <li>Of several settings of a method on one system the one of most training steps is shown, of these the one of most
 parameters, then of most seeds, then the first by its name, whatever its error. All
 are in <a href="arena.csv">arena.csv</a>, with seeds, steps and run keys.</li>
-<li>Seeds: {{ seeds }}. With one seed the error has no spread between trainings in it.</li>
+<li>Seeds, where budgets are unequal: {{ seeds }}. With one seed the error has no spread between trainings in it.</li>
 <li>Systems with a stochastic, extrapolated or variational reference (quantum Monte Carlo, DMRG) are left out.</li>
 </ul>
 <figure><img class="figure" src="{{ image }}" width="{{ width }}" height="{{ height }}"

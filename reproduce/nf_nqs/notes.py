@@ -58,7 +58,8 @@ def one_flow(table: Table) -> str:
     return (
         "Brackets and whiskers of NQS+NF are over fresh subspaces of one trained flow, as the paper's are: how far "
         "another training (another seed) would land is not in them, so that a difference of a few σ between two of our "
-        "rows, or to the paper, may be no more than that."
+        "rows, or to the paper, may be no more than that. Those of the other methods are over samples of one training, "
+        "too: of MPS and of the autoregressive networks another seed, or another rounding, may end elsewhere."
     )
 
 

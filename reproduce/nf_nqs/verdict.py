@@ -39,7 +39,9 @@ def verdict(table: Table, regimes: Mapping[str, Sequence[str]], all_up: Mapping[
             f"{_listed(list(dict.fromkeys((ranges[0], ranges[-1]))))}."
         )
     if any(ours(table, row, "mps") for row in rows):
-        found.append(f"Our MPS{_cut(table, 'mps')} are {beside(table, 'mps')}.")
+        aligned = sum(claims.collapsed(table, row, "mps", all_up[row]) is True for row in rows)
+        said = f"; in {aligned} of {len(rows)} they are no more than aligned spins" if aligned else ""
+        found.append(f"Our MPS{_cut(table, 'mps')} are {beside(table, 'mps')}{said}.")
     return found + _autoregressive(table, regimes, all_up)
 
 
@@ -89,7 +91,7 @@ def _autoregressive(table: Table, regimes: Mapping[str, Sequence[str]], all_up: 
         return []
     under = {regime: sum(_under(table, row, methods) for row in names) for regime, names in regimes.items()}
     where = [f"{count} of {len(regimes[regime])} cases at {regime}" for regime, count in under.items() if count]
-    lower = f"they are below our NQS+NF in {_listed(where)}" if where else "none is below our NQS+NF"
+    lower = f"the lower of the two is below our NQS+NF in {_listed(where)}" if where else "none is below our NQS+NF"
     return [
         f"Our Dense AR and CNN AR{_cut(table, *methods)} collapse to aligned spins in {sum(known)} of {len(known)} "
         f"cases; {lower}."

@@ -266,7 +266,7 @@ def test_verdict_of_a_table_speaks_of_each_method() -> None:
     )
     assert networks == (
         "Our Dense AR and CNN AR, trained more cheaply, collapse to aligned spins in 0 of 2 cases; "
-        "they are below our NQS+NF in 1 of 2 cases at V = 0.1."
+        "the lower of the two is below our NQS+NF in 1 of 2 cases at V = 0.1."
     )
     empty: Any = Rows([])
     assert verdict.verdict(empty, {"V = 0.1": rows}, {}) == []

@@ -290,7 +290,6 @@ def test_energy_below_the_exact_one_is_a_bug_that_shows(
     assert "BELOW-BOUND" in capsys.readouterr().out
 
 
-@pytest.mark.thorough
 def test_sweep_over_groups_and_on_a_parallel_launcher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ["-m", "method=vmc", "system=chain_tfim,square_tfim", "train.steps=2", "stages=[train,infer,baseline]"]
     sweep += ["tracker=none", "progress=false", f"results_dir={tmp_path}"]

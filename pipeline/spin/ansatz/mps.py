@@ -39,8 +39,8 @@ class MPS(WaveFunction):
 
     def log_amplitude(self, spins: Tensor) -> Tensor:
         """log ψ, (B, N) spins ±1 → (B,) complex."""
-        matrices = self._chosen(spins)
-        scale = matrices.new_zeros(len(spins))
+        matrices, logs = _rescaled(self._chosen(spins))
+        scale = logs.sum(1)
         while matrices.shape[1] > 1:
             even, odd, rest = matrices[:, 0:-1:2], matrices[:, 1::2], matrices[:, 2 * (matrices.shape[1] // 2) :]
             # neighbours first: all products of a level at once
@@ -69,8 +69,9 @@ class MPS(WaveFunction):
         for site, threshold in zip(sites[..., None], thresholds, strict=True):
             proposed = spins.scatter(1, site, -spins.gather(1, site))
             there = self.log_amplitude(proposed).real
-            # a chain that starts where ψ vanishes leaves by its first move
+            # a chain that starts where ψ vanishes leaves by its first move; NaN and infinity are never entered
             accept = (there - here > threshold) | ((here == -torch.inf) & (threshold < torch.inf))
+            accept &= there < torch.inf
             spins, here = torch.where(accept[:, None], proposed, spins), torch.where(accept, there, here)
             accepted.append(accept)
         return spins, torch.stack(accepted)

@@ -6,6 +6,7 @@ side by side, one in each lane of a vector register.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ LANES = 8
 
 FAR = 1024.0
 """Products within this factor of 1 are not rescaled: a logarithm takes as long as a product."""
+
+LOG_2 = math.log(2.0)
 
 FAST = {"contract", "reassoc", "nsz"}
 
@@ -83,7 +86,7 @@ def _multiply(left: Array, right: Array, out: Array) -> None:
 
 @njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")
 def _rescale(product: Array, largest: Array, scale: Array) -> None:
-    """Divide by the largest elements, whose logarithms are added to ``scale``, (lanes,), where any is far from 1."""
+    """Divide by a power of two, whose logarithm is added to ``scale``, (lanes,), where the largest is far from 1."""
     chi = product.shape[0]
     for lane in range(LANES):
         largest[lane] = 0.0
@@ -97,14 +100,14 @@ def _rescale(product: Array, largest: Array, scale: Array) -> None:
     if near == LANES:
         return
     for lane in range(LANES):
-        if not largest[lane] > 0.0:
-            largest[lane] = 1.0
-        scale[lane] += np.log(largest[lane])
-        largest[lane] = 1.0 / largest[lane]
-    for i in range(chi):
-        for j in range(chi):
-            for lane in range(LANES):
-                product[i, j, lane] *= largest[lane]
+        # zero, infinity and NaN are left alone
+        if 1.0 / FAR < largest[lane] < FAR or not 0.0 < largest[lane] < np.inf:
+            continue
+        exponent = math.frexp(largest[lane])[1]
+        scale[lane] += LOG_2 * exponent
+        for i in range(chi):
+            for j in range(chi):
+                product[i, j, lane] = math.ldexp(product[i, j, lane], -exponent)
 
 
 @njit(nogil=True, fastmath=FAST, error_model="numpy", inline="always")

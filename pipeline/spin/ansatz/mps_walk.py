@@ -133,8 +133,8 @@ def _walk(
                 node >>= 1
                 level += 1
             there = _log_trace(fresh[level], tree[node ^ 1], shifts[level] + exponents[node ^ 1])
-            # a chain that starts where ψ vanishes leaves by its first move
-            if there - here > thresholds[c, step] or here == -np.inf:
+            # a chain that starts where ψ vanishes leaves by its first move; NaN and infinity are never entered
+            if there < np.inf and (there - here > thresholds[c, step] or here == -np.inf):
                 node = leaves + site
                 for k in range(level + 1):
                     tree[node] = fresh[k]

@@ -364,7 +364,7 @@ class ConvARConfig(SequentialConfig):
 class MPSConfig(AnsatzConfig):
     """Real periodic matrix product state: ``bond_dimension`` χ, initially the identity and noise of ``deviation``."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     log_domain: ClassVar[bool] = True
     direct: ClassVar[bool] = False
     implementation: ClassVar[str] = "pipeline.spin.ansatz.mps:MPS"

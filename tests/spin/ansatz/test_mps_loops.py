@@ -145,3 +145,42 @@ def test_walk_leaves_where_psi_vanishes_and_never_enters(compiled: bool, monkeyp
     ended, accepted = mps.walk(spins, sites, torch.full((3, 2), -30.0, dtype=torch.float64))
     assert torch.equal(accepted, torch.tensor([[True, False], [False, False], [False, False]]))
     assert torch.equal(ended, torch.ones_like(ended))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_walk_never_enters_what_is_no_number(wrong: float, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even from where ψ vanishes."""
+    mps = state(2, 1)
+    with torch.no_grad():
+        mps.matrices.fill_(1.0)
+        mps.matrices[0, 0], mps.matrices[0, 1] = 0.0, wrong
+    monkeypatch.setattr(MPS, "_compiled", lambda *_: compiled)
+    spins = torch.ones((1, 2), dtype=torch.int8)
+    ended, accepted = mps.walk(spins, torch.zeros((5, 1), dtype=torch.int64), torch.full((5, 1), -30.0).double())
+    assert not accepted.any()
+    assert torch.equal(ended, spins)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_amplitudes_at_the_ends_of_the_range(dtype: torch.dtype) -> None:
+    """Matrices whose products of two are out of it, and the smallest that there are."""
+    exact, spins = state(6), configurations(16, 6)
+    factors = (1e20, 1e-36, 1e-39) if dtype == torch.float32 else (1e200, 1e-200, 1e-310)
+    for factor in factors:
+        scaled = copy.deepcopy(exact)
+        with torch.no_grad():
+            scaled.matrices.mul_(factor)
+        mps = scaled.to(dtype)
+        expected = torch.from_numpy(np.log(np.abs(amplitudes(exact, spins)))) + 6 * math.log(factor)
+        tolerance = 1e-3 if dtype == torch.float32 or factor == 1e-310 else 1e-10
+        for found in (mps.evaluate(spins), mps.log_amplitude(spins), mps.batch_log_amplitude(spins)):
+            assert found.real.detach().double().numpy() == pytest.approx(expected.numpy(), abs=tolerance)
+
+
+def test_an_amplitude_does_not_depend_on_its_neighbours() -> None:
+    """Some of which are rescaled on the way."""
+    mps, spins = state(40, deviation=1.5), configurations(64, 40)
+    together = mps.evaluate(spins)
+    alone = torch.cat([mps.evaluate(row[None]) for row in spins])
+    assert torch.equal(together.real, alone.real)
