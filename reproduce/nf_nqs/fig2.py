@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reproduce.artefact import Artefact, Cell, Claim, Rendering
 from reproduce.nf_nqs import claims as claims_on
-from reproduce.nf_nqs import small_chains
+from reproduce.nf_nqs import shared, small_chains
 from reproduce.nf_nqs.small_chains import SIZES, Point
 from reproduce.tables import Table
 
@@ -57,4 +57,5 @@ ARTEFACT = Artefact(
     cells,
     render,
     own={"nqs+nf": "NQS+NF"},
+    along=shared.ALONG,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reproduce.artefact import Artefact, Cell, Claim, Rendering
 from reproduce.nf_nqs import claims as claims_on
-from reproduce.nf_nqs import small_chains
+from reproduce.nf_nqs import shared, small_chains
 from reproduce.nf_nqs.small_chains import SIZES, Point
 from reproduce.tables import Table
 
@@ -47,4 +47,5 @@ ARTEFACT = Artefact(
     cells,
     render,
     own={"nqs+nf": "NQS+NF"},
+    along=shared.ALONG,
 )

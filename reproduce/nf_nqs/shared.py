@@ -23,7 +23,7 @@ ALONG = (
     *("unique_fraction_mean", "unique_fraction_max", "flow_loss"),
     *("gradient_norm", "acceptance", "r_hat", "lr", "small_energy", "small_variance"),
 )
-"""Curves that the tables keep in ``curves.csv``; how far a flow is from concentrating is the priors' question."""
+"""Curves that tables and figures keep in ``curves.csv``; how far a flow is from concentrating, the priors ask."""
 HEADER = (
     "reference",
     "kind",

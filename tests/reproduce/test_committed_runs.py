@@ -15,6 +15,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 PAGES = (
     "contest-equal",
+    "nf_nqs-table1",
     "nir-divergences",
     "nir-error_per_second",
     "nir-fig2",
