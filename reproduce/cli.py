@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from pipeline.base.config.compose import parse_override
 from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_mean
 from pipeline.base.extras import need
-from pipeline.base.numbers.formatting import duration
 from pipeline.base.places import COMMITTED, ROOT
 from pipeline.base.run.console import guarded, say
 from pipeline.base.run.progress import make_progress
@@ -24,14 +22,13 @@ from reproduce.launchers import LAUNCHERS, NUMBERS, WORDS, JobOptions
 from reproduce.plan import (
     PERSONAL_KEYS,
     Task,
-    estimate_seconds,
     find,
     make_tasks,
     past_seconds,
-    reason,
     soon_first,
     worth_repeating,
 )
+from reproduce.planned import default_jobs, print_plan, summed
 from reproduce.recorded import NoReport, Written, read_report
 from reproduce.report import inputs_digest, up_to_date, write_report
 from reproduce.summary import below_bound
@@ -107,6 +104,7 @@ def _completed(argument: argparse.Action, choices: Sequence[str]) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _check(options)
+    options.planned = {}
     need("reproducing tables and figures", "jinja2", "matplotlib", "pandas")
     with recomputing(options.recompute):
         return _run_artefacts(options)
@@ -132,6 +130,8 @@ def _every_artefact(options: argparse.Namespace) -> int:
             say(f"{name} is left out: {error}")
     if not statuses:
         raise UserError(f"--scale {options.scale}: no artefact has it")
+    if options.plan:
+        print(f"all, what they share once: {summed(options.planned, default_jobs([]))}")
     return max(statuses)
 
 
@@ -160,7 +160,7 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     tasks = make_tasks(artefact, options.scale, there, options.only)
     folder = report_folder(artefact, options, tasks[0])
     if options.plan:
-        _print_plan(artefact, tasks, _history(artefact, options, folder))
+        options.planned |= print_plan(artefact, tasks, _history(artefact, options, folder))
         return 0
     written = read_report(folder) if options.render else None
     if written is None:
@@ -229,7 +229,7 @@ def _as_jobs(options: argparse.Namespace) -> Launch | None:
     def launch(todo: Sequence[Task]) -> dict[str, str]:
         from reproduce.jobs import run_jobs
 
-        width = options.jobs or (_default_jobs(todo) if options.launcher == "submitit_local" else None)
+        width = options.jobs or (default_jobs(todo) if options.launcher == "submitit_local" else None)
         folder = Path(todo[0].run.results_dir) / "_jobs" / todo[0].artefact / options.scale
         return run_jobs(todo, folder, given, options.scale, width, user, say)
 
@@ -264,7 +264,7 @@ def compute(
     elif todo:
         from reproduce.pool import run_tasks
 
-        width = jobs or _default_jobs(todo)
+        width = jobs or default_jobs(todo)
         say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are cached; {len(todo)} to do on {width} worker(s)")
         progress = make_progress(todo[0].run.progress)
         try:
@@ -305,39 +305,10 @@ def _incomplete(missing: Sequence[str]) -> str | None:
     return f"{', '.join(missing)} did not finish" if missing else None
 
 
-def _default_jobs(tasks: Sequence[Task]) -> int:
-    """One a core; one on a GPU, which a single run fills."""
-    from pipeline.base.run.device import cuda_driver_sees_a_gpu
-
-    if any(t.run.device != "cpu" for t in tasks) and cuda_driver_sees_a_gpu():
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(t.run.threads for t in tasks))
-
-
 def _history(artefact: Artefact, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """What cells took by the report in ``folder``, and else by the committed one of the scale."""
     committed = ROOT / "results" / artefact.paper / artefact.name / options.scale
     return past_seconds(committed) | past_seconds(folder)
-
-
-def _print_plan(artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, float]) -> None:
-    from tabulate import tabulate
-
-    body, total, unknown = [], 0.0, 0
-    for task in tasks:
-        found = find(task, say, repair=False)
-        seconds = estimate_seconds(task, found, history)
-        total += seconds or 0.0
-        unknown += seconds is None
-        shown = "unknown" if seconds is None else "–" if seconds == 0 else f"~{duration(seconds)}"
-        body.append([task.id, reason(task, found), shown, len(task.cuts)])
-    print(tabulate(body, headers=["run", "state", "compute time", "cuts"], disable_numparse=True))
-    width = _default_jobs(tasks)
-    more = f", and {unknown} run(s) of unknown length" if unknown else ""
-    print(
-        f"{artefact.id}: about {duration(total)} of compute{more}; on {width} worker(s) about {duration(total / width)}"
-    )
 
 
 def _print_table(table: Table) -> None:

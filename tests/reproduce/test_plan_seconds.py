@@ -62,3 +62,16 @@ def test_a_plan_of_some_cells_elsewhere_knows_the_committed_seconds(
     options = ["table1", "--plan", "--scale", "laptop", "--only", "N30-L15/mps", f"results_dir={tmp_path}"]
     assert cli.main(options) == 0
     assert "unknown" not in capsys.readouterr().out
+
+
+def test_a_plan_of_all_counts_what_artefacts_share_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures 2 and 3 of the pseudofermion paper are of the same trainings."""
+    names = ["pseudofermion/fig2", "pseudofermion/fig3"]
+    monkeypatch.setattr(cli, "all_artefacts", lambda: names)
+    assert cli.main(["all", "--plan", "--scale", "laptop", f"results_dir={tmp_path}"]) == 0
+    sums = dict(line.split(": about ") for line in capsys.readouterr().out.splitlines() if ": about " in line)
+    assert set(sums) == {*names, "all, what they share once"}
+    assert sums["all, what they share once"] == sums[names[0]] == sums[names[1]]
+    assert not sums[names[0]].startswith("0")
