@@ -39,7 +39,7 @@ $(BENCH): $(READY)
 test: lint ## ruff, mypy and the tests: units, and every artefact at smoke scale
 	$(PY) -m pytest -n 2 --dist worksteal
 
-test-all: lint ## the same with the thorough tests: sweeps killed many times, every artefact twice (20 minutes)
+test-all: lint ## the same with the thorough tests: sweeps killed many times, every artefact twice
 	$(PY) -m pytest -n 2 --dist worksteal -m ""
 
 lint: $(READY) ## ruff and mypy
