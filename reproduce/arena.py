@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.base.errors import UserError
 from reproduce.artefact import all_artefacts
 from reproduce.csv_files import read_csv
-from reproduce.naqs.judgement import limit_of_few
+from reproduce.naqs.judgement import limit_of_few, ranked_below
 from reproduce.systems import family, named, place
 
 NAMES = {
@@ -56,6 +56,7 @@ class Entry:
         parameters: of the network, not of a proposal; None where the report does not say.
         doubt: why the error is not to be relied upon.
         budget: seconds of one core that every training of its report was given; None where budgets are not equal.
+        errors: sizes of those of all seeds.
     """
 
     family: str
@@ -77,6 +78,7 @@ class Entry:
     run_keys: str
     parameters: int | None = None
     budget: float | None = None
+    errors: tuple[float, ...] = ()
 
     @property
     def size(self) -> float:
@@ -89,7 +91,11 @@ class Entry:
         return self.steps or 0, self.parameters or 0, self.seeds
 
     def smaller_than(self, other: Entry) -> bool:
-        """Whether the error is smaller by more than noise; of few seeds, by Student's t instead of two σ."""
+        """Whether the error is smaller by more than noise: by ranks where there are three seeds of both, else by two σ,
+        of few seeds by Student's t instead."""
+        ranked = ranked_below(self.errors, other.errors)
+        if ranked is not None:
+            return ranked
         # the error of a single training is that of its many samples
         sigmas = [(e.error_sigma or 0.0, e.seeds if e.seeds > 1 else MANY) for e in (self, other)]
         known = any(sigma for sigma, _ in sigmas)
@@ -101,7 +107,7 @@ class Entry:
         return self.seconds <= SAME_TIME * other.seconds
 
 
-FIELDS = [field.name for field in fields(Entry)]
+FIELDS = [field.name for field in fields(Entry) if field.name != "errors"]
 
 
 def collect(results: Path) -> list[Entry]:
@@ -177,6 +183,7 @@ def _entry(
     if cell["vs_reference"] == "undecided" and not doubts:
         doubts = ["its standard error is unknown or in doubt"]
     steps = [int(float(r["steps"])) for r in runs if r["steps"]]
+    values = [float(r["value"]) for r in runs if r["quantity"] == cell["quantity"] and r["value"]]
     parameters = [int(float(r["value"])) for r in runs if r["quantity"] == "parameters" and r["value"]]
     return Entry(
         family=family(system) + LEVELS.get(cell["quantity"], ""),
@@ -197,6 +204,7 @@ def _entry(
         doubt="; ".join(dict.fromkeys(doubts)),
         run_keys=cell["run_keys"],
         parameters=max(parameters, default=None),
+        errors=tuple(abs(value - reference) / abs(reference) for value in values),
     )
 
 

@@ -30,9 +30,9 @@ estimated (not of NQS+NF, whose energies are Rayleigh quotients in subspaces); s
 inference together, as recorded: wall time, perhaps on shared cores, by the code of the run (where a run recorded how
 much of a core it got, of its own work only).</p>
 <ul>
-<li><b>Bold</b>: the smallest error; <i>italics</i>: larger ones that are not larger by more than noise, which is two
-combined standard errors, more where they are over few seeds (Student's t): an error that scatters widely is seldom
-beaten, which does not make it small. ◆: no other method has a
+<li><b>Bold</b>: the smallest error; <i>italics</i>: larger ones that are not larger by more than noise: of three seeds
+each one method's lie all below the other's (ranks, 1 of 20 by chance), else two combined standard errors, more of two
+seeds (Student's t). ◆: no other method has a
 smaller error without being dearer, times within a factor of {{ same }} counting as equal. Errors in doubt (?) count for
 neither, and a method without an opponent whose error is known is neither.</li>
 <li><b>Budgets</b> are equal in {% if contests %}the tables of <a href="#equal">equal budgets</a>{% else %}no table

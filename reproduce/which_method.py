@@ -21,11 +21,12 @@ INTRODUCTION = """\
 
 Every sentence and number here is made from [the arena](arena.html) and the reports that it is made from, by rules that
 are the same for all methods: nothing is typed in. *Best* is a method on a system where no other one's error is smaller
-by more than noise: two combined standard errors, more where they are over few seeds (Student's t); *unbeaten*, where
-none has a smaller error without being dearer. Errors in doubt count for neither, and nobody wins where fewer than two
-are known. Seconds are those recorded: wall time, perhaps on shared cores, by the code of the run (where a run recorded
-how much of a core it got, of its own work only); within a factor of 2 they count as equal. Budgets are equal where a
-title says so, and else those of the reports of the papers, which differ: with others the order may change."""
+by more than noise: all three seeds below all three (ranks), else two combined standard errors, more of two seeds
+(Student's t); *unbeaten*, where none has a smaller error without being dearer. Errors in doubt count for neither, and
+nobody wins where fewer than two are known. Seconds are those recorded: wall time, perhaps on shared cores, by the code
+of the run (where a run recorded how much of a core it got, of its own work only); within a factor of 2 they count as
+equal. Budgets are equal where a title says so, and else those of the reports of the papers, which differ: with others
+the order may change."""
 EIGENSTATE, FAR = 1e-6, 1e-3
 """A V-score below the first beside an error above the second: nearly an eigenstate, but not the lowest."""
 

@@ -195,11 +195,10 @@ def notes(found: Sequence[Standing], budget: float | None) -> list[str]:
         "residual CNN on Heisenberg models. On the Heisenberg model methods that can have Marshall's signs put into "
         "the Hamiltonian; on the J1-J2 model none has a prior of signs.",
         f"Errors are over seeds ({seeds}), which train and draw anew. 19 of 20: Student's t times the standard error. "
-        "Best and open: no other method has a smaller error by more than Student's t (degrees of freedom of Welch) "
-        "times the combined standard error, which happens by chance in 1 of 20; with three seeds that is 2.8 to 4.3 of "
-        "them. "
-        "Best of these is the smallest error; open is what scatters too much to be told from it. The rule is not "
-        "corrected for the number of rivals.",
+        "Best and open: no other method has smaller errors by ranks (Mann and Whitney), by chance in 1 of "
+        "20: of three seeds each, all lie below all; of fewer, by Student's t times the combined standard error. "
+        "Best of these is the smallest mean; open is what the seeds do not tell from it. The rule is not corrected for "
+        "the number of rivals.",
         "V-score: N Var(E)/E², mean over seeds; NQS+NF gives Rayleigh quotients in subspaces, whose variance is not "
         "estimated.",
     ]

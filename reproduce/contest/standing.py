@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reproduce.naqs.judgement import limit_of_few
+from reproduce.naqs.judgement import limit_of_few, ranked_below
 from reproduce.tables import Finished, Table
 
 BUDGETS = {"laptop": 8.0, "long": 80.0, "paper": 800.0}
@@ -77,7 +77,13 @@ class Standing:
 
 
 def below(one: Standing, other: Standing) -> bool:
-    """Whether the error of ``one`` is smaller by more than seeds scatter, in 1 of 20 by chance (Student, Welch)."""
+    """Whether the error of ``one`` is smaller by more than seeds scatter, in 1 of 20 by chance.
+
+    By ranks of the seeds, and by Student's t where they are fewer than three.
+    """
+    ranked = ranked_below([abs(e) for e in one.errors], [abs(e) for e in other.errors])
+    if ranked is not None:
+        return ranked
     if one.sigma is None or other.sigma is None:
         return False
     errors = [(one.sigma, len(one.errors)), (other.sigma, len(other.errors))]

@@ -127,6 +127,19 @@ def test_best_is_within_noise_and_unbeaten_is_within_time() -> None:
     assert arena.spread(there) == 100.0
 
 
+def test_an_error_with_one_bad_seed_is_beaten_by_ranks() -> None:
+    """By its mean and standard error it would not: 0.07(4), 1.75 errors above nothing."""
+    seeds = {"seeds": 3}
+    good = entry("rbm", 1.4e-4, 2e-5, 8.0, errors=(1e-4, 1.4e-4, 1.8e-4), **seeds)
+    bad = entry("cnn-ar", 7e-2, 4e-2, 8.0, errors=(2e-2, 4e-2, 1.5e-1), **seeds)
+    mixed = entry("mcmc", 2e-4, 1e-4, 8.0, errors=(1e-4, 1.5e-4, 4e-4), **seeds)
+    assert arena.best([good, bad, mixed]) == [good, mixed]
+    assert arena.best([replace(one, errors=()) for one in (good, bad)]) == [
+        replace(good, errors=()),
+        replace(bad, errors=()),
+    ]
+
+
 @pytest.mark.parametrize(("seconds", "beaten"), [(19.0, True), (21.0, False)])
 def test_times_within_a_factor_of_two_count_as_equal(seconds: float, beaten: bool) -> None:
     precise, quick = entry("annealed-ar", 1e-5, 1e-6, seconds), entry("dense-ar", 1e-2, 1e-4, 10.0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -16,6 +18,7 @@ from reproduce.artefact import all_artefacts, collections, load_artefact, papers
 from reproduce.colours import style
 from reproduce.contest import equal
 from reproduce.contest.standing import BUDGETS, NF, Standing, below, spent, standings, unbeaten
+from reproduce.naqs.judgement import ranked_below
 from reproduce.plan import make_tasks
 from reproduce.published import published
 
@@ -59,13 +62,15 @@ def test_the_interval_of_three_seeds_is_that_of_student() -> None:
 
 
 def test_a_difference_counts_beyond_the_scatter_of_few_seeds() -> None:
-    """Welch: 2.776 combined errors of two means of three with equal scatter, from a table of t with four degrees."""
+    """Three of three below three, whatever their scatter; of two seeds 4.303 errors: t of two degrees of freedom."""
     low = one("rbm", 1.0, 2.0, 3.0)
-    combined = math.sqrt(2.0 / 3.0)
-    for factor, counts in ((2.7, False), (2.85, True)):
-        high = one("mps", *(e + factor * combined for e in low.errors))
+    for lowest, counts in ((2.9, False), (3.1, True)):
+        high = one("mps", lowest, 9.0, 1e3)
         assert below(low, high) == counts
         assert not below(high, low)
+    for factor, counts in ((4.2, False), (4.4, True)):
+        pair = one("rbm", 1.0, 3.0), one("mps", 1.0 + factor * math.sqrt(2.0), 3.0 + factor * math.sqrt(2.0))
+        assert below(*pair) == counts
     exact = [one("rbm", e, e, e) for e in (1e-3, 2e-3)]
     assert below(*exact)
     assert not below(one("rbm", 1e-9), one("mps", 1.0, 1.1)), "one training says nothing of its scatter"
@@ -183,3 +188,27 @@ def test_a_collection_of_our_own_is_no_paper() -> None:
     assert "contest" not in papers()
     assert "contest/equal" in all_artefacts()
     assert published("contest") == ()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        ((1.0, 2.0, 3.0), (4.0, 5.0, 1e3), True),
+        ((1.0, 2.0, 4.5), (4.0, 5.0, 6.0), False),
+        ((4.0, 5.0, 6.0), (1.0, 2.0, 3.0), False),
+        ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), False),
+        ((1.0, 2.0), (4.0, 5.0, 6.0), None),
+        ((1.0, 2.0, 3.0, 5.5), (4.0, 5.0, 6.0, 7.0, 8.0), True),
+    ],
+)
+def test_ranks_of_seeds(low: Sequence[float], high: Sequence[float], told: bool | None) -> None:
+    """1 of 20 arrangements of six has three below three; 4 of 126 of nine have two pairs in the wrong order or less."""
+    assert ranked_below(low, high) is told
+
+
+def test_ranks_err_in_one_of_twenty() -> None:
+    """Of sets that do not differ, however skewed they are."""
+    generator = np.random.default_rng(8)
+    draws = generator.lognormal(sigma=2.0, size=(1000, 2, 3))
+    wrong = float(np.mean([ranked_below(*pair) for pair in draws.tolist()]))
+    assert wrong == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 1000))
