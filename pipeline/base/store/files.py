@@ -79,7 +79,13 @@ def read_json(path: Path) -> Any:
 
 
 def _check_plain(path: Path) -> None:
-    if exists(path) and not is_plain(path):
+    """One look: between two, the folder may be exchanged.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is nothing.
+        OSError: it is no regular file, or cannot be looked at.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(f"{path.name} is not a plain file")
 
 
