@@ -160,7 +160,9 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     tasks = make_tasks(artefact, options.scale, there, options.only)
     folder = report_folder(artefact, options, tasks[0])
     if options.plan:
-        options.planned |= print_plan(artefact, tasks, _history(artefact, options, folder))
+        found = print_plan(artefact, tasks, _history(artefact, options, folder))
+        # of a run that several share, one may know how long it takes and another not
+        options.planned |= {name: s for name, s in found.items() if s is not None or name not in options.planned}
         return 0
     written = read_report(folder) if options.render else None
     if written is None:

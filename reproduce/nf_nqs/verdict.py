@@ -40,7 +40,7 @@ def verdict(table: Table, regimes: Mapping[str, Sequence[str]], all_up: Mapping[
         )
     if any(ours(table, row, "mps") for row in rows):
         aligned = sum(claims.collapsed(table, row, "mps", all_up[row]) is True for row in rows)
-        said = f"; in {aligned} of {len(rows)} they are no more than aligned spins" if aligned else ""
+        said = f"; in {aligned} of {len(rows)} they are not told from aligned spins" if aligned else ""
         found.append(f"Our MPS{_cut(table, 'mps')} are {beside(table, 'mps')}{said}.")
     return found + _autoregressive(table, regimes, all_up)
 

@@ -272,6 +272,17 @@ def test_verdict_of_a_table_speaks_of_each_method() -> None:
     assert verdict.verdict(empty, {"V = 0.1": rows}, {}) == []
 
 
+@pytest.mark.parametrize(
+    ("magnetisation", "said"), [(0.9999, "; in 1 of 1 they are not told from aligned spins"), (0.9, "")]
+)
+def test_verdict_says_where_matrix_product_states_are_aligned(magnetisation: float, said: str) -> None:
+    row = energy("N30-L15", "mps", -435.01, 0.01, -435.517247, published=-435.516, vs_paper="higher")
+    table: Any = Rows([row], (), {"N30-L15": -435.517247})
+    table.rows.append(type(row)("a", "N30-L15", "mps", "absolute_magnetisation", "1", ours=magnetisation))
+    (sentence,) = verdict.verdict(table, {"L = N/2": ["N30-L15"]}, {"N30-L15": -435.0})
+    assert sentence == f"Our MPS are higher than the paper's in 1 of 1 cases{said}."
+
+
 def test_verdict_of_a_figure_names_the_points_above_one_percent() -> None:
     points = [small_chains.Point(10, 1, 1.0, 1.0), small_chains.Point(10, 5, 1.0, 5.0)]
     table: Any = Rows(

@@ -75,3 +75,13 @@ def test_a_plan_of_all_counts_what_artefacts_share_once(
     assert set(sums) == {*names, "all, what they share once"}
     assert sums["all, what they share once"] == sums[names[0]] == sums[names[1]]
     assert not sums[names[0]].startswith("0")
+
+
+def test_a_plan_of_all_keeps_what_one_artefact_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = iter([{"shared": 5.0, "own": None}, {"shared": None, "own": 2.0}])
+    monkeypatch.setattr(cli, "all_artefacts", lambda: ["pseudofermion/fig2", "pseudofermion/fig3"])
+    monkeypatch.setattr(cli, "print_plan", lambda *_: next(plans))
+    assert cli.main(["all", "--plan", "--scale", "smoke", f"results_dir={tmp_path}"]) == 0
+    assert "share once: about 7.0 s of compute; on" in capsys.readouterr().out

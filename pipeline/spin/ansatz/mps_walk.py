@@ -1,7 +1,8 @@
 """Single flips under a real matrix product state as one compiled loop over chains (numba), for CPUs.
 
 Products of neighbouring matrices are kept as a binary tree, so that a proposal takes log₂N products of matrices
-instead of N.
+instead of N. Every chain flips another site: here the columns of one matrix, filled up with zeros, lie in the lanes of
+a vector register, not configurations.
 """
 
 from __future__ import annotations
@@ -12,17 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.run.compiled import njit
+from pipeline.spin.ansatz.mps_loops import FAST, LANES, LOG_2
 
 Array = NDArray[np.float64]
 
-FAST = {"contract", "reassoc", "nsz"}
-
-LANES = 8
-"""Columns side by side, a register of doubles: rows of matrices are filled up with zeros to a multiple of it."""
-
-LOG_2 = math.log(2.0)
-
 TINY, HUGE = 2.0**-64, 2.0**64
+"""Products whose largest element is between them are not rescaled: two of them still multiply to a double."""
 
 
 def walk(
