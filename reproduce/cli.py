@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.base.config.compose import parse_override
 from pipeline.base.config.nodes import SCALES
 from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_mean
 from pipeline.base.extras import need
-from pipeline.base.places import COMMITTED, ROOT
+from pipeline.base.places import ROOT
 from pipeline.base.run.console import guarded, say
-from pipeline.base.run.progress import make_progress
 from pipeline.stages.compose import logs_of
 from pipeline.stages.recompute import OPTION, recomputing
-from pipeline.stages.run import said_of_stale
 from reproduce.artefact import Artefact, all_artefacts, collections, load_artefact
+from reproduce.compute import Launch, Work, collect, compute, compute_all
 from reproduce.launchers import LAUNCHERS, NUMBERS, WORDS, JobOptions
 from reproduce.plan import (
     PERSONAL_KEYS,
     Task,
-    find,
     make_tasks,
     past_seconds,
-    soon_first,
     worth_repeating,
 )
 from reproduce.planned import default_jobs, print_plan, summed
@@ -119,19 +116,26 @@ def _run_artefacts(options: argparse.Namespace) -> int:
 def _every_artefact(options: argparse.Namespace) -> int:
     """All that have the scale, or a report of it to render anew; the others are named and left out.
 
+    Where this process runs them, it does so in one pool: none waits for the last run of the one before it.
+
     Raises:
         UserError: none has it.
     """
-    statuses = []
+    statuses, works = [], []
+    together = options.launcher == "pool" and not options.plan and not options.render
     for name in all_artefacts():
         try:
-            statuses.append(_artefact(load_artefact(name), options))
+            if together:
+                works.append(_work(load_artefact(name), options))
+            else:
+                statuses.append(_artefact(load_artefact(name), options))
         except (MissingScale, NoReport) as error:
             say(f"{name} is left out: {error}")
-    if not statuses:
+    if not statuses and not works:
         raise UserError(f"--scale {options.scale}: no artefact has it")
+    compute_all(works, options.jobs, lambda work, finished: statuses.append(_report(work, finished, options)))
     if options.plan:
-        print(f"all, what they share once: {summed(options.planned, default_jobs([]))}")
+        print(f"all, what they share once: {summed(list(options.planned.values()), default_jobs([]))}")
     return max(statuses)
 
 
@@ -155,20 +159,36 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"{text}: an artefact sets this itself (use --paper or --scale)")
 
 
-def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
+def _work(artefact: Artefact, options: argparse.Namespace) -> Work:
     there = [o for o in options.overrides if options.launcher == "pool" or not _of_the_node(o)]
     tasks = make_tasks(artefact, options.scale, there, options.only)
     folder = report_folder(artefact, options, tasks[0])
+    return Work(artefact, tasks, folder, _history(artefact, options, folder))
+
+
+def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
+    work = _work(artefact, options)
     if options.plan:
-        found = print_plan(artefact, tasks, _history(artefact, options, folder))
+        found = print_plan(artefact, work.tasks, work.history)
         # of a run that several share, one may know how long it takes and another not
-        options.planned |= {name: s for name, s in found.items() if s is not None or name not in options.planned}
+        known = options.planned
+        options.planned |= {k: run for k, run in found.items() if run.seconds is not None or k not in known}
         return 0
-    written = read_report(folder) if options.render else None
-    if written is None:
-        finished = compute(tasks, options.jobs, _history(artefact, options, folder), _as_jobs(options))
-    else:
-        finished = collect(tasks, written)
+    if options.render:
+        written = read_report(work.folder)
+        return _report(work, collect(work.tasks, written), options, written)
+    return _report(work, compute(work, options.jobs, _as_jobs(options)), options)
+
+
+def _report(
+    work: Work, finished: Sequence[Finished], options: argparse.Namespace, written: Written | None = None
+) -> int:
+    """Write the report of an artefact, if it is not the one that is there; returns the exit status.
+
+    Args:
+        written: the report that is there, where it is rendered anew.
+    """
+    artefact, tasks, folder = work.artefact, work.tasks, work.folder
     digest = inputs_digest(artefact, options.scale, finished)
     failed = [done for done in finished if done.failure]
     if written is None and up_to_date(folder, digest):
@@ -178,7 +198,7 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
         command += "".join(f" --only {cell}" for cell in options.only) + "".join(
             f" {o}" for o in worth_repeating(options.overrides)
         )
-        table = Table(artefact, options.scale, finished, *((written.kept, written.table) if written else ()))
+        table = Table(artefact, options.scale, list(finished), *((written.kept, written.table) if written else ()))
         _print_table(table)  # first: a folder that can only be read has no report, but its numbers
         sys.stdout.flush()
         write_report(table, folder, command, digest)
@@ -238,73 +258,9 @@ def _as_jobs(options: argparse.Namespace) -> Launch | None:
     return launch
 
 
-Launch = Callable[[Sequence[Task]], dict[str, str]]
-
-
 def job_options(options: argparse.Namespace) -> JobOptions:
     """What the command says about its jobs, checked."""
     return JobOptions.of(options.launcher, options.job, partition=options.partition, account=options.account)
-
-
-def compute(
-    tasks: Sequence[Task], jobs: int | None, history: Mapping[str, float], launch: Launch | None = None
-) -> list[Finished]:
-    """Run what the store does not have; every task comes back, finished or with the reason why not.
-
-    Args:
-        jobs: runs side by side; None: as many as the machine has cores for.
-        history: seconds that cells took before, as far as they are known.
-        launch: in the place of workers of ours.
-    """
-    found = {task.id: find(task, say) for task in tasks}
-    todo = soon_first([task for task in tasks if found[task.id].missing], history)
-    failures: dict[str, str] = {}
-    if todo and launch is not None:
-        say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are cached; {len(todo)} to do")
-        failures = launch(todo)
-        found |= {task.id: find(task, say) for task in todo}
-    elif todo:
-        from reproduce.pool import run_tasks
-
-        width = jobs or default_jobs(todo)
-        say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are cached; {len(todo)} to do on {width} worker(s)")
-        progress = make_progress(todo[0].run.progress)
-        try:
-            outcomes = run_tasks(todo, width, progress, say)
-        finally:
-            progress.close()
-        failures = {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason}
-        found |= {task.id: find(task, say) for task in todo}
-    stale = {name: since for task in tasks for name, since in found[task.id].stale.items()}
-    if stale:
-        say(said_of_stale(stale))
-    return [
-        Finished(task, found[task.id], failures.get(task.id) or _incomplete(found[task.id].missing)) for task in tasks
-    ]
-
-
-def collect(tasks: Sequence[Task], written: Written) -> list[Finished]:
-    """What the store has of every task, else what the report has; those that neither has are named and left out.
-
-    Raises:
-        UserError: nothing is left.
-    """
-    finished = []
-    for task in tasks:
-        found = find(task, say, repair=False)
-        references = [folder / "references" for folder in (Path(task.run.results_dir), COMMITTED)]
-        done = written.finished(task, references) if found.missing else Finished(task, found, None)
-        if done is None:
-            say(f"{task.id} is in neither the store nor the report: left out")
-        else:
-            finished.append(done)
-    if not finished:
-        raise UserError("--render: none of these runs is in the store or in the report")
-    return finished
-
-
-def _incomplete(missing: Sequence[str]) -> str | None:
-    return f"{', '.join(missing)} did not finish" if missing else None
 
 
 def _history(artefact: Artefact, options: argparse.Namespace, folder: Path) -> dict[str, float]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ class Task:
     @property
     def id(self) -> str:
         return f"{self.cell.id}#{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """`id` with the artefact: no two runs have the same."""
+        return f"{self.artefact}/{self.id}"
+
+    @cached_property
+    def computes(self) -> frozenset[str]:
+        """Names of what is computed from nothing, for which two runs of the same would wait for each other."""
+        keys, stages = Keys(self.run), self.cell.stages
+        return frozenset(
+            ([keys.train] if "train" in stages else []) + ([keys.baseline] if "baseline" in stages else [])
+        )
 
     @property
     def command(self) -> str:
@@ -174,6 +188,13 @@ def soon_first(tasks: Sequence[Task], history: Mapping[str, float]) -> list[Task
     """Short runs, the shortest first, then the others as they are: the first numbers are there at once."""
     short = [task for task in tasks if history.get(task.cell.id, math.inf) <= SHORT_SECONDS]
     return sorted(short, key=lambda task: history[task.cell.id]) + [task for task in tasks if task not in short]
+
+
+def in_turn(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Runs that may be computed side by side, then those that want the machine: timings, and each of several ranks."""
+    timings = [t for t in tasks if t.cell.exclusive and t.cell.ranks == 1]
+    ranks = [t for t in tasks if t.cell.ranks > 1]
+    return [[t for t in tasks if t not in timings and t not in ranks], timings, *([t] for t in ranks)]
 
 
 def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str, ...]) -> Task:

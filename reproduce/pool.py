@@ -21,7 +21,7 @@ from pipeline.base.errors import Interrupted, RankLost, UserError
 from pipeline.base.run.children import environments, sigint_for_us_alone
 from pipeline.base.run.console import describe_crash
 from pipeline.base.run.progress import Progress
-from reproduce.plan import Task
+from reproduce.plan import Task, in_turn
 
 PRELOADED = [
     "torch",
@@ -133,53 +133,81 @@ def _how(process: BaseProcess) -> str:
 
 
 def run_tasks(
-    tasks: Sequence[Task], jobs: int, progress: Progress, notify: Callable[[str], None]
+    tasks: Sequence[Task],
+    jobs: int,
+    progress: Progress,
+    notify: Callable[[str], None],
+    ended: Callable[[Task, Outcome], None] = lambda task, outcome: None,
 ) -> dict[str, Outcome]:
-    """Run tasks on ``jobs`` workers, exclusive ones and those of several ranks alone and last; returns how each ended.
+    """Run tasks on ``jobs`` workers, exclusive ones and those of several ranks alone and last.
+
+    Args:
+        ended: called for each when it has ended, while the others go on.
+
+    Returns:
+        How each ended, by `Task.name`.
 
     Raises:
         Interrupted: SIGINT or SIGTERM; running tasks were given time to checkpoint.
     """
     outcomes: dict[str, Outcome] = {}
-    alone = [t for t in tasks if t.cell.exclusive and t.cell.ranks == 1]
-    together = [t for t in tasks if t.cell.ranks > 1]
-    shared = [t for t in tasks if t not in alone and t not in together]
-    for batch, width in ((shared, jobs), (alone, 1), *(([task], 1) for task in together)):
+    shared, *alone = in_turn(tasks)
+    total = len(tasks)
+    for batch, width in ((shared, jobs), *((one, 1) for one in alone)):
         if batch:
-            outcomes |= _Pool(list(batch), min(width, len(batch)), progress, notify).run()
+            outcomes |= _Pool(batch, min(width, len(batch)), (len(outcomes), total), progress, notify, ended).run()
     return outcomes
 
 
 class _Pool:
-    def __init__(self, waiting: list[Task], width: int, progress: Progress, notify: Callable[[str], None]) -> None:
-        self.waiting, self.total = waiting, len(waiting)
-        self.progress, self.notify = progress, notify
+    def __init__(
+        self,
+        waiting: list[Task],
+        width: int,
+        count: tuple[int, int],
+        progress: Progress,
+        notify: Callable[[str], None],
+        ended: Callable[[Task, Outcome], None],
+    ) -> None:
+        self.waiting, (self.before, self.total) = waiting, count
+        self.progress, self.notify, self.ended = progress, notify, ended
+        self.several = len({task.artefact for task in waiting}) > 1
+        self.alone = waiting[0].cell.exclusive or waiting[0].cell.ranks > 1
         self.outcomes: dict[str, Outcome] = {}
         self.workers = [_Worker(max(task.cell.ranks for task in waiting)) for _ in range(width)]
 
     def run(self) -> dict[str, Outcome]:
         previous = signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
         try:
-            for worker in self.workers:
-                self._feed(worker)
+            self._feed()
             while any(w.task for w in self.workers):
                 for ready in wait(self._heard()):
                     assert isinstance(ready, Connection)
                     self._receive(ready)
         except KeyboardInterrupt:
             self._interrupt()
-            done = len(self.outcomes)
-            raise Interrupted(f"stopped after {done}/{self.total} runs; run the same command to go on") from None
+            raise Interrupted(
+                f"stopped after {self._done()}/{self.total} runs; run the same command to go on"
+            ) from None
         finally:
             signal.signal(signal.SIGTERM, previous)
             for worker in self.workers:
                 worker.stop()
         return self.outcomes
 
-    def _feed(self, worker: _Worker) -> None:
-        worker.task = None
-        if self.waiting:
-            task = self.waiting.pop(0)
+    def _done(self) -> int:
+        return self.before + len(self.outcomes)
+
+    def _feed(self) -> None:
+        """Give each idle worker the next run of which no other computes a part, as far as there is one."""
+        for worker in list(self.workers):
+            if worker.task is not None or worker not in self.workers:
+                continue
+            busy = {part for other in self.workers if other.task for part in other.task.computes}
+            task = next((t for t in self.waiting if not busy & t.computes), None)
+            if task is None:
+                return
+            self.waiting.remove(task)
             try:
                 worker.give(task)
             except OSError:
@@ -207,7 +235,6 @@ class _Pool:
         else:
             reason = content[0] and (worker.failed_others(1.0) or content[0])
             self._finish(worker, reason, content[1])
-            self._feed(worker)
 
     def _lose(self, ready: Connection) -> None:
         """One of the other processes of a run has ended: if it failed, the first one might wait for it forever."""
@@ -218,32 +245,34 @@ class _Pool:
         if reason:
             worker.process.kill()
             self._finish(worker, reason)
-            worker.task = None
         else:
             ready.close()
 
     def _finish(self, worker: _Worker, reason: str | None, found: str = "") -> None:
-        """Say how the task of a worker ended, and with what number."""
-        assert worker.task is not None
+        """Say how the task of a worker ended, and with what number; idle workers go on with the next ones."""
+        task, worker.task = worker.task, None
+        assert task is not None
         if reason is not None:
             for _, process in worker.others:  # they would wait for the first one
                 process.kill()
-        seconds = time.monotonic() - worker.began
-        self.outcomes[worker.task.id] = Outcome(reason, seconds)
+        outcome = Outcome(reason, time.monotonic() - worker.began)
+        self.outcomes[task.name] = outcome
         state = f"done{f', {found}' if found else ''}" if reason is None else f"FAILED: {reason}"
-        self.notify(f"[{len(self.outcomes)}/{self.total}] {worker.task.id} {state} ({seconds:.0f} s)")
+        name = task.name if self.several else task.id
+        self.notify(f"[{self._done()}/{self.total}] {name} {state} ({outcome.seconds:.0f} s)")
+        if self.alone:  # what is made of it would disturb the next one
+            self.ended(task, outcome)
+        self._feed()
+        if not self.alone:
+            self.ended(task, outcome)
 
     def _replace(self, worker: _Worker) -> None:
         """A worker died under its task: the task has failed, a fresh worker takes the next one."""
         worker.process.join(timeout=5)
         how = _how(worker.process)
-        self._finish(worker, f"the worker process died ({how}); run again to resume from its checkpoint")
         if self.waiting:
-            fresh = _Worker()
-            self.workers[self.workers.index(worker)] = fresh
-            self._feed(fresh)
-        else:
-            worker.task = None
+            self.workers[self.workers.index(worker)] = _Worker()
+        self._finish(worker, f"the worker process died ({how}); run again to resume from its checkpoint")
 
     def _interrupt(self) -> None:
         """Pass the interrupt on (it may have reached the parent alone) and wait for the checkpoints."""

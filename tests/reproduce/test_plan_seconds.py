@@ -12,6 +12,7 @@ from pipeline.base.store.store import Store, Work
 from reproduce import cli
 from reproduce.artefact import Cell
 from reproduce.plan import Task, past_seconds, soon_first
+from reproduce.planned import Planned
 
 
 def stage(seconds: float, threads: int = 1, **facts: Any) -> dict[str, Any]:
@@ -80,8 +81,11 @@ def test_a_plan_of_all_counts_what_artefacts_share_once(
 def test_a_plan_of_all_keeps_what_one_artefact_knows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans = iter([{"shared": 5.0, "own": None}, {"shared": None, "own": 2.0}])
+    shared, own = (Task("", Cell("N3", name, (), ()), 0, (), cast(Any, None), ()) for name in ("shared", "own"))
+    known = {"shared": Planned(shared, 5.0), "own": Planned(own, None)}
+    plans = iter([known, {"shared": Planned(shared, None), "own": Planned(own, 2.0)}])
     monkeypatch.setattr(cli, "all_artefacts", lambda: ["pseudofermion/fig2", "pseudofermion/fig3"])
     monkeypatch.setattr(cli, "print_plan", lambda *_: next(plans))
+    monkeypatch.setattr(cli, "default_jobs", lambda _: 2)
     assert cli.main(["all", "--plan", "--scale", "smoke", f"results_dir={tmp_path}"]) == 0
-    assert "share once: about 7.0 s of compute; on" in capsys.readouterr().out
+    assert "share once: about 7.0 s of compute; on 2 worker(s) about 5.0 s\n" in capsys.readouterr().out
