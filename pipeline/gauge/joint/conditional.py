@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from pipeline.base.contracts import Record
+from pipeline.base.later import NDArray, np
 from pipeline.gauge.fermions.monomials import condition_numbers
+from pipeline.gauge.fermions.solver import Applications, ConjugateGradient
 from pipeline.gauge.joint.model import EXACT_BYTES, JointFlow
 from pipeline.gauge.pseudofermion.spectrum import conditional_kl, relative_spectrum, weight_variance
 from pipeline.gauge.pseudofermion.target import PseudofermionTarget
@@ -29,6 +33,32 @@ def exact_conditional(flow: JointFlow, target: PseudofermionTarget, links: Tenso
     matrix_bytes = 16 * target.fermions.matrix(links[:1]).dimension ** 2
     parts = [_of_part(flow, target, part) for part in links.split(max(1, EXACT_BYTES // (4 * matrix_bytes)))]
     return {name: torch.cat([part[name] for part in parts], dim=1).cpu().numpy() for name in parts[0]}
+
+
+@torch.no_grad()
+def solved_applications(
+    flow: JointFlow, target: PseudofermionTarget, links: Tensor, solver: ConjugateGradient, generator: torch.Generator
+) -> NDArray[np.float64]:
+    """How often conjugate gradients apply A or A† for the actions of one draw of all monomials over each configuration.
+
+    Args:
+        flow: the model.
+        target: without the regulator; its own solver is not used.
+        links: (batch, ...), of the group.
+        solver: with the tolerance and the cap to count at.
+        generator: of the draw.
+
+    Returns:
+        (batch,); as in hybrid Monte Carlo without the few applications outside the solver.
+
+    Raises:
+        NotConverged: a system takes more than the cap.
+    """
+    counted = Applications()
+    fields = tuple(model.sample(1, generator)[0] for model in flow.conditional(links))
+    replace(target, solver=replace(solver, counted=counted)).actions(links, fields)
+    assert counted.counts is not None
+    return counted.counts.cpu().numpy().astype(float)
 
 
 def _of_part(flow: JointFlow, target: PseudofermionTarget, links: Tensor) -> dict[str, Tensor]:

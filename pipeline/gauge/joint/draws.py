@@ -86,7 +86,8 @@ def of_spectra(records: Sequence[Record]) -> tuple[list[Estimate], list[Curve]]:
     Returns:
         ``condition_number_monomial_<i>`` with ``_median`` and ``_max``; ``conditional_kl_exact``, the mean over links,
         and ``conditional_kl_median``, which near-zero modes of few of them do not carry; ``infinite_variance``, the
-        share of configurations with an s <= 1/2, where weights have no variance. Curves
+        share of configurations with an s <= 1/2, where weights have no variance; ``dirac_applications`` of one draw
+        of all monomials, where they were counted. Curves
         ``smallest_eigenvalue``, the share of configurations below each s; of configurations whose weights have a
         variance ``weight_second_moment``, measured ⟨w²⟩ against Π s²/(2s - 1) of all monomials, both with ⟨w⟩ = 1,
         and ESS(N_pf) ``ess_by_draws_finite``, beside it ``expected_ess_by_draws_finite``.
@@ -102,6 +103,9 @@ def of_spectra(records: Sequence[Record]) -> tuple[list[Estimate], list[Curve]]:
     estimates.append(independent_mean(divergences).estimate("conditional_kl_exact"))
     estimates.append(_median("conditional_kl_median", divergences))
     estimates.append(independent_mean(smallest <= 0.5).estimate("infinite_variance"))
+    counts = [r["dirac_applications"] for r in records if "dirac_applications" in r]
+    if len(counts) == len(records):
+        estimates.append(independent_mean(np.concatenate(counts)).estimate("dirac_applications"))
     shares = np.linspace(0.0, 1.0, min(QUANTILES, smallest.size))
     curves = [
         Curve.of("smallest_eigenvalue", "smallest s", "share of configurations", np.quantile(smallest, shares), shares)

@@ -21,8 +21,8 @@ from pipeline.base.numbers.result import Result
 from pipeline.base.numbers.rng import derive_seed, torch_generator
 from pipeline.base.run.cuda_graph import GraphedGradients
 from pipeline.gauge import observables
-from pipeline.gauge.fermions.solver import NotConverged
-from pipeline.gauge.joint.conditional import exact_conditional
+from pipeline.gauge.fermions.solver import ConjugateGradient, NotConverged
+from pipeline.gauge.joint.conditional import exact_conditional, solved_applications
 from pipeline.gauge.joint.model import JointFlow, WeightedSample, build_joint_flow, joint_kl, weighted_sample
 from pipeline.gauge.joint.reinforce import score_function_kl
 from pipeline.gauge.joint.schema import JointFlowConfig, JointInferConfig
@@ -34,6 +34,15 @@ from pipeline.gauge.pseudofermion.target import pseudofermion_target
 from pipeline.gauge.systems import TwoFlavours
 
 log = logging.getLogger(__name__)
+
+ADVICE = (
+    "try a smaller learning rate, train.method.gradient_clip, a larger train.method.preconditioning.regulator or "
+    "train.dtype=float64"
+)
+"""Where updates fail."""
+
+COLLAPSED, ENOUGH = 2.0, 100
+"""Effective configurations of an evaluation at or below which one carries all weight, if it is of at least so many."""
 
 
 class JointFlowTraining:
@@ -72,7 +81,7 @@ class JointFlowTraining:
             first, the quality before the update, see :meth:`evaluate`.
 
         Raises:
-            NonFiniteError: ``max_skipped`` skipped updates, one after the other.
+            NonFiniteError: ``max_skipped`` skipped updates, one after the other, or all of a shorter training.
         """
         settings = self.schedule.at(k)
         for group in state.optimizer.param_groups:
@@ -80,6 +89,8 @@ class JointFlowTraining:
         every = self.config.evaluate_every
         metrics = self.evaluate(state, k) if every and k % every == 0 else {}
         metrics |= self._update(state, k, settings.samples or self.config.batch)
+        if state.skipped == k + 1 == self.train.steps:
+            raise NonFiniteError(f"training: all {state.skipped} updates were skipped: nothing is trained; {ADVICE}")
         return metrics | {"lr": settings.lr, "skipped_steps": float(state.skipped)}
 
     def converged(self, state: JointFlowState) -> str | None:
@@ -103,12 +114,26 @@ class JointFlowTraining:
             return {}
         log_gauge, log_ratios = found.log_gauge.cpu().numpy(), found.log_ratios.cpu().numpy()
         metrics = quality("joint", log_gauge + log_ratios.sum(axis=(0, 2)))
+        self._look_for_collapse(metrics, k)
         if found.log_marginal is not None:
             log_marginal = found.log_marginal.cpu().numpy()
             metrics |= quality("marginal", log_marginal)
             each = conditional_divergence(log_marginal - log_gauge, log_ratios, found.log_volume)
             metrics |= {"conditional_kl": float(each.mean())} if np.isfinite(each).all() else {}
         return metrics
+
+    def _look_for_collapse(self, metrics: dict[str, float], k: int) -> None:
+        """Warn where the second half of a training still has next to no overlap with its target."""
+        drawn = self.config.evaluate_configurations
+        effective = metrics.get("joint_ess", 1.0) * drawn
+        if effective <= COLLAPSED and drawn >= ENOUGH and 2 * k >= self.train.steps:
+            log.warning(
+                "before step %d %d configurations are worth %.1f: the effective sample size has collapsed; %s",
+                k,
+                drawn,
+                effective,
+                "try longer training, a smaller learning rate, gradient_clip, or a Hasenbusch step more",
+            )
 
     def measure(self, state: JointFlowState, k: int) -> Record:
         """Batch ``k`` of weighted configurations.
@@ -118,8 +143,10 @@ class JointFlowTraining:
             :class:`pipeline.gauge.joint.model.WeightedSample`; ``log_marginal``, (batch,), with exact determinants
             where L allows for it; ``plaquette`` and, for U(1), ``topological_charge``, (batch,); if wanted
             ``correlator``, C(x_0) of Eq. C3 with the source at time 0, (batch,); of the first ``spectra``
-            configurations what :func:`pipeline.gauge.joint.conditional.exact_conditional` finds; ``volume``,
-            ``log_volume`` of the fields, and the ``seed`` of the inference; ``metropolis``, whether a chain is wanted.
+            configurations what :func:`pipeline.gauge.joint.conditional.exact_conditional` finds, and
+            ``dirac_applications``, those of one draw by conjugate gradients, (spectra,), unless they do not converge;
+            ``volume``, ``log_volume`` of the fields, and the ``seed`` of the inference; ``metropolis``, whether a chain
+            is wanted; ``skipped_steps`` of the training, if there are any.
 
         Raises:
             NotConverged: by conjugate gradients; weights cannot leave such configurations out.
@@ -144,9 +171,22 @@ class JointFlowTraining:
             )
             record["correlator"] = measured["correlator_from_zero"][:, infer.correlator_time]
         if infer.spectra:
-            record |= exact_conditional(state.flow, self.target, found.links[: infer.spectra])
+            record |= self._of_some(state.flow, found.links[: infer.spectra], k)
         record |= {"volume": self.system.size, "log_volume": found.log_volume}
+        record |= {"skipped_steps": state.skipped} if state.skipped else {}
         return record | {"seed": infer.seed, "metropolis": int(infer.metropolis)}
+
+    def _of_some(self, flow: JointFlow, links: Tensor, k: int) -> Record:
+        """What costs too much, or says enough, to be found of all configurations of batch ``k``."""
+        preconditioning = self.config.preconditioning
+        solver = ConjugateGradient(preconditioning.tolerance, preconditioning.max_iterations)
+        generator = torch_generator(self.infer.seed, "applications of the Dirac operator", k, self.device)
+        found = dict(exact_conditional(flow, self.target, links))
+        try:
+            return found | {"dirac_applications": solved_applications(flow, self.target, links, solver, generator)}
+        except NotConverged as error:
+            log.warning("applications of the Dirac operator are not counted: %s", error)
+            return found
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """Reweighted observables and the quality of the model, see :func:`pipeline.gauge.joint.summary.summarise`."""
@@ -207,9 +247,7 @@ class JointFlowTraining:
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row >= self.config.max_skipped:
             raise NonFiniteError(
-                f"training: {state.skipped_in_a_row} updates skipped in a row, the last one step {k}: {why}; try a "
-                "smaller learning rate, train.method.gradient_clip, a larger train.method.preconditioning.regulator "
-                "or train.dtype=float64"
+                f"training: {state.skipped_in_a_row} updates skipped in a row, the last one step {k}: {why}; {ADVICE}"
             )
         log.warning("step %d skipped: %s", k, why)
         return {}

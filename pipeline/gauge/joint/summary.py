@@ -107,8 +107,9 @@ def summarise(records: Sequence[Record]) -> Result:
         ``correlator`` C(x_0) where it was measured; ``joint_ess`` at N_pf = 1, ``ess_all_draws`` at that of the
         inference if larger, ``joint_kl``; with exact determinants ``plaquette_exact_weights`` and the like,
         ``marginal_ess``, ``marginal_kl`` and ``conditional_kl``; of chains ``acceptance`` with all draws,
-        ``acceptance_one_draw`` and ``plaquette_metropolis``. Curve ``ess_by_draws``. Besides what
-        :mod:`pipeline.gauge.joint.draws` makes.
+        ``acceptance_one_draw``, ``plaquette_metropolis`` and for U(1) ``topological_charge_metropolis`` and
+        ``topological_susceptibility_metropolis``. Curve ``ess_by_draws``. Besides what
+        :mod:`pipeline.gauge.joint.draws` makes. A note on updates of the training that were skipped.
     """
     names = [name for name in SERIES if name in records[0]]
     series = {name: np.concatenate([r[name] for r in records], axis=int(name == "log_ratios")) for name in names}
@@ -127,12 +128,17 @@ def summarise(records: Sequence[Record]) -> Result:
         each = conditional_divergence(log_det, log_ratios, float(records[0]["log_volume"]))
         estimates.append(independent_mean(each).estimate("conditional_kl"))
     if records[0]["metropolis"]:
-        estimates += _of_chain(observed["plaquette"], log_w, log_joint, int(records[0]["seed"]))
+        estimates += _of_chain(observed, log_w, log_joint, int(records[0]["seed"]))
     curves = [ess_by_draws(log_gauge, log_ratios)]
     for found, more in (of_batches(records), of_spectra(records)):
         estimates += found
         curves += more
-    return Result(tuple(estimates), tuple(curves), tuple(doubts(estimates)))
+    return Result(tuple(estimates), tuple(curves), (*doubts(estimates), *_skipped(records)))
+
+
+def _skipped(records: Sequence[Record]) -> list[str]:
+    count = int(records[0].get("skipped_steps", 0))
+    return [f"{count} update(s) of the training were skipped: solves or gradients failed."] if count else []
 
 
 def _observables(series: dict[str, Numbers], volume: float) -> dict[str, Numbers]:
@@ -158,14 +164,14 @@ def _of_exact_weights(observed: dict[str, Numbers], log_marginal: Numbers) -> li
     ]
 
 
-def _of_chain(plaquette: Numbers, log_w: Numbers, log_joint: Numbers, seed: int) -> list[Estimate]:
+def _of_chain(observed: dict[str, Numbers], log_w: Numbers, log_joint: Numbers, seed: int) -> list[Estimate]:
     """Of independence Metropolis with unbiased estimates of weights (pseudomarginal where there are determinants)."""
     chain = independence_metropolis(log_w, rng.numpy_generator(seed, "joint flow metropolis"))
     single = independence_metropolis(log_joint, rng.numpy_generator(seed, "joint flow metropolis, one draw"))
-    mean = correlated_mean(plaquette[chain.positions][None])
+    means = {name: correlated_mean(x[chain.positions][None]) for name, x in observed.items() if name != "correlator"}
     return [
         *(_acceptance(name, one) for name, one in (("acceptance", chain), ("acceptance_one_draw", single))),
-        mean.estimate("plaquette_metropolis", bound="stochastic", against="plaquette"),
+        *(mean.estimate(f"{name}_metropolis", bound="stochastic", against=name) for name, mean in means.items()),
     ]
 
 

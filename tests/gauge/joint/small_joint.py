@@ -23,6 +23,7 @@ def small(
     infer: dict[str, Any] | None = None,
     marginal: dict[str, Any] | None = None,
     device: str = "cpu",
+    steps: int = 100,
     **changed: Any,
 ) -> JointFlowTraining:
     """Eight narrow layers for links and two for fields, but for what is changed."""
@@ -43,7 +44,7 @@ def small(
     method = JointFlowConfig(**(values | changed))
     method.check(system)
     optimizer = AdamWConfig(lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
-    train = TrainConfig(method=method, optimizer=optimizer, steps=1, seed=0, dtype="float64", phases=phases or [])
+    train = TrainConfig(method=method, optimizer=optimizer, steps=steps, seed=0, dtype="float64", phases=phases or [])
     amounts: dict[str, Any] = {"units": 1, "configurations": 16, "draws": 1, "metropolis": False}
     amounts |= {"exact_length": 4, "spectra": 0, "correlator_time": None, **(infer or {})}
     return JointFlowTraining(system, train, JointInferConfig(seed=7, **amounts), device)

@@ -12,7 +12,8 @@ from pipeline.base.config.phases import PhaseConfig
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.base.store.files import load_tree, save_tree
-from pipeline.gauge.fermions.solver import NotConverged
+from pipeline.gauge.fermions.solver import ConjugateGradient, NotConverged
+from pipeline.gauge.joint.conditional import solved_applications
 from pipeline.gauge.joint.draws import SPECTRA
 from pipeline.gauge.joint.method import JointFlowTraining
 from pipeline.gauge.joint.model import joint_kl, weighted_sample
@@ -200,6 +201,88 @@ def test_parameters_that_are_not_finite_skip_the_update(solver: str) -> None:
     assert method.step(state, 0) == {"lr": 0.01, "skipped_steps": 1.0}
     with pytest.raises((NonFiniteError, NotConverged)):
         method.measure(state, 0)
+
+
+def test_a_training_all_of_whose_updates_are_skipped_is_none() -> None:
+    """Fewer than ``max_skipped`` would pass as a training otherwise; one that made a step is one, and says the rest."""
+    method = small(steps=2, max_skipped=5, infer={"configurations": 4})
+    state = method.init(0)
+    good = [p.detach().clone() for p in state.flow.parameters()]
+    with torch.no_grad():
+        next(state.flow.conditional.parameters()).fill_(torch.nan)
+    assert method.step(state, 0)["skipped_steps"] == 1
+    again = method.init(0)
+    again.load_state_dict(state.state_dict())
+    with pytest.raises(NonFiniteError, match=r"all 2 updates were skipped: nothing is trained; try a smaller"):
+        method.step(state, 1)
+    with torch.no_grad():
+        for p, value in zip(again.flow.parameters(), good, strict=True):
+            p.copy_(value)
+    assert method.step(again, 1)["skipped_steps"] == 1
+    result = method.summarise([method.measure(again, 0)])
+    assert "1 update(s) of the training were skipped: solves or gradients failed." in result.notes
+    fresh = small(infer={"configurations": 4})
+    assert "skipped" not in " ".join(fresh.summarise([fresh.measure(fresh.init(0), 0)]).notes)
+
+
+def test_a_collapse_late_in_a_training_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    method = small(steps=10, evaluate_configurations=200)
+    state = method.init(0)
+    assert method.evaluate(state, 9)["joint_ess"] * 200 > 2.0
+    assert not caplog.records
+    with torch.no_grad():
+        for p in state.flow.parameters():
+            p.mul_(6.0)
+    assert method.evaluate(state, 4)["joint_ess"] * 200 < 2.0
+    assert not caplog.records, "early in a training that is as it must be"
+    method.evaluate(state, 5)
+    assert "before step 5 200 configurations are worth 1." in caplog.text
+    assert "has collapsed; try longer training" in caplog.text
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("hasenbusch", [[], [0.3]])
+def test_applications_are_those_of_plain_conjugate_gradients(hasenbusch: list[float]) -> None:
+    """On each system by itself, with the dense matrix."""
+    method = small(target={"hasenbusch": hasenbusch})
+    flow, target = method.init(0).flow, method.target
+    links, _ = flow.marginal.sample_with_log_prob(3, torch_generator(1, "test.links"))
+    solver = ConjugateGradient(1e-6, 500)
+    found = solved_applications(flow, target, links, solver, torch_generator(2, "test.draw"))
+    generator = torch_generator(2, "test.draw")
+    fields = [model.sample(1, generator)[0] for model in flow.conditional(links)]
+    dense = target.fermions.matrix(links).dense()
+    expected = np.zeros(3)
+    for monomial, field in zip(target.monomials, fields, strict=True):
+        for i in range(3):
+            normal = (dense[i] @ dense[i].mH + monomial.shift * torch.eye(len(dense[i]))).numpy()
+            expected[i] += 2 * _iterations(normal, field[i].flatten().numpy(), 1e-6)
+    assert found == pytest.approx(expected, abs=2.0), "rounding may decide the last iteration"
+    assert len(set(expected)) > 1
+
+
+def _iterations(matrix: np.ndarray, b: np.ndarray, tolerance: float) -> int:
+    r, p, k = b.copy(), b.copy(), 0
+    norm = start = np.vdot(r, r).real
+    while norm > tolerance**2 * start:
+        image = matrix @ p
+        r = r - norm / np.vdot(p, image).real * image
+        norm, old = np.vdot(r, r).real, norm
+        p, k = r + norm / old * p, k + 1
+    return k
+
+
+def test_applications_are_left_out_where_solves_fail(caplog: pytest.LogCaptureFixture) -> None:
+    method = small(target={"max_iterations": 1}, infer={"configurations": 4, "spectra": 4})
+    record = method.measure(method.init(0), 0)
+    assert "dirac_applications" not in record
+    assert set(SPECTRA) <= set(record)
+    assert "applications of the Dirac operator are not counted: conjugate gradients" in caplog.text
+    method = small(infer={"configurations": 4, "spectra": 3})
+    records = [method.measure(method.init(0), k) for k in range(2)]
+    found = method.summarise(records).estimate("dirac_applications")
+    assert found.n == 6
+    assert found.value == pytest.approx(np.mean([r["dirac_applications"] for r in records]))
 
 
 def test_learning_rate_and_batch_follow_the_phases(monkeypatch: pytest.MonkeyPatch) -> None:

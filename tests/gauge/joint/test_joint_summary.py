@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.base.numbers import rng
+from pipeline.gauge.flow.weights import independence_metropolis
 from pipeline.gauge.joint.summary import divergence, quality, reweighted, summarise
+from pipeline.gauge.pseudofermion.estimators import log_determinant
 
 
 def record(n: int, monomials: int = 2, draws: int = 4, spread: float = 0.5, **more: Any) -> dict[str, Any]:
@@ -35,6 +37,15 @@ def test_error_is_that_of_leaving_out_each_sample() -> None:
     found = reweighted("x", x, log_w)
     assert found.value == pytest.approx(w @ x / w.sum())
     assert found.sigma == pytest.approx(np.sqrt(199 / 200 * ((left_out - left_out.mean()) ** 2).sum()))
+
+
+def test_jackknife_and_bootstrap_agree() -> None:
+    """The paper has bootstrap errors; leaving out single samples gives the same without a random number."""
+    generator = rng.numpy_generator(4, "test.bootstrap")
+    x, log_w = generator.random(3000), 1.2 * generator.standard_normal(3000)
+    w, again = np.exp(log_w), generator.integers(0, 3000, (400, 3000))
+    means = (w * x)[again].sum(axis=1) / w[again].sum(axis=1)
+    assert reweighted("x", x, log_w).sigma == pytest.approx(means.std(ddof=1), rel=0.12)
 
 
 def test_equal_weights_give_plain_means_and_perfect_quality() -> None:
@@ -96,6 +107,15 @@ def test_metropolis_keeps_to_the_weights() -> None:
     assert chain.sigma is not None
     assert abs(ours.value - chain.value) < 4.0 * np.hypot(ours.sigma, chain.sigma)
     assert 0.3 < result.estimate("acceptance").value < 0.9
+    charge = one["topological_charge"]
+    log_w = one["log_gauge"] + log_determinant(one["log_ratios"], 4)[0]
+    positions = independence_metropolis(log_w, rng.numpy_generator(1, "joint flow metropolis")).positions
+    assert result.estimate("topological_charge_metropolis").value == pytest.approx(charge[positions].mean())
+    susceptibility = result.estimate("topological_susceptibility_metropolis")
+    assert susceptibility.value == pytest.approx((charge[positions] ** 2).mean() / 16)
+    assert susceptibility.tau is not None
+    del one["topological_charge"]
+    assert not [e.name for e in summarise([one]).estimates if "topological" in e.name]
 
 
 def test_quality_of_weights_that_are_not_finite_is_not_given() -> None:

@@ -32,7 +32,11 @@ def config(
 
 
 def preconditioning(
-    even_odd: bool = True, hasenbusch: list[float] | None = None, regulator: float = 0.0, solver: str = "dense"
+    even_odd: bool = True,
+    hasenbusch: list[float] | None = None,
+    regulator: float = 0.0,
+    solver: str = "dense",
+    max_iterations: int = 2000,
 ) -> PreconditioningConfig:
     return PreconditioningConfig(
         even_odd=even_odd,
@@ -40,7 +44,7 @@ def preconditioning(
         regulator=regulator,
         solver=solver,
         tolerance=1e-12,
-        max_iterations=2000,
+        max_iterations=max_iterations,
     )
 
 
