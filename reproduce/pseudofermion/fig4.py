@@ -166,8 +166,13 @@ def verdict(table: Table, there: list[str]) -> list[str]:
     answer = tally(_steps(table, there, DIVERGENCE, -1)[0])
     ordered = {"yes": "falls with every step of preconditioning", "no": "does not fall with preconditioning"}
     order = ordered.get(answer, f"falls with preconditioning: {answer}")
+    means = ", ".join(f"{NAMES[m]} {flows.shown(table.row(ROW, m, 'conditional_kl'))}" for m in there)
+    told = {"yes": "fall too", "no": "do not fall"}.get(
+        tally(_steps(table, there, "conditional_kl", -1)[0]), "cannot be told apart at every step"
+    )
     said = [
-        f"The divergence of the conditional models, median over links, {order}: {divergences}.",
+        f"The divergence of the conditional models, median over links, {order}: {divergences}. Means, which near-zero "
+        f"modes of few links carry, {told}: {means}.",
         f"Marginal ESS {_when(table)}: {sizes}.",
     ]
     if size := _untrained(table):

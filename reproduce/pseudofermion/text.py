@@ -15,7 +15,7 @@ from reproduce.pseudofermion.shared import estimate, printed
 from reproduce.published import Published, published
 from reproduce.tables import CellRow, Finished, Table
 
-SMALL, LARGE = "schwinger-L8", "schwinger-L16"
+SMALL, LARGE, SU3 = "schwinger-L8", "schwinger-L16", "su3-L16"
 HMC = "hmc-monomials"
 """Hybrid Monte Carlo with the paper's three shifts on its lattice: same matrices, another ensemble than the flow's."""
 
@@ -31,6 +31,19 @@ MODEL = {
 }
 """Estimates of the flow of Fig. 2 and what ``published.csv`` calls them."""
 
+SU3_MODEL = {"joint_ess": "joint_ess", "acceptance": "acceptance"}
+"""The same of the flow of Fig. 5."""
+
+WIDE, REWEIGHTING = "wide", "reweighting"
+"""The flow with three steps and wider networks, of scale ``gpu``, and pure gauge fields that are reweighted: on the
+lattice of Fig. 4, what a marginal ESS is, and what it has to be better than."""
+
+OURS_ALONE = {
+    "hasenbusch-3": "flow, even/odd, 3 Hasenbusch steps",
+    WIDE: "the same of scale `gpu`",
+    REWEIGHTING: "reweighted pure gauge",
+}
+
 SETTINGS = ("configurations", "thinning", "independent_configurations")
 """Quantities that are amounts of statistics: nothing to measure."""
 
@@ -42,7 +55,7 @@ DRAWN = 40_000
 
 
 def cells() -> list[Cell]:
-    """Seed 0 of trainings of Figures 2 and 4, and an ensemble of hybrid Monte Carlo."""
+    """Seed 0 of trainings of Figures 2, 4 and 5, and ensembles."""
     columns = tuple(Column(FLOW, name, quantity) for name, quantity in MODEL.items())
     made = [Cell(LARGE, FLOW, (), columns, settings="pseudofermion/fig2")]
     for method in ENSEMBLES:
@@ -51,14 +64,30 @@ def cells() -> list[Cell]:
             for i in range(MONOMIALS if method == "hasenbusch-3" else 1)
             for end in ENDS
         )
-        scales: tuple[str, ...] = flows.LARGE if method == "hasenbusch-3" else ()
-        made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0], scales=scales))
+        if method != "hasenbusch-3":
+            made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0]))
+            continue
+        wanted += (_marginal(method),)
+        made.append(Cell(SMALL, method, (), wanted, settings="pseudofermion/trained", scales=("laptop",)))
+        made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0], scales=flows.LARGE))
+    made.append(Cell(SMALL, WIDE, (), (_marginal(WIDE),), settings="pseudofermion/trained_wide", scales=("laptop",)))
+    wanted = tuple(Column(FLOW, name, quantity) for name, quantity in SU3_MODEL.items())
+    return [*made, Cell(SU3, FLOW, (), wanted, settings="pseudofermion/su3_joint"), *_ensembles()]
+
+
+def _ensembles() -> list[Cell]:
+    """What takes no training: pure gauge fields, and hybrid Monte Carlo with three shifts."""
+    small: dict[str, Any] = {"stages": ("baseline",), "scales": ("laptop", "paper")}  # no matter of seconds
+    ess = (Column(REWEIGHTING, "ess", "marginal_ess"),)
+    fields = Cell(SMALL, REWEIGHTING, ("baseline=reweighting",), ess, settings="pseudofermion/small", **small)
     names = ["condition_number", "condition_number_even_odd"]
     names += [f"condition_number_monomial_{i}" for i in range(MONOMIALS)]
     wanted = tuple(Column(HMC, name + end, name + end) for name in names for end in ENDS)
-    scales = ("laptop", "paper")  # a trajectory with three shifts is no matter of seconds
-    settings = "pseudofermion/small_hasenbusch"
-    return [*made, Cell(SMALL, HMC, (), wanted, stages=("baseline",), settings=settings, scales=scales)]
+    return [fields, Cell(SMALL, HMC, (), wanted, settings="pseudofermion/small_hasenbusch", **small)]
+
+
+def _marginal(method: str) -> Column:
+    return Column(method, "marginal_ess", "marginal_ess")
 
 
 def _name(method: str, i: int) -> str:
@@ -89,6 +118,7 @@ def render(table: Table) -> Rendering:
     """A line a printed number; then condition numbers monomial by monomial."""
     header = ["lattice", "model", "quantity", "ours", "printed", "vs paper"]
     body = [_printed_line(table, number) for number in measured()]
+    body += [line for method in OURS_ALONE for line in _marginal_line(table, method)]
     body += [line for method in (*ENSEMBLES, HMC) for line in _conditions(table, method)]
     return Rendering(
         header,
@@ -118,6 +148,13 @@ def _printed_line(table: Table, number: Published) -> list[str]:
     return [_lattice(number.cell), model, quantity, ours, number.shown(), verdict_]
 
 
+def _marginal_line(table: Table, method: str) -> list[list[str]]:
+    """Marginal ESS on the lattice of Fig. 4, which the paper shows as a curve."""
+    row = table.row(SMALL, method, "marginal_ess")
+    shown = [flows.shown(row), "–", "–"]
+    return [] if row is None else [[_lattice(SMALL), OURS_ALONE[method], "marginal ess", *shown]]
+
+
 def _number(row: CellRow | None) -> str:
     """``620(30)`` or, of a maximum, ``3.02e+04``."""
     if row is None or row.ours is None:
@@ -144,7 +181,8 @@ def _conditions(table: Table, method: str) -> list[list[str]]:
     name = "hybrid Monte Carlo" if method == HMC else NAMES[method]
     lines = []
     for done in flows.finished(table, method):
-        for quantity in dict.fromkeys(column.quantity.removesuffix("_median") for column in done.task.cell.columns):
+        names = [c.quantity for c in done.task.cell.columns if c.quantity.startswith("condition_number")]
+        for quantity in dict.fromkeys(name.removesuffix("_median") for name in names):
             mean, median, most = (table.row(SMALL, method, quantity + end) for end in ENDS)
             if most is not None and most.ours is not None:
                 shown = " / ".join(map(_number, (mean, median, most)))
@@ -265,8 +303,25 @@ def verdict(table: Table) -> list[str]:
                 f"ensemble of hybrid Monte Carlo: means {means}, the largest of all {largest:.0f}; printed, of a "
                 "flow's ensemble: O(10) in all four, below 100, which three of them are by construction."
             )
-    said.append("Numbers of the SU(3) flow stand in `pseudofermion/fig5`.")
-    return said
+    return said + _of_marginals(table)
+
+
+def _of_marginals(table: Table) -> list[str]:
+    """Flows beside the pure gauge fields that need no training, each by its own statistics."""
+    rows = {method: table.row(SMALL, method, "marginal_ess") for method in OURS_ALONE}
+    there = {method: row for method, row in rows.items() if row is not None and row.ours is not None}
+    if not there:
+        return []
+    listed = ", ".join(f"{OURS_ALONE[method]} {flows.shown(row)}" for method, row in there.items())
+    said = f"Marginal ESS on the 8 × 8 lattice: {listed}"
+    untrained = there[REWEIGHTING].ours if REWEIGHTING in there else None
+    pulls = [
+        f"{(row.ours - untrained) / row.ours_sigma:+.1f} σ"
+        for method, row in there.items()
+        if method != REWEIGHTING and row.ours is not None and untrained is not None and row.ours_sigma
+    ]
+    beside = f"; flows less reweighting, of which no error is known: {', '.join(pulls)}" if pulls else ""
+    return [said + beside + "."]
 
 
 def notes(table: Table) -> list[str]:
@@ -280,6 +335,9 @@ def notes(table: Table) -> list[str]:
         "as in the paper.",
         "`pseudofermion/hmc` has the condition numbers of D D† and of the Schur complement on ensembles of hybrid "
         "Monte Carlo with more statistics, and the pseudoscalar masses that Section IV prints.",
+        "States of 8 × 8 sites come with the repository: 1400 updates of scale `long` of `pseudofermion/joint`, and "
+        "1100 of scale `gpu`; only samples are drawn here. An ESS of a configuration has the error of the jackknife "
+        "over blocks; that of reweighting is in `pseudofermion/fig4` too.",
         "The paper's acceptance rates do not say with how many pseudofermions; ours are with one.",
         "Amounts of statistics that captions print (configurations, thinning) are settings, not results.",
     ]
@@ -289,8 +347,9 @@ def _drawn(table: Table) -> list[tuple[str, CellRow, CellRow, CellRow]]:
     """Label, mean, median and maximum of each matrix there is."""
     found = []
     for method in (*ENSEMBLES, HMC):
-        quantities = [r.quantity for r in table.rows if r.cell == SMALL and r.method == method]
-        for quantity in (q for q in quantities if not q.endswith(("_median", "_max"))):
+        names = [r.quantity for r in table.rows if r.cell == SMALL and r.method == method]
+        conditions = [name for name in names if name.startswith("condition_number")]
+        for quantity in (q for q in conditions if not q.endswith(("_median", "_max"))):
             rows = [table.row(SMALL, method, quantity + end) for end in ENDS]
             if all(r is not None and r.ours is not None for r in rows):
                 found.append((_label(table, method, quantity), *rows))
@@ -333,8 +392,8 @@ ARTEFACT = Artefact(
     cells,
     render,
     literature=("hmc", "all"),
-    own={FLOW: "Joint flow", **{method: NAMES[method] for method in ENSEMBLES}},
-    checks=(HMC,),
+    own={FLOW: "Joint flow", **{method: NAMES[method] for method in ENSEMBLES}, WIDE: OURS_ALONE[WIDE]},
+    checks=(HMC, REWEIGHTING),
     derived=derived,
-    labels={SMALL: "Schwinger model, L = 8", LARGE: "Schwinger model, L = 16", "su3-L16": "SU(3), L = 16"},
+    labels={SMALL: "Schwinger model, L = 8", LARGE: "Schwinger model, L = 16", SU3: "SU(3), L = 16"},
 )

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from pipeline.base.numbers.result import Estimate, Result
+from pipeline.base.places import COMMITTED
+from pipeline.stages.keys import Keys
+from reproduce.plan import make_tasks
 from reproduce.pseudofermion.cost import ARTEFACT, Price, price, verdict, worth
 from reproduce.tables import Finished
 
 
-def finished(method: str, estimates: list[Estimate], **run: Any) -> Finished:
+def finished(method: str, estimates: list[Estimate]) -> Finished:
     """As much of a run as prices look at, 60 s of HMC or 100 s of training and 20 s of inference."""
     hmc = SimpleNamespace(chains=4, warmup=10, measurements=20, trajectories_per_measurement=2)
-    preconditioning = SimpleNamespace(solver=run.get("solver", "dense"))
     made = SimpleNamespace(
         task=SimpleNamespace(
             cell=SimpleNamespace(row="L4", method=method),
             run=SimpleNamespace(
                 baseline=SimpleNamespace(hmc=hmc),
                 infer=SimpleNamespace(units=2, configurations=100, draws=16),
-                train=SimpleNamespace(method=SimpleNamespace(preconditioning=preconditioning)),
             ),
         ),
         found=SimpleNamespace(trained=SimpleNamespace(seconds=100.0), inferred=SimpleNamespace(seconds=20.0)),
@@ -46,15 +47,17 @@ def test_price_of_hmc_is_that_of_the_slowest_observable() -> None:
     assert price(finished("hmc", estimates[2:])) is None
 
 
-@pytest.mark.parametrize(("solver", "applications"), [("dense", 0.0), ("conjugate_gradient", None)])
-def test_price_of_a_flow_is_that_of_its_weights(solver: str, applications: float | None) -> None:
+@pytest.mark.parametrize(("counted", "applications"), [(None, None), (30.0, 30.0 * 16 / 0.2)])
+def test_price_of_a_flow_is_that_of_its_weights(counted: float | None, applications: float | None) -> None:
+    """Of sixteen draws, each of which takes as many applications as were counted of one."""
     estimates = [Estimate("joint_ess", 0.05), Estimate("ess_all_draws", 0.2)]
-    one = price(finished("even-odd", estimates, solver=solver))
+    more = [] if counted is None else [Estimate("dirac_applications", counted)]
+    one = price(finished("even-odd", estimates + more))
     assert one is not None
     assert (one.draw, one.draws, one.training, one.applications) == (0.1, 5.0, 100.0, applications)
     assert one.sigma is None
     known = [Estimate("ess_all_draws", 0.2, 0.02, "standard-error")]
-    with_sigma = price(finished("even-odd", known, solver=solver))
+    with_sigma = price(finished("even-odd", known))
     assert with_sigma is not None
     assert with_sigma.sigma == pytest.approx(0.1 * with_sigma.seconds)
     first = price(finished("even-odd", estimates[:1]))
@@ -92,7 +95,15 @@ def test_when_a_training_pays() -> None:
 
 
 def test_cells_of_a_row_differ_by_the_sampler_alone() -> None:
-    rows = [cell for cell in ARTEFACT.cells() if cell.row == "L8"]
-    assert {cell.method for cell in rows} == {"even-odd", "hasenbusch", "hmc", "reference"}
-    assert all(cell.overrides[0] == "system.length=8" for cell in rows)
-    assert all(cell.exclusive for cell in rows)
+    flows = {"L4": {"even-odd", "hasenbusch"}, "L8": {"hasenbusch-3"}, "L16": set()}
+    for row, methods in flows.items():
+        cells = [cell for cell in ARTEFACT.cells() if cell.row == row]
+        assert {cell.method for cell in cells} == methods | {"hmc", "reference"}
+        assert all(cell.overrides[0] == f"system.length={row[1:]}" for cell in cells)
+        assert all(cell.exclusive for cell in cells)
+
+
+def test_the_flow_of_the_largest_lattice_is_one_that_comes_with_the_repository() -> None:
+    """It is priced, not trained: what takes minutes is what a reader has to wait for."""
+    task = next(t for t in make_tasks(ARTEFACT, "laptop", []) if t.cell.id == "L8/hasenbusch-3")
+    assert (COMMITTED / "checkpoints" / f"{Keys(task.run).train}.safetensors").is_file()

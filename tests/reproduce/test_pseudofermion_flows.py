@@ -12,8 +12,10 @@ import torch
 from matplotlib.figure import Figure
 
 from pipeline.base.numbers.result import Curve, Estimate, Result
+from pipeline.base.places import COMMITTED
 from pipeline.base.store.entry import Entry
 from pipeline.gauge.observables import fermion_observables
+from pipeline.stages.keys import Keys
 from reproduce.artefact import Claim, load_artefact
 from reproduce.naqs.judgement import limit_of_few
 from reproduce.plan import Found, Task, make_tasks
@@ -287,7 +289,8 @@ def test_printed_numbers_stand_beside_ours_or_are_not_run() -> None:
     shown = text.render(table)
     verdicts = {(line[0], line[1], line[2]): line[5] for line in shown.body}
     assert verdicts["Schwinger, L = 16", "flow", "joint ess"] == "different-system"
-    assert verdicts["SU(3), L = 16", "flow", "joint ess"] == "not-run"
+    assert verdicts["SU(3), L = 16", "flow", "joint ess"] == "different-system"
+    assert verdicts["SU(3), L = 16", "flow", "acceptance"] == "different-system"
     assert not any("thinning" in line[2] for line in shown.body)
     named = {(n.method, n.quantity) for n in published("pseudofermion") if n.artefact == "pseudofermion/text"}
     assert {("none", "condition_number"), ("even-odd", "condition_number_max")} <= named
@@ -303,6 +306,40 @@ def test_printed_numbers_stand_beside_ours_or_are_not_run() -> None:
     assert next(line for line in shown.body if line[2] == "joint ess")[3] == "0.04(1) on L = 4"
     assert shown.draw is not None
     shown.draw(Figure())
+
+
+def test_flows_on_the_papers_lattice_stand_beside_what_needs_no_training() -> None:
+    """Their ensemble is then the one that condition numbers are of."""
+    numbers: dict[str, list[Numbers]] = {
+        "hasenbusch-3": [{**conditions((1.0, 1.3, 1.9, 30.0), 90.0), "marginal_ess": (0.2, 0.01)}],
+        "wide": [{"marginal_ess": (0.21, 0.02)}],
+        "hmc-monomials": [conditions((20.0, 12.0, 8.0, 9.0), 90.0)],
+    }
+    alone = text.render(table_of("text", numbers))
+    assert "Marginal ESS on the 8 × 8 lattice: flow, even/odd, 3 Hasenbusch steps 0.20(1), the same of scale `gpu`" in (
+        " ".join(alone.verdict)
+    )
+    assert "less reweighting" not in " ".join(alone.verdict)
+    beside = text.render(table_of("text", numbers | {"reweighting": [{"ess": (0.19, None)}]}))
+    assert "reweighted pure gauge 0.19; flows less reweighting, of which no error is known: +1.0 σ, +1.0 σ." in (
+        " ".join(beside.verdict)
+    )
+    assert "1.0(1), 1.3(1), 1.9(1), 30.0(1) of 400 configurations on 8 × 8 sites, drawn by the flow" in (
+        beside.claims[0].evidence
+    )
+    lines = [line[:4] for line in beside.body if line[2] == "marginal ess" and line[1] != "flow"]
+    assert lines == [
+        ["Schwinger, L = 8", "flow, even/odd, 3 Hasenbusch steps", "marginal ess", "0.20(1)"],
+        ["Schwinger, L = 8", "the same of scale `gpu`", "marginal ess", "0.21(2)"],
+        ["Schwinger, L = 8", "reweighted pure gauge", "marginal ess", "0.19"],
+    ]
+    beside.draw(Figure())  # type: ignore[misc]
+
+
+def test_trained_states_of_the_text_come_with_the_repository() -> None:
+    for method in ("hasenbusch-3", "wide"):
+        task = next(t for t in tasks("text") if t.cell.method == method)
+        assert (COMMITTED / "checkpoints" / f"{Keys(task.run).train}.safetensors").is_file()
 
 
 def test_a_largest_condition_number_takes_as_many_configurations_as_the_papers() -> None:
