@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from pipeline.stages import sweep_report
+from pipeline.stages.compose import compose_run
+from pipeline.stages.context import Context
+from pipeline.stages.run import look_up
 from pipeline.stages.sweep_points import sweeps_of
 from tests.children import Child, run
 from tests.killed_sweep import SHORT, kill_at, killed_and_finished, results_of
@@ -38,6 +41,7 @@ VMC = (
     "train.phases=[{steps:8,samples:100},{steps:8,lr:0.01,lr_end:0.001},{steps:8,sgd:{lr:0.01,momentum:0.9}}]",
     *("infer.units=10", "infer.samples=200", "stages=[train,infer]"),
 )
+JOINT = ("paper=pseudofermion/joint", "scale=smoke", "train.steps=6", "stages=[train,infer]", "infer.spectra=0")
 COMMON = ("tracker=none", "progress=false", "checkpoint_seconds=0.05")
 
 
@@ -96,6 +100,38 @@ def test_kill_9_at_any_moment_gives_identical_numbers(
     done = run("pipeline", *words(overrides, tmp_path))
     assert done.returncode == 0, done.stderr
     assert result_of(tmp_path, stage) == undisturbed(overrides, stage)
+
+
+@pytest.mark.parametrize(
+    ("units", "configurations", "kills"),
+    [(12, 64, (3, 10)), pytest.param(50, 2000, (3, 20, 45), marks=pytest.mark.thorough)],
+    ids=["few", "a-hundred-thousand"],
+)
+def test_kill_9_leaves_training_and_ensemble_of_a_joint_flow_as_they_would_be(
+    tmp_path: Path, units: int, configurations: int, kills: tuple[int, ...]
+) -> None:
+    overrides = (*JOINT, f"infer.units={units}", f"infer.configurations={configurations}")
+    for lines in kills:
+        process = start_and_wait_for(overrides, tmp_path / "killed", lines)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert list(tmp_path.glob("killed/_store/*/*.partial")), "killed too late to test anything"
+    for folder in ("killed", "straight"):
+        done = run("pipeline", *words(overrides, tmp_path / folder))
+        assert done.returncode == 0, done.stderr
+    assert result_of(tmp_path / "killed", "infer") == result_of(tmp_path / "straight", "infer")
+    killed, straight = (_ensemble(overrides, tmp_path / folder) for folder in ("killed", "straight"))
+    assert killed["log_weight"].shape == (configurations, units)
+    assert {name: array.tobytes() for name, array in killed.items()} == {
+        name: array.tobytes() for name, array in straight.items()
+    }
+
+
+def _ensemble(overrides: tuple[str, ...], results: Path) -> Any:
+    context = Context(compose_run(words(overrides, results)), notify=lambda _: None)
+    inferred = look_up(context).inferred
+    assert inferred is not None
+    return inferred.ensemble()
 
 
 @pytest.mark.parametrize(
