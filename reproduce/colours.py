@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.base.palette import BLACK, BLUE, GREY, INDIGO, ORANGE, PINK, RUST, SKY, TEAL, WINE
+from pipeline.base.palette import BLACK, BLUE, GREY, INDIGO, ORANGE, PINK, RUST, SAND, SKY, VIOLET, WINE
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ METHODS = {
     "qmc": Style(GREY, "X"),
     "qmc-check": Style(GREY, "X"),
     "exhaustive": Style(GREY, "s"),
-    "rbm": Style(GREY, "p"),
+    "rbm": Style(SAND, "p"),
     "mcmc": Style(BLACK, "^"),
     "metropolis": Style(BLACK, "^"),
     "nir": Style(SKY, "o"),
     "forward": Style(SKY, "o"),
     "backward": Style(RUST, "s"),
-    "vit": Style(TEAL, "o"),
-    "vit-marshall": Style(TEAL, "s"),
+    "vit": Style(VIOLET, "o"),
+    "vit-marshall": Style(VIOLET, "s"),
     "flow": Style(ORANGE, "s"),
     "none": Style(PINK, "^"),
     "even-odd": Style(SKY, "o"),

@@ -42,7 +42,7 @@ def print_plan(artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, 
         found[task.id] = Planned(task, estimate_seconds(task, there, history))
         body.append([task.id, reason(task, there), _shown(found[task.id].seconds), len(task.cuts)])
     print(tabulate(body, headers=["run", "state", "compute time", "cuts"], disable_numparse=True))
-    ordered = {_name(task): found[task.id] for task in soon_first(tasks, history)}
+    ordered = {run_name(task): found[task.id] for task in soon_first(tasks, history)}
     print(f"{artefact.id}: {summed(list(ordered.values()), default_jobs(tasks))}")
     return ordered
 
@@ -69,7 +69,7 @@ def _shown(seconds: float | None) -> str:
     return "unknown" if seconds is None else "–" if seconds == 0 else f"~{duration(seconds)}"
 
 
-def _name(task: Task) -> str:
+def run_name(task: Task) -> str:
     """The same for runs that several artefacts share."""
     keys = Keys(task.run)
     if "train" in task.cell.stages:

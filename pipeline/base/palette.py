@@ -1,6 +1,6 @@
 """Colours of every figure: told apart with any colour vision, on paper and on a screen, and no red beside a green.
 
-Blue, orange and sky are those of M. Okabe and K. Ito, indigo, wine and teal those of P. Tol; what else there is keeps
+Blue, orange and sky are those of M. Okabe and K. Ito, indigo and wine those of P. Tol; what else there is keeps
 its distance from them as people without red or green cones see it (tests/base/test_palette.py).
 """
 
@@ -15,7 +15,8 @@ INDIGO = "#332288"
 PINK = "#EE99AA"
 BLACK = "#1A1A1A"
 GREY = "#8C8C8C"
-TEAL = "#44AA99"
+VIOLET = "#8855FF"
+SAND = "#BBAA66"
 
 CYCLE = (BLUE, ORANGE, WINE, SKY, RUST, INDIGO, PINK, BLACK)
 """What matplotlib calls C0, C1, ...: for curves that stand for no method."""

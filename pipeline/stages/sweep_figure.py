@@ -8,10 +8,10 @@ from typing import Any
 
 from pipeline.analysis.sweeps import Extrapolation, Point, Value, per_site
 from pipeline.analysis.verdict import error_relative_to
-from pipeline.base.plotting import new_figure, save_figure
+from pipeline.base.palette import CYCLE
+from pipeline.base.plotting import PAGE, new_figure, save_figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933")
-"""Told apart by colour-blind readers too; a ninth series begins anew with open markers."""
+FORMATS = ("svg", "png", "pdf")
 
 DECADE = 10.0
 """A wider range of positive numbers gets a logarithmic axis."""
@@ -35,12 +35,12 @@ def draw_axis(points: Sequence[Point], key: str, path: Path) -> Path:
     """One figure against ``key``: values over reference curves, below them relative errors where there are references.
 
     Returns:
-        The PNG file; an SVG lies beside it.
+        The PNG file; an SVG and a PDF lie beside it.
     """
     points = per_site(points)
     series = series_of(points, key)
     errors = any(_error(point) is not None for point in points)
-    figure, axes = new_figure(6.4, 5.6 if errors else 3.8, 2 if errors else 1)
+    figure, axes = new_figure(PAGE, 5.6 if errors else 3.8, 2 if errors else 1)
     upper, lower = (axes[0], axes[1]) if errors else (axes, None)
     curves: dict[tuple[tuple[float, float], ...], str] = {}
     for index, (label, group) in enumerate(series):
@@ -57,7 +57,7 @@ def draw_axis(points: Sequence[Point], key: str, path: Path) -> Path:
             lower.errorbar([at for at, _, _ in known], [error for _, error, _ in known], yerr=widths, **look)
     _draw_references(upper, curves)
     _finish(upper, lower, key, points, len(series))
-    return save_figure(figure, path)[1]
+    return save_figure(figure, path, FORMATS)[1]
 
 
 def series_of(points: Sequence[Point], key: str) -> list[tuple[str, list[Point]]]:
@@ -76,8 +76,8 @@ def short(key: str) -> str:
 
 
 def _look(index: int) -> dict[str, Any]:
-    colour = COLOURS[index % len(COLOURS)]
-    full = index < len(COLOURS)
+    colour = CYCLE[index % len(CYCLE)]
+    full = index < len(CYCLE)
     return {"color": colour, "marker": "o", "ms": 4, "lw": 1, "capsize": 2, "mfc": colour if full else "white"}
 
 
@@ -121,7 +121,7 @@ def _finish(upper: Any, lower: Any, key: str, points: Sequence[Point], count: in
         lower.set_ylabel("relative error")
     last.set_xlabel(key)
     if count > 1 or lower is not None:
-        upper.legend(frameon=False, fontsize=7, ncols=1 + (count > len(COLOURS) // 2))
+        upper.legend(frameon=False, fontsize=7, ncols=1 + (count > len(CYCLE) // 2))
 
 
 def draw_extrapolations(found: Sequence[Extrapolation], path: Path) -> Path:
@@ -141,4 +141,4 @@ def draw_extrapolations(found: Sequence[Extrapolation], path: Path) -> Path:
     axes.set_ylabel(found[0].quantity)
     if len(found) > 1:
         axes.legend(frameon=False, fontsize=7)
-    return save_figure(figure, path)[1]
+    return save_figure(figure, path, FORMATS)[1]

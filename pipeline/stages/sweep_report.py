@@ -14,6 +14,7 @@ from pipeline.analysis.extrapolation import FEW_SEEDS
 from pipeline.analysis.sweeps import Extrapolation, Point, averaged, finite_size, zero_variance
 from pipeline.analysis.verdict import error_relative_to, shown_error, vs_reference
 from pipeline.base.errors import UserError
+from pipeline.base.extras import missing
 from pipeline.base.numbers.formatting import relative, with_error
 from pipeline.base.numbers.result import Estimate
 from pipeline.base.run.console import guarded
@@ -68,10 +69,13 @@ def _list(results: Path) -> int:
 
 
 def write(found: Found, folder: Path, power: float | None = None) -> Path:
-    """Write ``report.md``, ``table.csv`` (means over seeds), ``runs.csv`` and figures; return their folder.
+    """Write ``report.md``, the same as ``report.html``, ``table.csv`` (means over seeds), ``runs.csv`` and figures.
 
     Args:
         power: of 1/L in finite-size extrapolations; None: that of each system.
+
+    Returns:
+        Their folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     means = averaged(found.points)
@@ -82,6 +86,10 @@ def write(found: Found, folder: Path, power: float | None = None) -> Path:
     figures += [draw_extrapolations(each, folder / name) for name, each in lines.items() if each]
     page = _page(found, means, figures, [e for each in lines.values() for e in each])
     (folder / "report.md").write_text(page, encoding="utf-8")
+    if not missing("markdown_it"):
+        from pipeline.base.html import from_markdown
+
+        (folder / "report.html").write_text(from_markdown(page), encoding="utf-8")
     return folder
 
 

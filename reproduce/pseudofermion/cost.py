@@ -303,6 +303,7 @@ ARTEFACT = Artefact(
     own={
         "even-odd": "The flow with even/odd preconditioning",
         "hasenbusch": "The flow with Hasenbusch's factorisation",
+        "hasenbusch-3": "The flow with three Hasenbusch steps",
     },
     checks=("hmc",),
     derived=derived,

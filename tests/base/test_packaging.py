@@ -82,6 +82,19 @@ def test_continuous_integration_runs_every_python_that_is_supported() -> None:
     assert versions == [f"3.{minor}" for minor in range(30) if allowed.contains(f"3.{minor}.0")]
 
 
+def test_thorough_tests_run_by_themselves() -> None:
+    """Once a week, with a browser and micromamba at hand, which the ordinary job does without."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "thorough.yml").read_text())
+    assert "schedule" in workflow[True], "yaml reads `on` so"
+    steps = workflow["jobs"]["thorough"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands == ["make test-all", ".venv/bin/python -m tests.killed_sweep --kills 20"]
+    assert {step["uses"].split("@")[0] for step in steps if "uses" in step} >= {
+        "browser-actions/setup-chrome",
+        "mamba-org/setup-micromamba",
+    }
+
+
 def test_conda_environment_can_be_solved(tmp_path: Path) -> None:
     """By micromamba, which needs a network; pip's part is held by the test of the lock."""
     solver = shutil.which("micromamba")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_methods_of_the_arena_are_told_apart_by_colour_and_marker() -> None:
         for other in NAMES:
             if one < other and frozenset({one, other}) not in RELATED:
                 assert style(one).colour != style(other).colour, (one, other)
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_methods_of_the_arena_are_told_apart_with_any_vision(vision: str) -> None:
+    near = {
+        (one, other): apart
+        for one, other in combinations(NAMES, 2)
+        if frozenset({one, other}) not in RELATED
+        and (apart := distance(style(one).colour, style(other).colour, VISION[vision])) < LEAST
+    }
+    assert not near
 
 
 @pytest.mark.parametrize("vision", VISION)

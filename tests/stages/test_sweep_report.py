@@ -67,9 +67,13 @@ def test_a_sweep_of_references(tmp_path: Path, capsys: pytest.CaptureFixture[str
     table = lines(folder / "table.csv")
     found = {(line["system.n_sites"], line["system.coupling"]): float(line["value"]) for line in table}
     assert found["32", "1.0"] == pytest.approx(-2 / math.sin(math.pi / 64))
-    for name in ("by_n_sites.png", "by_coupling.svg", "finite_size.png"):
-        assert (folder / name).stat().st_size > 2000
-        assert name.endswith("svg") or f"({name})" in text
+    page = (folder / "report.html").read_text()
+    assert "All 6 runs are finished." in page
+    for name in ("by_n_sites", "by_coupling", "finite_size"):
+        assert f"({name}.png)" in text
+        assert f'src="{name}.png"' in page
+        for suffix in ("png", "svg", "pdf"):
+            assert (folder / f"{name}.{suffix}").stat().st_size > 2000
 
 
 def test_a_half_finished_sweep_says_what_is_missing(
