@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,3 +131,27 @@ def test_papers_and_committed_references_are_there(site: Path, tmp_path: Path) -
     found = call(site, tmp_path, "-m", "pipeline", *reference, without=tuple(EXTRA_OF))
     assert found.returncode == 0, found.stderr
     assert "`baseline/27153749512624d8`" in found.stdout
+
+
+@pytest.mark.thorough
+def test_two_commands_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """What pip finds for the base by itself is enough for a paper at smoke scale, from another folder."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
+    quiet = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
+    done = subprocess.run(
+        [str(python), "-m", "pip", "install", *quiet, str(wheel)], capture_output=True, text=True, check=False
+    )
+    if done.returncode and re.search("No matching distribution|connection|resolution", done.stderr, re.IGNORECASE):
+        pytest.skip("no index of packages is at hand")
+    assert done.returncode == 0, done.stderr
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NQS_RESULTS")}
+    options = ["paper=nf_nqs", "scale=smoke", "tracker=none", "progress=false"]
+    command = [str(python.with_name("nqs")), *options]
+    (tmp_path / "elsewhere").mkdir()
+    ran = subprocess.run(
+        command, cwd=tmp_path / "elsewhere", env=variables, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "energy" in ran.stdout
+    assert list((tmp_path / "elsewhere" / "results" / "_runs").glob("*/report.md"))
