@@ -50,6 +50,8 @@ METHODS = {
     "even-odd": Style(SKY, "o"),
     "hasenbusch": Style(INDIGO, "D"),
     "hasenbusch-1": Style(INDIGO, "D"),
+    "hasenbusch-2": Style(WINE, "v"),
+    "hasenbusch-3": Style(RUST, "*"),
     "hmc": Style(BLACK, "o"),
     "hmc-exact": Style(BLACK, "x"),
     "reweighting": Style(SKY, "^"),

@@ -27,6 +27,8 @@ NAMES = {
     "hmc": "HMC",
     "reference": "reweighted pure gauge",
 }
+SIGMAS = 2.0
+PAID = {"never": "its training never pays", "undecided": "whether its training pays is undecided"}
 UNTRAINED = ("hmc", "reference")
 COST = "seconds_per_independent"
 RESTS_ON = ("ess_all_draws", "ess", "plaquette", "topological_charge", "topological_susceptibility")
@@ -77,7 +79,8 @@ def cells() -> list[Cell]:
             Cell(row, method, size, _columns(method, "ess_all_draws"), settings=settings, exclusive=True)
             for method, settings in FLOWS[row].items()
         ]
-        options: dict[str, Any] = {"stages": ("baseline",), "settings": "pseudofermion/volume", "exclusive": True}
+        settings = "pseudofermion/volume_16" if row == "L16" else "pseudofermion/volume"
+        options: dict[str, Any] = {"stages": ("baseline",), "settings": settings, "exclusive": True}
         made.append(Cell(row, "hmc", (*size, "baseline=hmc"), _columns("hmc"), **options))
         made.append(Cell(row, "reference", (*size, "baseline=reweighting"), _columns("reweighting"), **options))
     return made
@@ -213,10 +216,15 @@ def _tau(done: Finished, names: tuple[str, ...]) -> str:
 
 
 def worth(flow: Price, hmc: Price | None) -> str:
-    """Independent configurations after which a training has paid for itself, or ``never``."""
+    """Independent configurations after which a training has paid for itself, or ``never``.
+
+    ``undecided`` where the prices differ by less than two errors of the flow's.
+    """
     if hmc is None:
         return "–"
     saved = hmc.seconds - flow.seconds
+    if abs(saved) < SIGMAS * (flow.sigma or 0.0):
+        return "undecided"
     return f"{flow.training / saved:.2g}" if saved > 0.0 else "never"
 
 
@@ -228,7 +236,7 @@ def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
         if method in UNTRAINED or hmc is None:
             continue
         after = worth(flow, hmc)
-        paid = "its training never pays" if after == "never" else f"its training pays after {after} of them"
+        paid = PAID.get(after, f"its training pays after {after} of them")
         doubt = f" ({flow.doubt})" if flow.doubt else ""
         said.append(
             f"{ROWS[row]}: an independent configuration takes {_milliseconds(flow)} ms by the {NAMES[method]}"

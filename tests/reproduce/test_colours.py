@@ -13,9 +13,12 @@ from pipeline.base import palette
 from reproduce.arena import NAMES
 from reproduce.colours import METHODS, letters, style
 from reproduce.nf_nqs.shared import OURS
+from reproduce.pseudofermion.flows import PRECONDITIONINGS
 from tests.base.test_palette import LEAST, VISION, distance
 
 FIGURES = Path(__file__).parents[2] / "reproduce"
+FLOWS_AND_CHAINS = ["even-odd", "hasenbusch", "hasenbusch-3", "hmc", "reference"]
+"""Bars of the cost of a configuration."""
 RELATED = {frozenset({"vit", "vit-marshall"}), frozenset({"naqs", "direct"})}
 """The same network with and without a sign rule; the method and the sampler that it is."""
 
@@ -42,7 +45,7 @@ def test_methods_of_the_arena_are_told_apart_with_any_vision(vision: str) -> Non
 
 @pytest.mark.parametrize("vision", VISION)
 def test_methods_of_one_paper_are_told_apart_with_any_vision(vision: str) -> None:
-    for paper in (["nqs+nf", *dict(OURS)], ["nir", "mcmc", "direct"], ["even-odd", "hasenbusch", "hmc"]):
+    for paper in (["nqs+nf", *dict(OURS)], ["nir", "mcmc", "direct"], ["hmc", *PRECONDITIONINGS], FLOWS_AND_CHAINS):
         colours = [style(method).colour for method in paper]
         for k, one in enumerate(colours):
             assert all(distance(one, other, VISION[vision]) > LEAST for other in colours[k + 1 :]), paper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -89,6 +90,11 @@ def test_when_a_training_pays() -> None:
     assert worth(cheap, hmc) == "50"
     assert worth(dear, hmc) == "never"
     assert worth(cheap, None) == "–"
+    close = Price(0.29, 10.0, "1/ESS", None, 100.0, "", relative=0.02)
+    assert worth(close, hmc) == "undecided"
+    assert worth(replace(close, relative=0.01), hmc) == "1e+03"
+    (open_,) = verdict({("L4", "even-odd"): close, ("L4", "hmc"): hmc})
+    assert open_.endswith("; whether its training pays is undecided.")
     said = verdict({("L4", "even-odd"): cheap, ("L4", "hmc"): hmc, ("L8", "even-odd"): dear})
     assert len(said) == 1
     assert "1e+03 ms by the flow, even/odd (few), 3e+03 ms by HMC (2 τ_int of Q); its training pays after 50" in said[0]
