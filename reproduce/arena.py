@@ -1,4 +1,4 @@
-"""Every method on every system whose ground state is known exactly: what the committed reports say, side by side."""
+"""Methods side by side on systems whose ground state is known exactly: what the committed reports say, side by side."""
 
 from __future__ import annotations
 

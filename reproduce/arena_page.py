@@ -22,7 +22,7 @@ STYLE = """\
 """
 
 BODY = """\
-<h1>Arena: every method on every system with an exact reference</h1>
+<h1>Arena: methods side by side on systems with an exact reference</h1>
 <p>{{ systems }} systems whose exact energy is known (by {{ kinds }}) and {{ methods }} methods, {{ entries }} trained
 states in all, from the reports of this repository. Each cell: the relative error
 |E − E<sub>exact</sub>|/|E<sub>exact</sub>| with its standard error; the V-score N·Var(E)/E² where the variance is

@@ -135,7 +135,9 @@ def _every_artefact(options: argparse.Namespace) -> int:
         raise UserError(f"--scale {options.scale}: no artefact has it")
     compute_all(works, options.jobs, lambda work, finished: statuses.append(_report(work, finished, options)))
     if options.plan:
-        print(f"all, what they share once: {summed(list(options.planned.values()), default_jobs([]))}")
+        planned = list(options.planned.values())
+        width = options.jobs or default_jobs([one.task for one in planned])
+        print(f"all, what they share once: {summed(planned, width)}")
     return max(statuses)
 
 
@@ -169,7 +171,7 @@ def _work(artefact: Artefact, options: argparse.Namespace) -> Work:
 def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     work = _work(artefact, options)
     if options.plan:
-        found = print_plan(artefact, work.tasks, work.history)
+        found = print_plan(artefact, work.tasks, work.history, options.jobs)
         # of a run that several share, one may know how long it takes and another not
         known = options.planned
         options.planned |= {k: run for k, run in found.items() if run.seconds is not None or k not in known}

@@ -62,42 +62,57 @@ def compute_all(works: Sequence[Work], jobs: int | None, done: Callable[[Work, l
 
     Args:
         jobs: runs side by side; None: as many as the machine has cores for.
-        done: called for each artefact when its last run has ended, while those of others go on; where it fails to
-            write, that is said, and it is called again in the end.
+        done: called for each artefact when its last run has ended, while those of others go on; where it fails, that is
+            said, and it is called again in the end, when the first error of all is raised.
     """
     found = {task.name: find(task, say) for work in works for task in work.tasks}
     todo = [t for work in works for t in soon_first([t for t in work.tasks if found[t.name].missing], work.history)]
     of = {task.name: work for work in works for task in work.tasks}
+    parts = {task.name: task.parts(found[task.name].missing) for task in todo}
     left = {work.artefact.id: sum(of[task.name] is work for task in todo) for work in works}
     reasons: dict[str, str | None] = {}
-    again: list[Work] = []
+    written: list[Work] = []
+
+    def write(work: Work) -> Exception | None:
+        """The report of an artefact, or why there is none: that is no reason for others to have none."""
+        try:
+            for task in work.tasks:
+                if task.name in reasons:
+                    found[task.name] = find(task, say)
+            done(work, _finished(work, found, reasons))
+        except Exception as error:
+            return error
+        written.append(work)
+        return None
 
     def ended(task: Task, reason: str | None) -> None:
         work = of[task.name]
-        found[task.name], reasons[task.name] = find(task, say), reason
+        reasons[task.name] = reason
         left[work.artefact.id] -= 1
-        if not left[work.artefact.id]:
-            try:
-                done(work, _finished(work, found, reasons))
-            except (OSError, UserError) as error:
-                say(f"{work.artefact.id}: no report yet: {error}")
-                again.append(work)
+        if not left[work.artefact.id] and (error := write(work)) is not None:
+            say(f"{work.artefact.id}: no report yet: {error}")
 
     if todo:
-        _run(todo, len(of), jobs, ended)
-    for work in works:
-        if work in again or not any(task in todo for task in work.tasks):
-            done(work, _finished(work, found, reasons))
+        _run(todo, len(of), jobs, ended, parts)
+    errors = [write(work) for work in works if work not in written]
+    if first := next((error for error in errors if error is not None), None):
+        raise first
 
 
-def _run(todo: Sequence[Task], total: int, jobs: int | None, ended: Callable[[Task, str | None], None]) -> None:
+def _run(
+    todo: Sequence[Task],
+    total: int,
+    jobs: int | None,
+    ended: Callable[[Task, str | None], None],
+    parts: Mapping[str, frozenset[str]],
+) -> None:
     from reproduce.pool import run_tasks
 
     width = jobs or default_jobs(todo)
     say(f"{total - len(todo)} of {total} runs are cached; {len(todo)} to do on {width} worker(s)")
     progress = make_progress(todo[0].run.progress)
     try:
-        run_tasks(todo, width, progress, say, lambda task, outcome: ended(task, outcome.reason))
+        run_tasks(todo, width, progress, say, lambda task, outcome: ended(task, outcome.reason), parts)
     finally:
         progress.close()
 

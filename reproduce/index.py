@@ -156,8 +156,8 @@ def _values(line: Line) -> list[str]:
 
 
 ARENA = """
-[Which method when](which_method.md) is made from the numbers of these reports; so is the arena, every method on every
-system with an exact reference ([arena.csv](arena.csv); `arena.html`). `index.html` shows all of it in a browser.
+[Which method when](which_method.md) is made from the numbers of these reports; so is the arena, methods side by side on
+systems with an exact reference ([arena.csv](arena.csv); `arena.html`). `index.html` shows all of it in a browser.
 """
 
 

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +51,11 @@ class Task:
         """`id` with the artefact: no two runs have the same."""
         return f"{self.artefact}/{self.id}"
 
-    @cached_property
-    def computes(self) -> frozenset[str]:
-        """Names of what is computed from nothing, for which two runs of the same would wait for each other."""
-        keys, stages = Keys(self.run), self.cell.stages
-        return frozenset(
-            ([keys.train] if "train" in stages else []) + ([keys.baseline] if "baseline" in stages else [])
-        )
+    def parts(self, missing: Sequence[str]) -> frozenset[str]:
+        """Keys of what is missing and that others may compute too, for which two runs would wait for each other."""
+        keys = Keys(self.run)
+        named = {"train": lambda: keys.train, "baseline": lambda: keys.baseline}
+        return frozenset(key() for stage, key in named.items() if stage in missing)
 
     @property
     def command(self) -> str:
@@ -164,15 +161,17 @@ def estimate_seconds(task: Task, found: Found, history: Mapping[str, float]) -> 
 def past_seconds(folder: Path) -> dict[str, float]:
     """Seconds that each cell (mean over seeds) of a written report would take with nothing else on the cores.
 
+    Without the seconds of a committed state, beside which the others were computed and will be again.
     What a run waited for cores that others had is left out, as far as its entries say how much of one it got.
     """
     try:
         runs = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["runs"]
         found: dict[str, list[float]] = {}
         for run in runs:
-            if run["stages"] and not run["failure"]:
+            own = [stage for stage in run["stages"] if not stage.get("promoted")] or run["stages"]
+            if own and not run["failure"]:
                 cell = run["run"].rpartition("#")[0]
-                found.setdefault(cell, []).append(sum(_own_seconds(stage) for stage in run["stages"]))
+                found.setdefault(cell, []).append(sum(_own_seconds(stage) for stage in own))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # no report, or none of ours: a plan does without
     return {cell: sum(seconds) / len(seconds) for cell, seconds in found.items()}

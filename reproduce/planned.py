@@ -32,8 +32,10 @@ class Planned:
     seconds: float | None
 
 
-def print_plan(artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, float]) -> dict[str, Planned]:
-    """A line a run, and the sum; runs by what names them, in the order of the work."""
+def print_plan(
+    artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, float], jobs: int | None = None
+) -> dict[str, Planned]:
+    """A line a run, and the sum on ``jobs`` workers; runs by what names them, in the order of the work."""
     from tabulate import tabulate
 
     body, found = [], {}
@@ -43,7 +45,7 @@ def print_plan(artefact: Artefact, tasks: Sequence[Task], history: Mapping[str, 
         body.append([task.id, reason(task, there), _shown(found[task.id].seconds), len(task.cuts)])
     print(tabulate(body, headers=["run", "state", "compute time", "cuts"], disable_numparse=True))
     ordered = {run_name(task): found[task.id] for task in soon_first(tasks, history)}
-    print(f"{artefact.id}: {summed(list(ordered.values()), default_jobs(tasks))}")
+    print(f"{artefact.id}: {summed(list(ordered.values()), jobs or default_jobs(tasks))}")
     return ordered
 
 

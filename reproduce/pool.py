@@ -138,10 +138,12 @@ def run_tasks(
     progress: Progress,
     notify: Callable[[str], None],
     ended: Callable[[Task, Outcome], None] = lambda task, outcome: None,
+    parts: Mapping[str, frozenset[str]] | None = None,
 ) -> dict[str, Outcome]:
     """Run tasks on ``jobs`` workers, exclusive ones and those of several ranks alone and last.
 
     Args:
+        parts: of each run, by `Task.name`, what no two may compute at the same time; None: nothing.
         ended: called for each when it has ended, while the others go on.
 
     Returns:
@@ -155,7 +157,9 @@ def run_tasks(
     total = len(tasks)
     for batch, width in ((shared, jobs), *((one, 1) for one in alone)):
         if batch:
-            outcomes |= _Pool(batch, min(width, len(batch)), (len(outcomes), total), progress, notify, ended).run()
+            count = len(outcomes), total
+            pool = _Pool(batch, min(width, len(batch)), count, progress, notify, ended, parts or {})
+            outcomes |= pool.run()
     return outcomes
 
 
@@ -168,9 +172,10 @@ class _Pool:
         progress: Progress,
         notify: Callable[[str], None],
         ended: Callable[[Task, Outcome], None],
+        parts: Mapping[str, frozenset[str]],
     ) -> None:
         self.waiting, (self.before, self.total) = waiting, count
-        self.progress, self.notify, self.ended = progress, notify, ended
+        self.progress, self.notify, self.ended, self.parts = progress, notify, ended, parts
         self.several = len({task.artefact for task in waiting}) > 1
         self.alone = waiting[0].cell.exclusive or waiting[0].cell.ranks > 1
         self.outcomes: dict[str, Outcome] = {}
@@ -203,15 +208,21 @@ class _Pool:
         for worker in list(self.workers):
             if worker.task is not None or worker not in self.workers:
                 continue
-            busy = {part for other in self.workers if other.task for part in other.task.computes}
-            task = next((t for t in self.waiting if not busy & t.computes), None)
+            busy = {part for other in self.workers if other.task for part in self._parts(other.task)}
+            task = next((t for t in self.waiting if not busy & self._parts(t)), None)
             if task is None:
                 return
+            if not worker.process.is_alive():  # it died while it had nothing to do
+                fresh = _Worker()
+                self.workers[self.workers.index(worker)] = worker = fresh
             self.waiting.remove(task)
             try:
                 worker.give(task)
             except OSError:
                 self._replace(worker)
+
+    def _parts(self, task: Task) -> frozenset[str]:
+        return self.parts.get(task.name, frozenset())
 
     def _heard(self) -> list[Connection]:
         """Pipes that something may come from."""

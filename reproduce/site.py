@@ -33,7 +33,7 @@ BODY = """\
 <h1>Neural quantum states and lattice flows, reproduced</h1>
 <p class="lead">{{ printed }} papers, number by number: what a paper prints stands beside ours, with an error, and
 beside an exact or independent reference.{% if arena %} How all methods compare: <a href="arena.html">the arena</a>,
-every method on every system with an exact reference, and <a href="which_method.html">which method when</a>, in
+the methods side by side on systems with an exact reference, and <a href="which_method.html">which method when</a>, in
 sentences made from its numbers.{% endif %}</p>
 {% for paper in papers %}
 <section id="{{ paper.name }}">

@@ -260,7 +260,7 @@ def _mark(axes: Any, y: int, one: Standing, best: bool) -> None:
 ARTEFACT = Artefact(
     "contest",
     "equal",
-    "Extra table: every method on four systems at equal budgets",
+    "Extra table: methods on four systems at equal budgets",
     cells,
     render,
     own={method: NAMES[method] for method in NAMES if any(method in recipes for recipes in RECIPES.values())},

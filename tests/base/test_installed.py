@@ -142,7 +142,7 @@ def test_two_commands_in_an_empty_environment(wheel: Path, tmp_path: Path) -> No
     done = subprocess.run(
         [str(python), "-m", "pip", "install", *quiet, str(wheel)], capture_output=True, text=True, check=False
     )
-    if done.returncode and re.search("No matching distribution|connection|resolution", done.stderr, re.IGNORECASE):
+    if done.returncode and re.search("name resolution|establish a new connection", done.stderr):
         pytest.skip("no index of packages is at hand")
     assert done.returncode == 0, done.stderr
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NQS_RESULTS")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,12 +22,6 @@ from reproduce.tables import Finished
 
 def task(artefact: str, name: str, **options: Any) -> Task:
     return Task(artefact, Cell("row", name, (), (), **options), 0, (), cast(Any, None), ())
-
-
-def computing(artefact: str, name: str, *parts: str) -> Task:
-    made = task(artefact, name)
-    made.__dict__["computes"] = frozenset(parts)
-    return made
 
 
 @pytest.mark.parametrize(
@@ -62,6 +56,7 @@ class _Idle:
     """A worker that does nothing until it is told that it has ended."""
 
     def __init__(self, ranks: int = 1) -> None:
+        self.process = SimpleNamespace(is_alive=lambda: True)
         self.task: Task | None = None
         self.others: list[Any] = []
         self.began = 0.0
@@ -70,10 +65,14 @@ class _Idle:
         self.task = task
 
 
-def _pool(tasks: list[Task], width: int, monkeypatch: pytest.MonkeyPatch, ended: Callable[..., None]) -> Any:
+def _pool(
+    tasks: dict[Task, str], width: int, monkeypatch: pytest.MonkeyPatch, ended: Callable[..., None]
+) -> tuple[Any, list[str]]:
+    """Tasks with what no two of them may compute."""
     monkeypatch.setattr(pool, "_Worker", _Idle)
     said: list[str] = []
-    made = pool._Pool(tasks, width, (0, len(tasks)), make_progress(False), said.append, ended)
+    parts = {one.name: frozenset([part] if part else []) for one, part in tasks.items()}
+    made = pool._Pool(list(tasks), width, (0, len(tasks)), make_progress(False), said.append, ended, parts)
     made._feed()
     return made, said
 
@@ -83,7 +82,7 @@ def _running(made: Any) -> list[str | None]:
 
 
 def test_what_another_worker_computes_is_not_begun_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = [computing("p/1", "a", "train/x"), computing("p/2", "a", "train/x"), computing("p/2", "b", "train/y")]
+    tasks = {task("p/1", "a"): "x", task("p/2", "a"): "x", task("p/2", "b"): "y"}
     ended: list[str] = []
     made, said = _pool(tasks, 3, monkeypatch, lambda one, outcome: ended.append(one.name))
     assert _running(made) == ["a", "b", None]
@@ -106,9 +105,7 @@ def test_what_another_worker_computes_is_not_begun_twice(monkeypatch: pytest.Mon
 def test_the_next_run_begins_before_the_report_unless_it_is_a_timing(
     alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks = [replace(computing("p/1", name), cell=Cell("row", name, (), (), exclusive=alone)) for name in "ab"]
-    for one in tasks:
-        one.__dict__["computes"] = frozenset()
+    tasks = {task("p/1", name, exclusive=alone): "" for name in "ab"}
     seen: list[list[str | None]] = []
     made, _ = _pool(tasks, 1, monkeypatch, lambda one, outcome: seen.append(_running(made)))
     made._finish(made.workers[0], None)
@@ -116,7 +113,31 @@ def test_the_next_run_begins_before_the_report_unless_it_is_a_timing(
     assert _running(made) == ["b"]
 
 
-NOTHING = Found(None, None, None, None, ("train",))
+def test_a_worker_that_died_idle_is_replaced_and_its_next_run_has_not_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tasks = {task("p/1", "a"): "x", task("p/2", "a"): "x"}
+    made, said = _pool(tasks, 2, monkeypatch, lambda *_: None)
+    dead = made.workers[1]
+    dead.process.is_alive = lambda: False
+    made._finish(made.workers[0], None)
+    assert _running(made) == ["a", None]
+    made._finish(made.workers[0], None)
+    made.waiting = [task("p/3", "b"), task("p/3", "c")]
+    made._feed()
+    assert _running(made) == ["b", "c"]
+    assert dead not in made.workers
+    assert not any("FAILED" in line for line in said)
+
+
+def test_parts_are_those_that_are_missing() -> None:
+    """A training that is there is no reason to wait."""
+    (one, *_) = make_tasks(load_artefact("pseudofermion/fig2"), "smoke", [])
+    assert one.parts(()) == one.parts(("infer",)) == frozenset()
+    assert len(one.parts(("train", "infer"))) == 1
+
+
+NOTHING = Found(None, None, None, None, ("infer",))
 DONE = Found(None, None, None, None, ())
 
 
@@ -133,7 +154,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Names of runs that the store has; those that are given to the pool get there in the order of their numbers."""
     names: set[str] = set()
 
-    def run(todo: Sequence[Task], total: int, jobs: int | None, ended: Callable[[Task, str | None], None]) -> None:
+    def run(
+        todo: Sequence[Task], total: int, jobs: int | None, ended: Callable[[Task, str | None], None], parts: Any
+    ) -> None:
         for one in sorted(todo, key=lambda t: t.cell.method):
             failed = one.name == "p/1/row/m1#0"
             names.update(() if failed else {one.name})
@@ -163,37 +186,47 @@ def test_what_is_finished_is_reported_without_a_pool(computed: set[str]) -> None
     assert sorted(seen) == ["p/0", "p/1"]
 
 
-def test_a_report_that_cannot_be_written_ends_no_run(computed: set[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", [UserError, KeyError])
+def test_a_report_that_cannot_be_written_ends_no_run(
+    kind: type[Exception], computed: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     works, calls = _works(2, 1), []
 
     def done(work: Work, finished: list[Finished]) -> None:
         calls.append(work.artefact.id)
         if work.artefact.id == "p/1" and (len(calls) == 1 or len(computed) < 3):
-            raise UserError("the disk is full")
+            raise kind("the disk is full")
 
     compute_all(works, 1, done)
     assert calls == ["p/1", "p/0", "p/1"]
-    assert "p/1: no report yet: the disk is full" in capsys.readouterr().err
+    assert "p/1: no report yet: " in capsys.readouterr().err
     computed.clear()
 
-    def never(work: Work, finished: list[Finished]) -> None:
-        raise UserError("the disk is full")
+    calls.clear()
 
-    with pytest.raises(UserError, match="disk is full"):
-        compute_all(works, 1, never)
+    def never_one(work: Work, finished: list[Finished]) -> None:
+        calls.append(work.artefact.id)
+        if work.artefact.id == "p/0":
+            raise kind("the disk is full")
+
+    with pytest.raises(kind, match="disk is full"):
+        compute_all(works, 1, never_one)
     assert len(computed) == 3, "all runs were done first"
+    assert calls == ["p/1", "p/0", "p/0"]
+    with pytest.raises(kind, match="disk is full"):
+        compute_all(works, 1, never_one)
+    assert calls[3:] == ["p/0", "p/1"], "the other one has its report all the same"
 
 
-def test_all_in_one_pool(
-    smoke_results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_in_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Two figures of the same trainings: reports as by themselves."""
     names = ["pseudofermion/fig2", "pseudofermion/fig3"]
     monkeypatch.setattr(cli, "all_artefacts", lambda: names)
-    options = ["--scale", "smoke", "--jobs", "2", "tracker=none", "progress=false", f"results_dir={smoke_results}"]
+    options = ["--scale", "smoke", "--jobs", "2", "tracker=none", "progress=false", f"results_dir={tmp_path}"]
     assert cli.main(["all", *options]) == 0
+    assert "to do on 2 worker(s)" in capsys.readouterr().err
     for name in names:
-        manifest = json.loads((smoke_results / name / "smoke/manifest.json").read_text())
+        manifest = json.loads((tmp_path / name / "smoke/manifest.json").read_text())
         assert len(manifest["runs"]) == len(make_tasks(load_artefact(name), "smoke", []))
         assert not [run for run in manifest["runs"] if run["failure"]]
     capsys.readouterr()

@@ -37,6 +37,13 @@ def test_seeds_are_averaged_and_accelerators_work_while_a_process_waits(tmp_path
     assert past_seconds(tmp_path) == {"N3/a": 3.0, "N3/g": 30.0}
 
 
+def test_committed_states_take_no_time(tmp_path: Path) -> None:
+    """What is drawn from one does; where there is nothing else, the run itself is committed."""
+    trained = stage(5000.0, promoted=True)
+    write(tmp_path, **{"a#0": [trained, stage(7.0)], "b#0": [trained]})
+    assert past_seconds(tmp_path) == {"N3/a": 7.0, "N3/b": 5000.0}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [{"run": "a#0"}]}', '{"runs": [null]}'])
 def test_a_report_that_says_nothing_of_seconds(text: str, tmp_path: Path) -> None:
     assert past_seconds(tmp_path) == {}
