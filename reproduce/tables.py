@@ -143,7 +143,8 @@ class Table:
     """Everything a renderer needs of one artefact at one scale.
 
     Attributes:
-        other_system: an override changed the physics, so that printed numbers belong to another system.
+        other_system: a cut changed the physics of a run, so that printed numbers belong to another system; verdicts ask
+            this of the runs of their own number.
         reference_methods: columns that the reference cells fill; they have no reference themselves.
         rows: lines of ``cells.csv`` in the order of the cells, then of published numbers without a cell.
         undecided: reasons why rows have no verdict, by cell, method and quantity.
@@ -352,7 +353,8 @@ class Table:
     ) -> tuple[VsPaper, str]:
         if ours is None:
             return ("failed" if any(done.result is None for done in runs) else "not-run"), ""
-        return ("different-system", "") if self.other_system and number else judged(ours, number, reference)
+        elsewhere = any(cut.startswith("system.") for done in runs for cut in done.task.cuts)
+        return ("different-system", "") if elsewhere and number else judged(ours, number, reference)
 
     def _printed_error(self, number: Published | None, reference: Estimate | None) -> float | None:
         """Of a printed number; None where the reference belongs to another system than the paper's."""

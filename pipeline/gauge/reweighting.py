@@ -12,8 +12,8 @@ from pipeline.base.config import checks
 from pipeline.base.contracts import Cost, Exactness, Metrics, Record
 from pipeline.base.later import np
 from pipeline.base.numbers import rng
-from pipeline.base.numbers.result import Estimate, Result
-from pipeline.base.numbers.statistics import doubts, effective_sample_size, weighted_mean
+from pipeline.base.numbers.result import Result
+from pipeline.base.numbers.statistics import doubts, weighted_mean
 from pipeline.gauge.systems import Schwinger
 
 
@@ -108,7 +108,9 @@ class Reweighting:
 
     def summarise(self, records: Sequence[Record]) -> Result:
         """``plaquette``, ``topological_charge`` and ``topological_susceptibility``, and ``ess``, the effective sample
-        size of a configuration."""
+        size of a configuration with its error by the jackknife over blocks."""
+        from pipeline.gauge.flow.weights import ess
+
         log_weight, plaquette, charge = (
             np.concatenate([r[name] for r in records]) for name in ("log_weight", "plaquette", "topological_charge")
         )
@@ -117,11 +119,9 @@ class Reweighting:
             "topological_charge": charge,
             "topological_susceptibility": charge**2 / records[0]["volume"],
         }
-        size = log_weight.size
-        ess = effective_sample_size(log_weight)
+        worth = ess(log_weight)
         estimates = [
-            replace(weighted_mean(x, log_weight).estimate(name, bound="stochastic"), ess=ess * size)
+            replace(weighted_mean(x, log_weight).estimate(name, bound="stochastic"), ess=worth.value * log_weight.size)
             for name, x in named.items()
         ]
-        notes = doubts(estimates)
-        return Result((*estimates, Estimate("ess", ess, n=size)), notes=tuple(notes))
+        return Result((*estimates, worth), notes=tuple(doubts([*estimates, worth])))

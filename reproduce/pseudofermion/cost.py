@@ -14,8 +14,8 @@ from reproduce.tables import Finished, Table
 
 ROWS = {f"L{length}": f"Schwinger model, L = {length}" for length in (4, 8, 16)}
 FLOWS = {
-    "L4": {"even-odd": "pseudofermion/joint_even_odd", "hasenbusch": "pseudofermion/joint"},
-    "L8": {"hasenbusch-3": "pseudofermion/trained"},
+    "L4": {"even-odd": "pseudofermion/price_even_odd", "hasenbusch": "pseudofermion/price_hasenbusch"},
+    "L8": {"hasenbusch-3": "pseudofermion/price_trained"},
     "L16": {},
 }
 """Recipes of the flows of each lattice: trained here, or with a state of the repository; none of L = 16."""
@@ -28,7 +28,11 @@ NAMES = {
     "reference": "reweighted pure gauge",
 }
 SIGMAS = 2.0
-PAID = {"never": "its training never pays", "undecided": "whether its training pays is undecided"}
+PAID = {
+    "never": "its training never pays",
+    "undecided": "whether its training pays is undecided",
+    "–": "seconds of its training are of other machines",
+}
 UNTRAINED = ("hmc", "reference")
 COST = "seconds_per_independent"
 RESTS_ON = ("ess_all_draws", "ess", "plaquette", "topological_charge", "topological_susceptibility")
@@ -47,6 +51,7 @@ class Price:
         applications: of D in conjugate gradients, of an independent configuration; None where there are none, or they
             were not counted.
         training: seconds before the first proposal.
+        mixed: they are of several machines, or of an accelerator, and cannot be set against seconds of a core.
         doubt: of the number of draws.
         relative: standard error of ``draws`` over its value; None where it is unknown, as that of a τ_int here.
     """
@@ -58,6 +63,7 @@ class Price:
     training: float
     doubt: str
     relative: float | None = None
+    mixed: bool = False
 
     @property
     def sigma(self) -> float | None:
@@ -143,6 +149,7 @@ def _of_proposals(done: Finished) -> Price | None:
         trained.seconds,
         found.doubt,
         found.sigma / found.value if found.sigma else None,
+        mixed=trained.status.get("device", "cpu") != "cpu",
     )
 
 
@@ -218,14 +225,17 @@ def _tau(done: Finished, names: tuple[str, ...]) -> str:
 def worth(flow: Price, hmc: Price | None) -> str:
     """Independent configurations after which a training has paid for itself, or ``never``.
 
-    ``undecided`` where the prices differ by less than two errors of the flow's.
+    ``undecided`` where the prices differ by less than two errors of the flow's, its error is unknown, or either is in
+    doubt; a dash where the training was on other machines.
     """
     if hmc is None:
         return "–"
     saved = hmc.seconds - flow.seconds
-    if abs(saved) < SIGMAS * (flow.sigma or 0.0):
+    if flow.sigma is None or abs(saved) < SIGMAS * flow.sigma or flow.doubt or hmc.doubt:
         return "undecided"
-    return f"{flow.training / saved:.2g}" if saved > 0.0 else "never"
+    if saved <= 0.0:
+        return "never"
+    return "–" if flow.mixed else f"{flow.training / saved:.2g}"
 
 
 def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
@@ -237,10 +247,10 @@ def verdict(known: dict[tuple[str, str], Price]) -> list[str]:
             continue
         after = worth(flow, hmc)
         paid = PAID.get(after, f"its training pays after {after} of them")
-        doubt = f" ({flow.doubt})" if flow.doubt else ""
+        doubt, other = (f" ({one.doubt})" if one.doubt else "" for one in (flow, hmc))
         said.append(
             f"{ROWS[row]}: an independent configuration takes {_milliseconds(flow)} ms by the {NAMES[method]}"
-            f"{doubt}, {_milliseconds(hmc)} ms by HMC ({hmc.why}); {paid}."
+            f"{doubt}, {_milliseconds(hmc)} ms by HMC ({hmc.why}){other}; {paid}."
         )
     return said + _reweighting(known)
 
@@ -251,24 +261,26 @@ def _reweighting(known: dict[tuple[str, str], Price]) -> list[str]:
     said = []
     for row, one in found.items():
         hmc = known.get((row, "hmc"))
-        beside = (
-            f"; HMC takes {hmc.seconds / one.seconds:.2g} times as long" if hmc and one.seconds < hmc.seconds else ""
-        )
-        said.append(f"{ROWS[row]}: {_milliseconds(one)} ms by reweighting pure gauge fields{beside}.")
+        beside = f"; HMC takes {hmc.seconds / one.seconds:.2g} times that" if hmc else ""
+        doubt = f" ({one.doubt})" if one.doubt else ""
+        said.append(f"{ROWS[row]}: {_milliseconds(one)} ms by reweighting pure gauge fields{doubt}{beside}.")
     if len(found) > 1:
-        falls = ", ".join(f"{1.0 / found[row].draws:.2g} at L = {row[1:]}" for row in ROWS if row in found)
-        said.append(f"Reweighting dies with the volume: its ESS of a configuration is {falls}.")
+        sizes = [1.0 / found[row].draws for row in ROWS if row in found]
+        listed = ", ".join(f"{1.0 / found[row].draws:.2g} at L = {row[1:]}" for row in ROWS if row in found)
+        falls = (
+            "falls with the volume" if sizes == sorted(sizes, reverse=True) else "does not fall with the volume here"
+        )
+        said.append(f"The ESS of a configuration of reweighting {falls}: {listed}.")
     return said
 
 
 NOTES = (
     "The paper compares no costs; these are ours. A draw is a trajectory of one configuration, a proposal with the "
     "pseudofermions and, at these L, the exact determinant of its weight, or a pure gauge field, drawn exactly, with "
-    "the determinant as its weight; seconds are wall time of the run over its "
-    "draws, warm-up and measurements included, nothing of this artefact beside it. Of flows they include the exact "
-    "spectra of the first `infer.spectra` of a batch, which no proposal needs: as far as that goes prices are upper "
-    "bounds. Errors are those of the ESS; of τ_int, of the clock, and of how much trainings differ by their seed there "
-    "is none: one seed a sampler.",
+    "the determinant as its weight; seconds are wall time of the run over its draws, warm-up, plaquettes and charges "
+    "included, nothing of this artefact beside it. Of flows they include exact spectra of the first `infer.spectra` of "
+    "a batch, which no proposal needs and which take some percent. Errors are those of the ESS; of τ_int, of the "
+    "clock, and of how much trainings differ by their seed there is none: one seed a sampler.",
     "An independent configuration: 2 τ_int trajectories, τ_int the largest of P, Q and Q²; 1/ESS proposals, ESS with "
     "all pseudofermions of the inference (Eq. 44), of so many proposals: where the weights of pseudofermions have an "
     "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. Of "
@@ -278,8 +290,8 @@ NOTES = (
     "sizes solve by dense matrices; theirs are counted for one draw over the first `infer.spectra` configurations of "
     "each batch, and are what all draws of the inference would take. Training counts apart: it pays after as many "
     "configurations as it costs over the difference of its price and that of HMC.",
-    "The flow of L = 8 is the one of scale `long`, whose state comes with the repository; its training took as long as "
-    "that says, 300 of 1400 updates on a GPU. On L = 16 no flow was trained.",
+    "The flow of L = 8 is the one of scale `long`, whose state comes with the repository; the seconds of its training "
+    "are of several machines, 300 of 1400 updates on a GPU. On L = 16 no flow was trained.",
 )
 
 

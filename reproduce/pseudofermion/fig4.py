@@ -74,7 +74,7 @@ def _reference(table: Table) -> list[list[str]]:
     if found is None:
         return []
     untrained = _untrained(table)
-    size = "–" if untrained is None else f"{untrained.value:.2g}"  # no error is known
+    size = _size(untrained) if untrained else "–"
     return [[table.reference_kind(ROW), "–", "–", size, *["–"] * 4, with_error(found.value, found.sigma)]]
 
 
@@ -82,6 +82,10 @@ def _untrained(table: Table) -> Estimate | None:
     """Effective sample size a configuration of reweighted pure gauge fields: what flows compete with."""
     found = (done.result.estimates for done in flows.finished(table, "reference") if done.result)
     return next((e for estimates in found for e in estimates if e.name == "ess"), None)
+
+
+def _size(found: Estimate) -> str:
+    return with_error(found.value, found.sigma) if found.sigma else f"{found.value:.2g}"
 
 
 def _bands(table: Table) -> str:
@@ -167,16 +171,16 @@ def verdict(table: Table, there: list[str]) -> list[str]:
     ordered = {"yes": "falls with every step of preconditioning", "no": "does not fall with preconditioning"}
     order = ordered.get(answer, f"falls with preconditioning: {answer}")
     means = ", ".join(f"{NAMES[m]} {flows.shown(table.row(ROW, m, 'conditional_kl'))}" for m in there)
-    told = {"yes": "fall too", "no": "do not fall"}.get(
-        tally(_steps(table, there, "conditional_kl", -1)[0]), "cannot be told apart at every step"
-    )
+    of_means = tally(_steps(table, there, "conditional_kl", -1)[0])
+    told = {"yes": "fall too", "no": "do not fall"}.get(of_means, f"fall at each step: {of_means}")
     said = [
         f"The divergence of the conditional models, median over links, {order}: {divergences}. Means, which near-zero "
         f"modes of few links carry, {told}: {means}.",
         f"Marginal ESS {_when(table)}: {sizes}.",
     ]
     if size := _untrained(table):
-        said.append(f"Reweighted pure gauge fields, without any training, have {size.value:.2g} (no error known).")
+        unknown = "" if size.sigma else " (no error known)"
+        said.append(f"Reweighted pure gauge fields, without any training, have {_size(size)}{unknown}.")
     shares = [(NAMES[m], line.ours) for m in there if (line := table.row(ROW, m, "infinite_variance")) and line.ours]
     if shares:
         listed = ", ".join(f"{name} {share:.0%}" for name, share in shares)

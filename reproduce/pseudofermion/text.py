@@ -9,8 +9,9 @@ from typing import Any
 from pipeline.base.numbers.result import Estimate
 from reproduce.artefact import Artefact, Cell, Claim, Column, Derived, Rendering, yes_no
 from reproduce.colours import style
-from reproduce.pseudofermion import flows
+from reproduce.pseudofermion import flows, marginals
 from reproduce.pseudofermion.flows import FLOW, NAMES, PRECONDITIONINGS
+from reproduce.pseudofermion.marginals import OURS_ALONE, REWEIGHTING, WIDE
 from reproduce.pseudofermion.shared import estimate, printed
 from reproduce.published import Published, published
 from reproduce.tables import CellRow, Finished, Table
@@ -34,21 +35,13 @@ MODEL = {
 SU3_MODEL = {"joint_ess": "joint_ess", "acceptance": "acceptance"}
 """The same of the flow of Fig. 5."""
 
-WIDE, REWEIGHTING = "wide", "reweighting"
-"""The flow with three steps and wider networks, of scale ``gpu``, and pure gauge fields that are reweighted: on the
-lattice of Fig. 4, what a marginal ESS is, and what it has to be better than."""
-
-OURS_ALONE = {
-    "hasenbusch-3": "flow, even/odd, 3 Hasenbusch steps",
-    WIDE: "the same of scale `gpu`",
-    REWEIGHTING: "reweighted pure gauge",
-}
-
 SETTINGS = ("configurations", "thinning", "independent_configurations")
 """Quantities that are amounts of statistics: nothing to measure."""
 
 MONOMIALS = 4
 """With three shifts."""
+
+STATES = "States of 8 × 8 sites, trained at scales `long` and `gpu`, come with the repository and are only drawn from."
 
 DRAWN = 40_000
 """Configurations of which the paper has a largest condition number: that of fewer is lower."""
@@ -67,10 +60,12 @@ def cells() -> list[Cell]:
         if method != "hasenbusch-3":
             made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0]))
             continue
-        wanted += (_marginal(method),)
+        wanted += (marginals.column(method),)
         made.append(Cell(SMALL, method, (), wanted, settings="pseudofermion/trained", scales=("laptop",)))
         made.append(Cell(SMALL, method, (), wanted, settings=PRECONDITIONINGS[method][0], scales=flows.LARGE))
-    made.append(Cell(SMALL, WIDE, (), (_marginal(WIDE),), settings="pseudofermion/trained_wide", scales=("laptop",)))
+    made.append(
+        Cell(SMALL, WIDE, (), (marginals.column(WIDE),), settings="pseudofermion/trained_wide", scales=("laptop",))
+    )
     wanted = tuple(Column(FLOW, name, quantity) for name, quantity in SU3_MODEL.items())
     return [*made, Cell(SU3, FLOW, (), wanted, settings="pseudofermion/su3_joint"), *_ensembles()]
 
@@ -84,10 +79,6 @@ def _ensembles() -> list[Cell]:
     names += [f"condition_number_monomial_{i}" for i in range(MONOMIALS)]
     wanted = tuple(Column(HMC, name + end, name + end) for name in names for end in ENDS)
     return [fields, Cell(SMALL, HMC, (), wanted, settings="pseudofermion/small_hasenbusch", **small)]
-
-
-def _marginal(method: str) -> Column:
-    return Column(method, "marginal_ess", "marginal_ess")
 
 
 def _name(method: str, i: int) -> str:
@@ -118,7 +109,7 @@ def render(table: Table) -> Rendering:
     """A line a printed number; then condition numbers monomial by monomial."""
     header = ["lattice", "model", "quantity", "ours", "printed", "vs paper"]
     body = [_printed_line(table, number) for number in measured()]
-    body += [line for method in OURS_ALONE for line in _marginal_line(table, method)]
+    body += [line for method in OURS_ALONE for line in marginals.line(table, method)]
     body += [line for method in (*ENSEMBLES, HMC) for line in _conditions(table, method)]
     return Rendering(
         header,
@@ -146,13 +137,6 @@ def _printed_line(table: Table, number: Published) -> list[str]:
     ours, verdict_ = (_number(row) + _where(table, number), row.vs_paper) if row else ("–", "not-run")
     quantity = number.quantity.replace("_", " ")
     return [_lattice(number.cell), model, quantity, ours, number.shown(), verdict_]
-
-
-def _marginal_line(table: Table, method: str) -> list[list[str]]:
-    """Marginal ESS on the lattice of Fig. 4, which the paper shows as a curve."""
-    row = table.row(SMALL, method, "marginal_ess")
-    shown = [flows.shown(row), "–", "–"]
-    return [] if row is None else [[_lattice(SMALL), OURS_ALONE[method], "marginal ess", *shown]]
 
 
 def _number(row: CellRow | None) -> str:
@@ -285,7 +269,8 @@ def verdict(table: Table) -> list[str]:
     """What can be compared and what cannot."""
     said = []
     row = {name: table.row(LARGE, FLOW, quantity) for name, quantity in MODEL.items()}
-    lattice = flows.of_lattice(table)
+    lengths = [d.task.run.system.length for d in flows.finished(table, FLOW) if d.task.cell.row == LARGE]
+    lattice = "".join(f"{length} × {length}" for length in lengths if not LARGE.endswith(f"-L{length}"))
     if row["joint_ess"] is not None and row["joint_ess"].ours is not None:
         where = f" on {lattice} sites" if lattice else ""
         said.append(
@@ -303,30 +288,11 @@ def verdict(table: Table) -> list[str]:
                 f"ensemble of hybrid Monte Carlo: means {means}, the largest of all {largest:.0f}; printed, of a "
                 "flow's ensemble: O(10) in all four, below 100, which three of them are by construction."
             )
-    return said + _of_marginals(table)
-
-
-def _of_marginals(table: Table) -> list[str]:
-    """Flows beside the pure gauge fields that need no training, each by its own statistics."""
-    rows = {method: table.row(SMALL, method, "marginal_ess") for method in OURS_ALONE}
-    there = {method: row for method, row in rows.items() if row is not None and row.ours is not None}
-    if not there:
-        return []
-    listed = ", ".join(f"{OURS_ALONE[method]} {flows.shown(row)}" for method, row in there.items())
-    said = f"Marginal ESS on the 8 × 8 lattice: {listed}"
-    untrained = there[REWEIGHTING].ours if REWEIGHTING in there else None
-    pulls = [
-        f"{(row.ours - untrained) / row.ours_sigma:+.1f} σ"
-        for method, row in there.items()
-        if method != REWEIGHTING and row.ours is not None and untrained is not None and row.ours_sigma
-    ]
-    beside = f"; flows less reweighting, of which no error is known: {', '.join(pulls)}" if pulls else ""
-    return [said + beside + "."]
+    return said + marginals.verdict(table)
 
 
 def notes(table: Table) -> list[str]:
     """Definitions."""
-    del table
     return [
         "Three numbers: mean / median / maximum over configurations.",
         "Condition numbers: of D D† without preconditioning, of D_sc D_sc† with even/odd, of the covariance of each "
@@ -335,9 +301,9 @@ def notes(table: Table) -> list[str]:
         "as in the paper.",
         "`pseudofermion/hmc` has the condition numbers of D D† and of the Schur complement on ensembles of hybrid "
         "Monte Carlo with more statistics, and the pseudoscalar masses that Section IV prints.",
-        "States of 8 × 8 sites come with the repository: 1400 updates of scale `long` of `pseudofermion/joint`, and "
-        "1100 of scale `gpu`; only samples are drawn here. An ESS of a configuration has the error of the jackknife "
-        "over blocks; that of reweighting is in `pseudofermion/fig4` too.",
+        "An ESS of a configuration has the error of the jackknife over blocks of samples of one training; trainings "
+        "with other seeds differ by more.",
+        *([STATES] if table.scale == "laptop" else []),
         "The paper's acceptance rates do not say with how many pseudofermions; ours are with one.",
         "Amounts of statistics that captions print (configurations, thinning) are settings, not results.",
     ]

@@ -27,7 +27,9 @@ def finished(method: str, estimates: list[Estimate]) -> Finished:
                 infer=SimpleNamespace(units=2, configurations=100, draws=16),
             ),
         ),
-        found=SimpleNamespace(trained=SimpleNamespace(seconds=100.0), inferred=SimpleNamespace(seconds=20.0)),
+        found=SimpleNamespace(
+            trained=SimpleNamespace(seconds=100.0, status={"device": "cpu"}), inferred=SimpleNamespace(seconds=20.0)
+        ),
         seconds=60.0,
         result=Result(tuple(estimates)),
     )
@@ -79,15 +81,22 @@ def test_reweighting_is_said_to_die_with_the_volume() -> None:
     small, large = (Price(draw, draws, "1/ESS", None, 0.0, "") for draw, draws in ((0.1, 2.0), (1.0, 4.0)))
     known = {("L4", "hmc"): hmc, ("L4", "reference"): small, ("L8", "hmc"): hmc, ("L8", "reference"): large}
     said = verdict(known)
-    assert "L = 4: 2e+02 ms by reweighting pure gauge fields; HMC takes 15 times as long." in said[0]
-    assert said[1].endswith("L = 8: 4e+03 ms by reweighting pure gauge fields.")
-    assert said[2].endswith("its ESS of a configuration is 0.5 at L = 4, 0.25 at L = 8.")
+    assert "L = 4: 2e+02 ms by reweighting pure gauge fields; HMC takes 15 times that." in said[0]
+    assert said[1].endswith("L = 8: 4e+03 ms by reweighting pure gauge fields; HMC takes 0.75 times that.")
+    assert said[2] == "The ESS of a configuration of reweighting falls with the volume: 0.5 at L = 4, 0.25 at L = 8."
+    other = verdict({**known, ("L4", "reference"): large, ("L8", "reference"): small})
+    assert "does not fall with the volume here: 0.25 at L = 4, 0.5 at L = 8." in other[2]
 
 
 def test_when_a_training_pays() -> None:
     hmc = Price(0.3, 10.0, "2 τ_int of Q", None, 0.0, "")
-    cheap, dear = (Price(draw, 10.0, "1/ESS", 0.0, 100.0, "few") for draw in (0.1, 0.4))
+    cheap, dear = (Price(draw, 10.0, "1/ESS", 0.0, 100.0, "", relative=0.05) for draw in (0.1, 0.4))
     assert worth(cheap, hmc) == "50"
+    for doubtful in (replace(cheap, relative=None), replace(cheap, doubt="few"), replace(dear, doubt="few")):
+        assert worth(doubtful, hmc) == "undecided"
+    assert worth(cheap, replace(hmc, doubt="short")) == "undecided"
+    assert worth(replace(cheap, mixed=True), hmc) == "–"
+    assert worth(replace(dear, mixed=True), hmc) == "never"
     assert worth(dear, hmc) == "never"
     assert worth(cheap, None) == "–"
     close = Price(0.29, 10.0, "1/ESS", None, 100.0, "", relative=0.02)
@@ -97,7 +106,9 @@ def test_when_a_training_pays() -> None:
     assert open_.endswith("; whether its training pays is undecided.")
     said = verdict({("L4", "even-odd"): cheap, ("L4", "hmc"): hmc, ("L8", "even-odd"): dear})
     assert len(said) == 1
-    assert "1e+03 ms by the flow, even/odd (few), 3e+03 ms by HMC (2 τ_int of Q); its training pays after 50" in said[0]
+    assert "1.00(5)e+03 ms by the flow, even/odd, 3e+03 ms by HMC (2 τ_int of Q); its training pays after 50" in said[0]
+    (doubted,) = verdict({("L4", "even-odd"): replace(cheap, doubt="few"), ("L4", "hmc"): replace(hmc, doubt="short")})
+    assert "even/odd (few), 3e+03 ms by HMC (2 τ_int of Q) (short); whether" in doubted
 
 
 def test_cells_of_a_row_differ_by_the_sampler_alone() -> None:

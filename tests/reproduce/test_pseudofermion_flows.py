@@ -320,10 +320,11 @@ def test_flows_on_the_papers_lattice_stand_beside_what_needs_no_training() -> No
         " ".join(alone.verdict)
     )
     assert "less reweighting" not in " ".join(alone.verdict)
-    beside = text.render(table_of("text", numbers | {"reweighting": [{"ess": (0.19, None)}]}))
-    assert "reweighted pure gauge 0.19; flows less reweighting, of which no error is known: +1.0 σ, +1.0 σ." in (
-        " ".join(beside.verdict)
-    )
+    unknown = text.render(table_of("text", numbers | {"reweighting": [{"ess": (0.19, None)}]}))
+    assert "less reweighting" not in " ".join(unknown.verdict), "its error is unknown, not zero"
+    beside = text.render(table_of("text", numbers | {"reweighting": [{"ess": (0.19, 0.015)}]}))
+    said = " ".join(beside.verdict)
+    assert "reweighted pure gauge 0.19(1); flows less reweighting, one training each: +0.6 σ, +0.8 σ of" in said
     assert "1.0(1), 1.3(1), 1.9(1), 30.0(1) of 400 configurations on 8 × 8 sites, drawn by the flow" in (
         beside.claims[0].evidence
     )
@@ -331,7 +332,7 @@ def test_flows_on_the_papers_lattice_stand_beside_what_needs_no_training() -> No
     assert lines == [
         ["Schwinger, L = 8", "flow, even/odd, 3 Hasenbusch steps", "marginal ess", "0.20(1)"],
         ["Schwinger, L = 8", "the same of scale `gpu`", "marginal ess", "0.21(2)"],
-        ["Schwinger, L = 8", "reweighted pure gauge", "marginal ess", "0.19"],
+        ["Schwinger, L = 8", "reweighted pure gauge", "marginal ess", "0.19(1)"],
     ]
     beside.draw(Figure())  # type: ignore[misc]
 
