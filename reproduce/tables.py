@@ -139,6 +139,12 @@ class CellRow:
     run_keys: str = ""
 
 
+def own_seconds(entry: Entry) -> float:
+    """Of a stage on a CPU, without what it waited for a core that others had, as far as that was recorded."""
+    busy = entry.status.get("busy", 1.0) if entry.status.get("device", "cpu") == "cpu" else 1.0
+    return float(entry.seconds * min(1.0, busy))
+
+
 class Table:
     """Everything a renderer needs of one artefact at one scale.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reproduce.naqs.judgement import limit_of_few, ranked_below
-from reproduce.tables import Finished, Table
+from reproduce.tables import Finished, Table, own_seconds
 
 BUDGETS = {"laptop": 8.0, "long": 80.0, "paper": 800.0}
 """Seconds of one core that a training is to take, by scale; none at ``smoke``."""
@@ -132,4 +132,4 @@ def spent(done: Finished) -> float:
     What a run waited for cores that others had is left out, as far as it was recorded.
     """
     stages = [done.found.trained, done.found.inferred if done.task.cell.method == NF else None]
-    return sum(entry.seconds * min(1.0, entry.status.get("busy", 1.0)) for entry in stages if entry is not None)
+    return sum(own_seconds(entry) for entry in stages if entry is not None)

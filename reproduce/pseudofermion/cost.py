@@ -10,7 +10,7 @@ from pipeline.base.numbers.result import Estimate, SigmaKind
 from reproduce.artefact import Artefact, Cell, Column, Derived, Rendering
 from reproduce.colours import style
 from reproduce.pseudofermion.shared import estimate, shown
-from reproduce.tables import Finished, Table
+from reproduce.tables import Finished, Table, own_seconds
 
 ROWS = {f"L{length}": f"Schwinger model, L = {length}" for length in (4, 8, 16)}
 FLOWS = {
@@ -104,10 +104,10 @@ def price(done: Finished) -> Price | None:
 
 def _of_weighted(done: Finished) -> Price | None:
     """Independent pure gauge fields: n of them with n ESS effective ones; the ESS has no error of its own."""
-    found = estimate(done, "ess")
-    if found is None or not found.value or not found.n:
+    found, reference = estimate(done, "ess"), done.found.reference
+    if found is None or reference is None or not found.value or not found.n:
         return None
-    return Price(done.seconds / found.n, 1.0 / found.value, "1/ESS", None, 0.0, found.doubt)
+    return Price(own_seconds(reference) / found.n, 1.0 / found.value, "1/ESS", None, 0.0, found.doubt)
 
 
 def _of_trajectories(done: Finished) -> Price | None:
@@ -117,14 +117,15 @@ def _of_trajectories(done: Finished) -> Price | None:
         for name in ("plaquette", "topological_charge", "topological_susceptibility")
         if (found := estimate(done, name)) is not None and found.tau is not None
     }
-    if not taus:
+    reference = done.found.reference
+    if not taus or reference is None:
         return None
     slowest = max(taus, key=lambda name: taus[name])
     found, applications = estimate(done, slowest), estimate(done, "dirac_applications")
     draws = 2.0 * taus[slowest]
     trajectories = hmc.chains * (hmc.warmup + hmc.measurements * hmc.trajectories_per_measurement)
     return Price(
-        done.seconds / trajectories,
+        own_seconds(reference) / trajectories,
         draws,
         f"2 τ_int of {SYMBOLS[slowest]}",
         applications.value * draws if applications else None,
@@ -142,11 +143,11 @@ def _of_proposals(done: Finished) -> Price | None:
     applied = estimate(done, "dirac_applications")
     why = f"1/ESS, N_pf = {infer.draws}"
     return Price(
-        inferred.seconds / proposals,
+        own_seconds(inferred) / proposals,
         1.0 / found.value,
         why,
         applied.value * infer.draws / found.value if applied else None,
-        trained.seconds,
+        own_seconds(trained),
         found.doubt,
         found.sigma / found.value if found.sigma else None,
         mixed=trained.status.get("device", "cpu") != "cpu",
@@ -277,10 +278,10 @@ def _reweighting(known: dict[tuple[str, str], Price]) -> list[str]:
 NOTES = (
     "The paper compares no costs; these are ours. A draw is a trajectory of one configuration, a proposal with the "
     "pseudofermions and, at these L, the exact determinant of its weight, or a pure gauge field, drawn exactly, with "
-    "the determinant as its weight; seconds are wall time of the run over its draws, warm-up, plaquettes and charges "
-    "included, nothing of this artefact beside it. Of flows they include exact spectra of the first `infer.spectra` of "
-    "a batch, which no proposal needs and which take some percent. Errors are those of the ESS; of τ_int, of the "
-    "clock, and of how much trainings differ by their seed there is none: one seed a sampler.",
+    "the determinant as its weight; seconds are those of the run over its draws, warm-up, plaquettes and charges "
+    "included, without what it waited for a core that others had. Of flows they include exact spectra of the first "
+    "`infer.spectra` of a batch, which no proposal needs and which take some percent. Errors are those of the ESS; of "
+    "τ_int, of the clock, and of how much trainings differ by their seed there is none: one seed a sampler.",
     "An independent configuration: 2 τ_int trajectories, τ_int the largest of P, Q and Q²; 1/ESS proposals, ESS with "
     "all pseudofermions of the inference (Eq. 44), of so many proposals: where the weights of pseudofermions have an "
     "infinite variance (`pseudofermion/fig4`) it falls with their number, and the price is a lower bound. Of "
