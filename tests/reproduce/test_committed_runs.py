@@ -15,7 +15,10 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 PAGES = (
     "contest-equal",
+    "nf_nqs-fig2",
+    "nf_nqs-fig3",
     "nf_nqs-table1",
+    "nf_nqs-table2",
     "nir-divergences",
     "nir-error_per_second",
     "nir-fig2",
