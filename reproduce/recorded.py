@@ -35,10 +35,12 @@ class RecordedEntry(Entry):
     Attributes:
         facts: provenance.
         recorded: estimates, curves and notes.
+        until: seconds up to the step of the run, of a training that another run went on with; None: all of it.
     """
 
     facts: Mapping[str, Any]
     recorded: Result
+    until: float | None = None
 
     def result(self) -> Result:
         return self.recorded
@@ -87,7 +89,10 @@ class Written:
             estimates = [_of_older_report(e, task) for e in estimates]
         result = Result(tuple(estimates), tuple(c for c in curves if not _of_training(c)))
         step = next((int(line["steps"]) for line in lines if line["steps"]), None)
-        found = _found(task, [_entry(stage, result, references) for stage in run["stages"]], step)
+        entries = [_entry(stage, result, references) for stage in run["stages"]]
+        if lines and lines[0].get("seconds"):
+            entries = [_until(entry, step, float(lines[0]["seconds"]), entries) for entry in entries]
+        found = _found(task, entries, step)
         return Finished(replace(task, cuts=tuple(run["cuts"])), found, run["failure"], curves)
 
 
@@ -197,6 +202,13 @@ def _entry(stage: Mapping[str, Any], result: Result, references: Sequence[Path])
         result, notes=tuple(said.get("notes", ())), extra=said.get("extra", {}), headline=said.get("headline", "")
     )
     return RecordedEntry(Path(stage["stage"]) / stage["key"], facts, stage["provenance"], result)
+
+
+def _until(entry: RecordedEntry, step: int | None, seconds: float, entries: Sequence[RecordedEntry]) -> RecordedEntry:
+    """A training that goes on beyond ``step``, with what is left to it of all ``seconds`` of the run."""
+    if entry.path.parent.name != "train" or step is None or step >= entry.status.get("steps", step):
+        return entry
+    return replace(entry, until=max(0.0, seconds - sum(other.seconds for other in entries if other is not entry)))
 
 
 def _promoted(stage: Mapping[str, Any], references: Sequence[Path]) -> Mapping[str, Any]:

@@ -96,7 +96,9 @@ class Finished:
 
     def _seconds(self, entry: Entry) -> float:
         """Of a training that another run went on with, what it took as far as this run goes."""
-        step = self.found.step
+        step, recorded = self.found.step, getattr(entry, "until", None)
+        if recorded is not None:
+            return float(recorded)
         if entry is not self.found.trained or step is None or step >= entry.status.get("steps", step):
             return entry.seconds
         return max((line["seconds"] for line in entry.metrics() if line["k"] < step), default=0.0)

@@ -91,6 +91,19 @@ def found_in(written: Written) -> list[Finished]:
     return [done for one in runs() if (done := written.finished(replace(one.task, cuts=())))]
 
 
+def test_a_training_that_another_run_went_on_with_counts_to_the_step_of_the_run(tmp_path: Path) -> None:
+    """The whole one is in the manifest; the run has the seconds that its metrics said."""
+    done, reference = runs()
+    trained = entry("train", Result(), steps=1000, stopped=None, seconds=100.0)
+    longer = replace(done, found=replace(done.found, trained=trained, step=40))
+    assert longer.seconds == pytest.approx(0.1 * 39 + 1.25)
+    write_report(Table(artefact(), "laptop", [longer, reference]), tmp_path, "command", "digest")
+    again = found_in(read_report(tmp_path))[0]
+    assert again.seconds == pytest.approx(longer.seconds)
+    assert again.found.trained is not None
+    assert again.found.trained.seconds == 100.0
+
+
 def test_every_number_comes_back_bit_by_bit(folder: Path, tmp_path: Path) -> None:
     written = read_report(folder)
     mine, anew = runs(), found_in(written)
