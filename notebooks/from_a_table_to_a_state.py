@@ -29,9 +29,9 @@ SCALE = os.environ.get("NOTEBOOK_SCALE", "laptop")  # smoke: seconds, and the nu
 # %% [markdown]
 # ## The table
 #
-# `make reproduce-table1` wrote it, with every number beside the printed one and a reference. These are relative errors
-# of the energy, by system and method; `annealed-ar` is an autoregressive network that follows a field which is lowered
-# in steps.
+# `make reproduce-table1` wrote it, with every number beside the printed one and a reference; it lies in a checkout, not
+# in a wheel. These are relative errors of the energy, by system and method; `annealed-ar` is an autoregressive network
+# that follows a field which is lowered in steps.
 
 # %%
 folder = Path(nqs.__file__).parents[1] / "results" / "nf_nqs" / "table1" / "laptop"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import runpy
 from pathlib import Path
@@ -47,3 +48,20 @@ def test_the_executed_one_is_of_the_same_cells(path: Path) -> None:
         assert cell["execution_count"] == number
         assert not [output for output in cell["outputs"] if output["output_type"] == "error"]
     assert text.count("# %%\n") == len(cells)
+
+
+def test_the_table_of_the_executed_one_is_the_committed_one() -> None:
+    """Where a report is computed anew, the notebook is to be executed again."""
+    cells = json.loads((FOLDER / "from_a_table_to_a_state.ipynb").read_text())["cells"]
+    (shown,) = [c for c in cells if "rel_error_ours" in "".join(c["source"])]
+    (output,) = shown["outputs"]
+    lines = {line.split()[0]: line.split()[1:] for line in output["data"]["text/plain"][2:]}
+    report = FOLDER.parent / "results" / "nf_nqs" / "table1" / "laptop" / "cells.csv"
+    with open(report, newline="", encoding="utf-8") as file:
+        rows = {
+            (r["cell"], r["method"]): r["rel_error_ours"] for r in csv.DictReader(file) if r["quantity"] == "energy"
+        }
+    methods = ("nqs+nf", "mps", "dense-ar", "cnn-ar", "annealed-ar")
+    assert lines == {
+        cell: [f"{float(rows[cell, method]):+.1e}" for method in methods] for cell in {cell for cell, _ in rows}
+    }
