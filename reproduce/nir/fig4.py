@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from pipeline.base.config.nodes import SCALES
 from pipeline.base.numbers.formatting import with_error
 from reproduce.artefact import Artefact, Cell, Claim, Rendering, quoted
 from reproduce.naqs.judgement import SIGMAS, Answer, magnitude, tally
@@ -21,11 +22,14 @@ FIELDS = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0)
 AT_LAPTOP = (1.0, 2.0, 3.0, 4.0, 6.0)
 """Those that ten minutes are to pay for."""
 
-SETTINGS, ORDERED = "nir", "nir/ordered"
-"""Recipes, one for the fields up to :data:`CROWDED`."""
+SETTINGS, ORDERED, ANNEALED = "nir", "nir/ordered", "nir/annealed"
+"""Recipes, one for the fields up to :data:`CROWDED`, and one for those up to :data:`FERROMAGNET` on larger lattices."""
 
 CROWDED = 1.0
 """Ours: up to this field the fourth level is close to the third, and it takes long to tell them apart."""
+
+FERROMAGNET = 2.0
+"""Ours: up to this field a training of scale ``long`` from random parameters falls onto aligned spins."""
 
 CLOSED = 0.1
 """Of the gap at the largest field: a gap below it counts as closed."""
@@ -38,7 +42,11 @@ def cells() -> list[Cell]:
         physics, scales = (shared.field(g),), () if g in AT_LAPTOP else ("long", "gpu", "paper")
         columns = shared.columns(NIR, ("v_score", "ess"))
         settings = ORDERED if g <= CROWDED else SETTINGS
-        made.append(Cell(shared.row(g), NIR, physics, columns, settings=settings, scales=scales))
+        cell = Cell(shared.row(g), NIR, physics, columns, settings=settings, scales=scales)
+        if g <= FERROMAGNET:
+            made.append(replace(cell, settings=ANNEALED, scales=("long",)))
+            cell = replace(cell, scales=tuple(scale for scale in scales or SCALES if scale != "long"))
+        made.append(cell)
         made.append(replace(shared.reference(shared.row(g), physics, SETTINGS), scales=scales))
     return made
 
