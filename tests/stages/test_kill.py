@@ -104,9 +104,10 @@ def test_kill_9_at_any_moment_gives_identical_numbers(
 
 @pytest.mark.parametrize(
     ("units", "configurations", "kills"),
-    [(12, 64, (3, 10)), pytest.param(50, 2000, (3, 20, 45), marks=pytest.mark.thorough)],
+    [(12, 64, (3, 10)), (50, 2000, (3, 20, 45))],
     ids=["few", "a-hundred-thousand"],
 )
+@pytest.mark.thorough
 def test_kill_9_leaves_training_and_ensemble_of_a_joint_flow_as_they_would_be(
     tmp_path: Path, units: int, configurations: int, kills: tuple[int, ...]
 ) -> None:
