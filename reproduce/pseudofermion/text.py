@@ -67,7 +67,8 @@ def cells() -> list[Cell]:
         Cell(SMALL, WIDE, (), (marginals.column(WIDE),), settings="pseudofermion/trained_wide", scales=("laptop",))
     )
     wanted = tuple(Column(FLOW, name, quantity) for name, quantity in SU3_MODEL.items())
-    return [*made, Cell(SU3, FLOW, (), wanted, settings="pseudofermion/su3_joint"), *_ensembles()]
+    longest = Cell(SU3, FLOW, (), wanted, settings="pseudofermion/su3_joint")
+    return [longest, *made, *_ensembles()]
 
 
 def _ensembles() -> list[Cell]:
