@@ -25,7 +25,7 @@ from reproduce.plan import (
     past_seconds,
     worth_repeating,
 )
-from reproduce.planned import default_jobs, print_plan, summed
+from reproduce.planned import default_jobs, print_plan, summed, together
 from reproduce.recorded import NoReport, Written, read_report
 from reproduce.report import inputs_digest, up_to_date, write_report
 from reproduce.summary import below_bound
@@ -172,9 +172,7 @@ def _artefact(artefact: Artefact, options: argparse.Namespace) -> int:
     work = _work(artefact, options)
     if options.plan:
         found = print_plan(artefact, work.tasks, work.history, options.jobs)
-        # of a run that several share, one may know how long it takes and another not
-        known = options.planned
-        options.planned |= {k: run for k, run in found.items() if run.seconds is not None or k not in known}
+        options.planned = together(options.planned, found)
         return 0
     if options.render:
         written = read_report(work.folder)

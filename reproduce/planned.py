@@ -49,6 +49,11 @@ def print_plan(
     return ordered
 
 
+def together(known: Mapping[str, Planned], found: Mapping[str, Planned]) -> dict[str, Planned]:
+    """Runs of several plans, shared ones once; one plan may know how long such a run takes and another not."""
+    return {**known, **{name: run for name, run in found.items() if run.seconds is not None or name not in known}}
+
+
 def summed(planned: Sequence[Planned], width: int) -> str:
     """``about 3 min of compute, and 2 run(s) of unknown length; on 2 worker(s) about 2 min``."""
     total, unknown = sum(one.seconds or 0.0 for one in planned), sum(one.seconds is None for one in planned)

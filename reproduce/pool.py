@@ -143,8 +143,8 @@ def run_tasks(
     """Run tasks on ``jobs`` workers, exclusive ones and those of several ranks alone and last.
 
     Args:
-        parts: of each run, by `Task.name`, what no two may compute at the same time; None: nothing.
         ended: called for each when it has ended, while the others go on.
+        parts: of each run, by `Task.name`, what no two may compute at the same time; None: nothing.
 
     Returns:
         How each ended, by `Task.name`.

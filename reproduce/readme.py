@@ -11,7 +11,7 @@ from pipeline.base.places import ROOT
 from pipeline.base.store.files import atomic_path
 from reproduce.artefact import all_artefacts, load_artefact
 from reproduce.plan import estimate_seconds, find, make_tasks, past_seconds, soon_first
-from reproduce.planned import Planned, elapsed, run_name
+from reproduce.planned import Planned, elapsed, run_name, together
 
 BEGIN = "<!-- table: {} -->"
 END = "<!-- end of table -->"
@@ -61,7 +61,7 @@ def costs(names: Iterable[str]) -> str:
     lines, every = ["| command | two cores |", "| --- | --- |"], dict[str, Planned]()
     for name in names:
         runs = planned(name)
-        every |= {k: run for k, run in runs.items() if run.seconds is not None or k not in every}
+        every = together(every, runs)
         lines.append(_cost(name.replace("/", "-"), list(runs.values())))
     return "\n".join([*lines, _cost("all", list(every.values()))])
 

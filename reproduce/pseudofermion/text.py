@@ -326,9 +326,9 @@ def _drawn(table: Table) -> list[tuple[str, CellRow, CellRow, CellRow]]:
 def _label(table: Table, method: str, quantity: str) -> str:
     """``flow, even/odd, 4 × 4`` or ``HMC, monomial 1, 8 × 8``."""
     length = flows.finished(table, method)[0].task.run.system.length
-    if method != HMC:
-        return f"flow, {NAMES[method]}, {length} × {length}"
     end = quantity.removeprefix("condition_number").strip("_").replace("_", " ")
+    if method != HMC:
+        return f"flow, {NAMES[method]}{f', {end}' if end else ''}, {length} × {length}"
     what = {"": NAMES["none"], "even odd": NAMES["even-odd"]}.get(end, end)
     return f"HMC, {what}, {length} × {length}"
 
