@@ -105,6 +105,8 @@ def _body(module: str, words: list[str], environment: dict[str, str], own_group:
         os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):  # what ``nohup make test &`` ignores is not for the command
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    # an artefact of the same test run may have begun the server, in a block that keeps SIGINT from its workers
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for descriptor, path in zip((1, 2), outputs, strict=True):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
