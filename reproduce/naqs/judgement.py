@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 from pipeline.analysis.verdict import relative_error
@@ -165,13 +166,15 @@ def limit_of_few(errors: Sequence[tuple[float, int]]) -> float:
     Args:
         errors: σ of each mean and the number of values it is from; infinity where no mean has two values and a σ.
     """
-    from scipy import stats
-
     squares = [(sigma**2, n - 1) for sigma, n in errors if n > 1]
     total = sum(square for square, _ in squares)
-    if not total:
-        return math.inf
-    degrees = total**2 / sum(square**2 / freedom for square, freedom in squares)
+    return _two_sided(total**2 / sum(square**2 / freedom for square, freedom in squares)) if total else math.inf
+
+
+@cache
+def _two_sided(degrees: float) -> float:
+    from scipy import stats
+
     return float(stats.t.isf(UNLIKELY / 2.0, degrees))
 
 
@@ -185,10 +188,13 @@ def ranked_below(low: Sequence[float], high: Sequence[float]) -> bool | None:
     By ranks (Mann and Whitney, Ann. Math. Stat. 18, 50 (1947)), exactly: errors of trainings are skewed, and a mean
     that one bad seed moves far has a standard error as large. Of three and three all must lie below all. None of fewer.
     """
+    return None if min(len(low), len(high)) < FEWEST_TO_RANK else _below(tuple(low), tuple(high))
+
+
+@cache  # the arena asks the same of every pair of methods many times
+def _below(low: tuple[float, ...], high: tuple[float, ...]) -> bool:
     from scipy import stats
 
-    if min(len(low), len(high)) < FEWEST_TO_RANK:
-        return None
     chance = stats.mannwhitneyu(low, high, alternative="less", method="exact").pvalue
     return bool(chance <= UNLIKELY * (1.0 + 1e-9))
 

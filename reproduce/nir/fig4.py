@@ -22,14 +22,8 @@ FIELDS = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0)
 AT_LAPTOP = (1.0, 2.0, 3.0, 4.0, 6.0)
 """Those that ten minutes are to pay for."""
 
-SETTINGS, ORDERED, ANNEALED = "nir", "nir/ordered", "nir/annealed"
-"""Recipes, one for the fields up to :data:`CROWDED`, and one for those up to :data:`FERROMAGNET` on larger lattices."""
-
-CROWDED = 1.0
-"""Ours: up to this field the fourth level is close to the third, and it takes long to tell them apart."""
-
-FERROMAGNET = 2.0
-"""Ours: up to this field a training of scale ``long`` from random parameters falls onto aligned spins."""
+SETTINGS, ORDERED = shared.RANDOM[NIR], "nir/ordered"
+"""Recipes; the second for fields up to :data:`shared.DEEP`."""
 
 CLOSED = 0.1
 """Of the gap at the largest field: a gap below it counts as closed."""
@@ -41,10 +35,10 @@ def cells() -> list[Cell]:
     for g in reversed(FIELDS):
         physics, scales = (shared.field(g),), () if g in AT_LAPTOP else ("long", "gpu", "paper")
         columns = shared.columns(NIR, ("v_score", "ess"))
-        settings = ORDERED if g <= CROWDED else SETTINGS
+        settings = ORDERED if g <= shared.DEEP else SETTINGS
         cell = Cell(shared.row(g), NIR, physics, columns, settings=settings, scales=scales)
-        if g <= FERROMAGNET:
-            made.append(replace(cell, settings=ANNEALED, scales=("long",)))
+        if annealed := shared.annealed(g):
+            made.append(replace(cell, settings=annealed[NIR], scales=("long",)))
             cell = replace(cell, scales=tuple(scale for scale in scales or SCALES if scale != "long"))
         made.append(cell)
         made.append(replace(shared.reference(shared.row(g), physics, SETTINGS), scales=scales))

@@ -21,6 +21,23 @@ TARGET = 1e-3
 """Relative error of every level that trainings of this size are asked for."""
 
 
+RANDOM = {NIR: "nir", MCMC: "nir/mcmc"}
+"""Recipes of trainings that begin with random parameters."""
+
+FERROMAGNET, DEEP = 2.0, 1.0
+"""Ours; the transition of large lattices is at 3.0444. Up to the first, trainings that begin with random parameters
+fall onto aligned spins on 6 × 6 sites; up to the second the fourth level is close to the third and slow to go.
+"""
+
+
+def annealed(g: float) -> dict[str, str]:
+    """Recipes of trainings that begin in the paramagnet and come to ``g`` field by field; none above ferromagnets."""
+    if g > FERROMAGNET:
+        return {}
+    name = "ordered" if g <= DEEP else "annealed"
+    return {NIR: f"nir/{name}", MCMC: f"nir/mcmc_{name}"}
+
+
 def field(g: float) -> str:
     """Transverse field of a cell, in units of J."""
     return f"system.field={g:g}"

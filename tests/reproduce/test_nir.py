@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.base.config.nodes import SCALES
+from pipeline.stages.compose import compose_run
 from reproduce.nir import fig2, fig3, fig4, table1
 from reproduce.nir.fig3 import Course
 from reproduce.nir.shared import LEVELS, MCMC, NIR, row
@@ -90,3 +92,21 @@ def test_whether_chains_are_worse(chains: tuple[float, float], answer: str) -> N
     assert fig2._worse(replace(one, seeds=1)) == "undecided"
     small, large = fig2.claims([one])
     assert (small.seen, large.seen) == ("not run", answer)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "long"])
+def test_both_samplers_train_with_the_same_network_batches_and_rates(scale: str) -> None:
+    for length, g, settings, scales in fig2.trainings():
+        if scale in scales:
+            where = (f"system.length_x={length}", f"system.length_y={length}", f"system.field={g:g}", f"scale={scale}")
+            nir, mcmc = (compose_run([f"paper={settings[method]}", *where]) for method in (NIR, MCMC))
+            for field in ("steps", "phases", "ansatz", "optimizer", "dtype"):
+                assert getattr(nir.train, field) == getattr(mcmc.train, field), (settings, scale, field)
+            assert nir.train.sampler.samples == mcmc.train.sampler.samples
+            assert (nir.infer.units, nir.infer.samples) == (mcmc.infer.units, mcmc.infer.samples)
+
+
+def test_no_training_of_a_scale_comes_twice() -> None:
+    for scale in SCALES:
+        rows = [(length, g) for length, g, _, scales in fig2.trainings() if scale in scales]
+        assert len(set(rows)) == len(rows) > 0

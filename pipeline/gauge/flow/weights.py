@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pipeline.base.later import ArrayLike, NDArray, np
 from pipeline.base.numbers.result import Estimate
@@ -17,6 +16,9 @@ from pipeline.base.numbers.statistics import (
     effective_sample_size,
     jackknife,
 )
+
+if TYPE_CHECKING:  # reports read this file without torch, whose import takes seconds
+    from torch import Tensor
 
 BLOCKS = 20
 """Blocks of weights whose scatter gives the error of an effective sample size."""
