@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def make_tasks(artefact: Artefact, scale: str, user: Sequence[str], only: Sequen
     if not cells:
         known = ", ".join(c.id for c in there)
         raise UserError(f"--only {' '.join(only)}: no such cell; have {known}")
-    return [_task(artefact, cell, seed, scale, tuple(user)) for cell in cells for seed in cell.seeds]
+    return [task for cell in cells for task in _tasks(artefact, cell, scale, tuple(user))]
 
 
 def find(task: Task, notify: Callable[[str], None], repair: bool = True) -> Found:
@@ -196,14 +197,33 @@ def in_turn(tasks: Sequence[Task]) -> list[list[Task]]:
     return [[t for t in tasks if t not in timings and t not in ranks], timings, *([t] for t in ranks)]
 
 
+def _tasks(artefact: Artefact, cell: Cell, scale: str, user: tuple[str, ...]) -> list[Task]:
+    """One a seed. Composing takes long: it is done for the first, and the others differ from it in the seed alone."""
+    first = _task(artefact, cell, cell.seeds[0], scale, user)
+    if any(parse_override(o).key_or_group.startswith("train.seed") for o in user):
+        return [first, *(_task(artefact, cell, seed, scale, user) for seed in cell.seeds[1:])]
+    tasks = [first]
+    for seed in cell.seeds[1:]:
+        run = deepcopy(first.run)
+        if "train" in cell.stages:
+            run.train.seed = seed
+        tasks.append(
+            replace(first, seed=seed, run=run, overrides=(*_physics(artefact, cell, seed), f"scale={scale}", *user))
+        )
+    return tasks
+
+
 def _task(artefact: Artefact, cell: Cell, seed: int, scale: str, user: tuple[str, ...]) -> Task:
-    stages = f"stages=[{','.join(cell.stages)}]"
-    physics = (f"paper={cell.settings or artefact.paper}", *cell.overrides, stages)
-    if "train" in cell.stages:
-        physics += (f"train.seed={seed}",)
+    physics = _physics(artefact, cell, seed)
     overrides = (*physics, f"scale={scale}", *user)
     run = compose_run(overrides)
     return Task(artefact.id, cell, seed, overrides, run, differences(compose_paper(physics), run))
+
+
+def _physics(artefact: Artefact, cell: Cell, seed: int) -> tuple[str, ...]:
+    stages = f"stages=[{','.join(cell.stages)}]"
+    trained = (f"train.seed={seed}",) if "train" in cell.stages else ()
+    return (f"paper={cell.settings or artefact.paper}", *cell.overrides, stages, *trained)
 
 
 def _matches(cell: str, wanted: str, artefact: str) -> bool:

@@ -47,7 +47,11 @@ def test_tables_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert ("not installed" in text) != NETKET
 
 
-@pytest.mark.parametrize("name", CASES)
+COMPILED = ("trajectories_u1", "forces_u1", "forces_su3")
+"""Cases whose loops take longer to compile than all others take to run; tests of what they time run them too."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough) if n in COMPILED else n for n in CASES])
 def test_our_side_of_every_case_runs(name: str) -> None:
     chosen = case(name, "tiny")
     for contender in chosen.contenders:

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from pipeline.base.store.store import Store, Work
-from reproduce import cli
-from reproduce.artefact import Cell
-from reproduce.plan import Task, past_seconds, soon_first
+from reproduce import cli, plan
+from reproduce.artefact import Cell, load_artefact
+from reproduce.plan import Task, make_tasks, past_seconds, soon_first
 from reproduce.planned import Planned
 
 
@@ -96,3 +96,12 @@ def test_a_plan_of_all_keeps_what_one_artefact_knows(
     monkeypatch.setattr(cli, "default_jobs", lambda _: 2)
     assert cli.main(["all", "--plan", "--scale", "smoke", f"results_dir={tmp_path}"]) == 0
     assert "share once: about 7.0 s of compute; on 2 worker(s) about 5.0 s\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("user", [(), ("train.seed=7",), ("train.steps=3",)])
+def test_runs_of_every_seed_are_those_that_are_composed_alone(user: tuple[str, ...]) -> None:
+    artefact = load_artefact("nir/fig2")
+    tasks = make_tasks(artefact, "smoke", user)
+    assert tasks == [plan._task(artefact, task.cell, task.seed, "smoke", user) for task in tasks]
+    seeds = [task.run.train.seed for task in tasks if task.cell.method == "nir"]
+    assert seeds == ([7, 7, 7] if user == ("train.seed=7",) else [0, 1, 2])

@@ -148,6 +148,7 @@ def test_a_failing_rank_is_a_failed_cell_with_its_reason(
     assert {c["vs_paper"] for c in cells} == {"failed"}
 
 
+@pytest.mark.thorough
 def test_results_of_several_ranks_are_found_by_a_process_alone(smoke_results: Path) -> None:
     assert cli.main(only("2-ranks", smoke_results)) == 0
     words = [*QUIET, f"results_dir={smoke_results}"]

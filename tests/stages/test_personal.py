@@ -126,6 +126,7 @@ def test_a_sweep_that_a_personal_file_asks_for(mine: Path, tmp_path: Path, capsy
     assert "system.coupling=strong: must be a number" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_papers_and_scales_are_swept(mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ["-m", "--config-dir", str(mine), *quiet(tmp_path)]
     assert cli.main([*sweep, "+experiment=papers"]) == 0

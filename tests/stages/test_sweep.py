@@ -129,6 +129,7 @@ def test_time_limit_ends_a_run_and_not_the_sweep(
         assert re.fullmatch(rf"UNFINISHED system\.coupling={coupling}: train: {LIMIT}", line), line
 
 
+@pytest.mark.thorough
 def test_time_limit_under_a_launcher_of_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-m", *ENDLESS, into(tmp_path), "train.seed=5", "hydra/launcher=submitit_local"]) == 1
     said = capsys.readouterr()

@@ -54,6 +54,7 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.thorough
 def test_a_sweep_of_references(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Energies of rings without a training, and their limit: -4/π at the critical point."""
     folder = report(capsys, str(swept(RINGS, tmp_path)))
