@@ -200,7 +200,7 @@ def in_turn(tasks: Sequence[Task]) -> list[list[Task]]:
 def _tasks(artefact: Artefact, cell: Cell, scale: str, user: tuple[str, ...]) -> list[Task]:
     """One a seed. Composing takes long: it is done for the first, and the others differ from it in the seed alone."""
     first = _task(artefact, cell, cell.seeds[0], scale, user)
-    if any(parse_override(o).key_or_group.startswith("train.seed") for o in user):
+    if any("seed" in override for override in user):  # set, or taken for another value
         return [first, *(_task(artefact, cell, seed, scale, user) for seed in cell.seeds[1:])]
     tasks = [first]
     for seed in cell.seeds[1:]:

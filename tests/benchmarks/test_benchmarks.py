@@ -48,7 +48,7 @@ def test_tables_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 COMPILED = ("trajectories_u1", "forces_u1", "forces_su3")
-"""Cases whose loops take longer to compile than all others take to run; tests of what they time run them too."""
+"""Cases whose loops take longer to compile than all others take to run; their loops have tests of their own."""
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough) if n in COMPILED else n for n in CASES])

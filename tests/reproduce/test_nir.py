@@ -106,6 +106,14 @@ def test_both_samplers_train_with_the_same_network_batches_and_rates(scale: str)
             assert (nir.infer.units, nir.infer.samples) == (mcmc.infer.units, mcmc.infer.samples)
 
 
+def test_mixing_of_chains_and_the_way_to_the_ferromagnet_are_said() -> None:
+    line = replace(energy(fig2.where(6, 2.0), MCMC, 1.4, None, 1.0), quantity=fig2.MIXING)
+    said = " ".join(fig2.notes(Rows([line])))  # type: ignore[arg-type]
+    assert "1.40 (6 × 6, g = 2)" in said
+    assert "begin at g = 4" in said
+    assert "R-hat" not in " ".join(fig2.notes(Rows([])))  # type: ignore[arg-type]
+
+
 def test_no_training_of_a_scale_comes_twice() -> None:
     for scale in SCALES:
         rows = [(length, g) for length, g, _, scales in fig2.trainings() if scale in scales]

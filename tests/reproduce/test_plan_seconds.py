@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.base.store.store import Store, Work
 from reproduce import cli, plan
-from reproduce.artefact import Cell, load_artefact
+from reproduce.artefact import Cell, all_artefacts, load_artefact
 from reproduce.plan import Task, make_tasks, past_seconds, soon_first
 from reproduce.planned import Planned
 
@@ -96,6 +96,14 @@ def test_a_plan_of_all_keeps_what_one_artefact_knows(
     monkeypatch.setattr(cli, "default_jobs", lambda _: 2)
     assert cli.main(["all", "--plan", "--scale", "smoke", f"results_dir={tmp_path}"]) == 0
     assert "share once: about 7.0 s of compute; on 2 worker(s) about 5.0 s\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", all_artefacts())
+def test_the_last_seed_of_an_artefact_is_the_run_that_is_composed_alone(name: str) -> None:
+    artefact = load_artefact(name)
+    cell = max((c for c in artefact.cells() if not c.scales or "smoke" in c.scales), key=lambda c: len(c.seeds))
+    last = make_tasks(artefact, "smoke", (), [cell.id])[-1]
+    assert last == plan._task(artefact, cell, cell.seeds[-1], "smoke", ())
 
 
 @pytest.mark.parametrize("user", [(), ("train.seed=7",), ("train.steps=3",)])
