@@ -7,13 +7,14 @@ ARGS   ?=
 KEY    ?=
 SWEEP  ?=
 NAME   ?=
+AGAINST ?=
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env test test-all lint format bench report wandb-sync promote lock index clean-cache reproduce-all render-all plan-all
+.PHONY: help env test test-all lint format bench compare report wandb-sync promote lock index clean-cache reproduce-all render-all plan-all
 
 help: ## this list
 	@echo "usage: make TARGET [SCALE=smoke|laptop|long|gpu|paper] [PAPER=nf_nqs] [ARGS='--only N30-L15 --jobs 2 key=value']"
@@ -72,6 +73,9 @@ plan-all: $(READY) ## plans of every artefact
 index: $(READY) ## pages of all results, arena, which method when and the README's table, from the reports that are there
 	@$(PY) -c 'from pathlib import Path; from reproduce.index import write_index; write_index(Path("results"), anew=True)'
 	@$(PY) -c 'from pathlib import Path; from reproduce.readme import update; update(Path("."))'
+
+compare: $(READY) ## numbers here against those of the last commit: AGAINST=a commit, a results folder or a clone, NAME=table1
+	@$(PY) -m reproduce.compare $(NAME) --scale $(SCALE) $(if $(PAPER),--paper $(PAPER)) $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 report: $(READY) ## table, plots and extrapolations of a sweep: SWEEP=results/_hydra/sweep/TIME or SWEEP='key=value ...'
 	@$(PY) -m pipeline.stages.sweep_report $(SWEEP) $(ARGS)

@@ -34,10 +34,22 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         ValueError: it has no columns, or a line has more values than there are.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="", strict=True)
-        lines: list[dict[str, str]] = list(reader)
+        return parse_csv(file, path.name)
+
+
+def parse_csv(text: Iterable[str], name: str) -> list[dict[str, str]]:
+    """What :func:`read_csv` reads, from lines of text.
+
+    Args:
+        name: of the file, for errors.
+
+    Raises:
+        ValueError: as :func:`read_csv`.
+    """
+    reader = csv.DictReader(text, restval="", strict=True)
+    lines: list[dict[str, str]] = list(reader)
     if not reader.fieldnames:
-        raise ValueError(f"{path.name} is empty")
+        raise ValueError(f"{name} is empty")
     if any(None in line for line in lines):
-        raise ValueError(f"{path.name} has a line with more values than columns")
+        raise ValueError(f"{name} has a line with more values than columns")
     return lines
