@@ -20,7 +20,7 @@ from reproduce.artefact import load_artefact
 from reproduce.csv_files import parse_csv, read_csv
 
 CELLS = "cells.csv"
-TEXTS = ("cell", "method", "quantity", "unit", "cuts")
+TEXTS = ("cell", "method", "quantity", "unit", "cuts", "run_keys")
 NUMBERS = ("ours", "ours_sigma", "rel_error_ours")
 SAME, NEAR, FAR, APART, UNKNOWN, OTHER, HERE, THERE = KINDS = (
     "same digits",
@@ -70,11 +70,18 @@ class Pair:
         return (values[0] - values[1]) / math.hypot(*errors)  # type: ignore[operator,arg-type]
 
     @property
+    def _other_settings(self) -> bool:
+        """Keys of runs are those of their settings; where code has changed since, it is what is cut that tells."""
+        here, there = self.here or {}, self.there or {}
+        equal = {name: here.get(name) == there.get(name) for name in ("unit", "run_keys", "cuts")}
+        return not (equal["unit"] and (equal["run_keys"] or equal["cuts"]))
+
+    @property
     def kind(self) -> str:
         """One of :data:`KINDS`."""
         if self.here is None or self.there is None:
             return THERE if self.here is None else HERE
-        if any(self.here[name] != self.there[name] for name in ("cuts", "unit")):
+        if self._other_settings:
             return OTHER
         if _number(self.here["ours"]) == _number(self.there["ours"]):
             return SAME

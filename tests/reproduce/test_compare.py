@@ -46,7 +46,11 @@ def test_kinds(tmp_path: Path) -> None:
     assert _kind(tmp_path, replace(one, ours_sigma=None), replace(one, ours=-9.0)) == UNKNOWN
     assert _kind(tmp_path, one, replace(one, ours=-9.0, ours_sigma=0.0)) == UNKNOWN, "of exact numbers none is known"
     assert _kind(tmp_path, replace(one, ours_sigma=None), replace(one, ours_sigma=None)) == SAME
-    assert _kind(tmp_path, one, replace(one, cuts="train.steps: 9 → 3")) == OTHER
+    run = replace(one, run_keys="train/1 infer/2")
+    changed = replace(run, run_keys="train/3 infer/4")
+    assert _kind(tmp_path, run, replace(changed, cuts="train.steps: 9 → 3")) == OTHER
+    assert _kind(tmp_path, run, replace(run, cuts="train.lr: 1 → 1.0")) == SAME, "other words for the same run"
+    assert _kind(tmp_path, run, changed) == SAME, "other code, nothing else cut"
     assert _kind(tmp_path, one, replace(one, unit="per site")) == OTHER
     assert _kind(tmp_path, one, None) == _kind(tmp_path, one, replace(one, ours=None)) == HERE
     assert _kind(tmp_path, None, one) == THERE
