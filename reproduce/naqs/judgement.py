@@ -211,7 +211,13 @@ def consistent(text: str, location: str, pulls: Sequence[tuple[str, float]]) -> 
     """Whether independent differences, in standard errors, are together what chance gives: their χ²."""
     if not pulls:
         return Claim(text, location, "not run", "")
-    squares, chance = chi_squared([pull for _, pull in pulls])
-    answer = "yes" if chance >= UNLIKELY else "no" if chance < IMPOSSIBLE else "undecided"
+    answer, together = by_chance([pull for _, pull in pulls])
     shown = "; ".join(f"{row} {pull:+.1f} σ" for row, pull in pulls)
-    return Claim(text, location, answer, f"{shown}; χ² = {squares:.1f} of {len(pulls)}, by chance in {chance:.1g}")
+    return Claim(text, location, answer, f"{shown}; {together}")
+
+
+def by_chance(pulls: Sequence[float]) -> tuple[Answer, str]:
+    """Whether independent differences, in standard errors, are together what chance gives, and their χ² in words."""
+    squares, chance = chi_squared(pulls)
+    answer: Answer = "yes" if chance >= UNLIKELY else "no" if chance < IMPOSSIBLE else "undecided"
+    return answer, f"χ² = {squares:.1f} of {len(pulls)}, by chance in {chance:.1g}"

@@ -111,7 +111,7 @@ def test_ratios_are_taken_state_by_state() -> None:
     assert error_per_second.over(found[2:], 6, NIR) is None
 
 
-@pytest.mark.parametrize(("energy", "seen"), [(-10.25, "yes"), (-10.75, "no")])
+@pytest.mark.parametrize(("energy", "seen"), [(-10.25, "yes"), (-10.5, "undecided"), (-10.75, "no")])
 def test_energies_of_one_state_agree(energy: float, seen: str) -> None:
     """With the exact one where it is known, else with that of direct draws."""
     exact = [rate(EXHAUSTIVE, 0.0), rate(DIRECT, 0.1), rate(METROPOLIS, 0.1), rate(NIR, 0.2, energy=energy)]
@@ -123,6 +123,20 @@ def test_energies_of_one_state_agree(energy: float, seen: str) -> None:
         METROPOLIS: [0.0],
         NIR: pytest.approx([(energy + 10.0) / math.hypot(0.2, 0.1)]),
     }
+
+
+def test_one_of_many_energies_may_be_three_errors_off() -> None:
+    """A bias of all of them may not, though none is as far off."""
+    twelve = [replace(rate(NIR, 0.2), seed=k) for k in range(12)]
+    exact = [replace(rate(EXHAUSTIVE, 0.0), seed=k) for k in range(12)]
+    alternating = [replace(one, energy=one.energy + (-1) ** k * 0.2) for k, one in enumerate(twelve)]
+    alternating[0] = replace(alternating[0], energy=-10.0 + 3.1 * 0.2)
+    assert error_per_second.claims([*exact, *alternating])[0].seen == "yes"
+    biased = [replace(one, energy=-10.0 + 2.0 * 0.2) for one in twelve]
+    claim = error_per_second.claims([*exact, *biased])[0]
+    assert claim.seen == "no"
+    assert "χ² = 48.0 of 12" in claim.evidence
+    assert "NIR 2.0 of 12" in claim.evidence
 
 
 @pytest.mark.parametrize(
