@@ -53,4 +53,5 @@ def draw(found: Sequence[Course], size: int, best: Estimate | None, exact: Estim
     axes[2, 0].set_xlabel("iteration")
     axes[2, 1].set_xlabel("seconds of training")
     axes[2, 1].set_xscale("log")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    if named := axes[0, 0].get_legend_handles_labels()[0]:
+        figure.legend(handles=named, frameon=False, loc="outside upper center", ncols=5, fontsize=8)
