@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from reproduce.arena import NAMES
 from reproduce.artefact import Artefact, Cell, Column, Rendering
 from reproduce.colours import style
-from reproduce.contest.standing import BUDGETS, NF, TOLERANCE, Standing, standings, unbeaten
+from reproduce.contest.standing import BUDGETS, NF, TOLERANCE, Standing, realised, standings, unbeaten
 from reproduce.naqs.judgement import magnitude, with_exponent
 from reproduce.tables import Table
 
@@ -102,16 +101,17 @@ def cells() -> list[Cell]:
 def render(table: Table) -> Rendering:
     """A line a system and method, the smallest error first."""
     found, budget = standings(table), BUDGETS.get(table.scale)
+    here = realised(found, budget)
     header = ["system", "method", "best", "relative error", "19 of 20", "V-score", "steps", "seconds", "of budget"]
     return Rendering(
         header,
-        [_line(one, found, budget) for one in found],
+        [_line(one, found, here) for one in found],
         notes=notes(found, budget),
-        draw=(lambda figure: draw(figure, found, budget)) if found else None,
+        draw=(lambda figure: draw(figure, found, here)) if found else None,
         figure_size=(7.0, 5.4),
         caption="Relative error of the energy, a panel a system, the smallest mean at the top. Pale: seeds; filled: "
         "their mean, with the standard error over seeds; diamonds around it: no other method is better by more than "
-        f"noise. Numbers at the right: seconds over the budget, where off by more than {100 * TOLERANCE:.0f} %.",
+        f"noise. Numbers at the right: seconds over their median, where off by more than {100 * TOLERANCE:.0f} %.",
         verdict=verdict(found, budget),
         keys=2,
         kept={"budget": budget} if budget else {},
@@ -161,16 +161,17 @@ def verdict(found: Sequence[Standing], budget: float | None) -> list[str]:
 
 
 def _budget(found: Sequence[Standing], budget: float | None) -> str:
-    if budget is None:
+    here = realised(found, budget)
+    if here is None:
         return "No budget at this scale: these numbers show the machinery and mean nothing."
-    off = [one for one in found if one.off(budget)]
+    off = [one for one in found if one.off(here)]
     took = [one.spent for one in found]
-    named = "; ".join(f"{NAMES[one.method]} on the {LABELS[one.row]} {one.share(budget):.2f}" for one in off)
+    named = "; ".join(f"{NAMES[one.method]} on the {LABELS[one.row]} {one.share(here):.2f}" for one in off)
     return (
-        f"Budget: {budget:g} s of one core a training, realised by numbers of steps fixed in the recipes; trainings "
-        f"took {min(took):.1f} to {max(took):.1f} s (median {statistics.median(took):.1f}). "
+        f"Budget: {budget:g} s of one core a training on the machine where the steps of the recipes were fixed; here "
+        f"trainings took {min(took):.1f} to {max(took):.1f} s, and their median, {here:.1f} s, is the budget. "
         + (
-            f"Off by more than {100 * TOLERANCE:.0f} %, in units of the budget: {named}."
+            f"Off by more than {100 * TOLERANCE:.0f} %, in units of it: {named}."
             if off
             else f"None is off by more than {100 * TOLERANCE:.0f} %."
         )
@@ -182,7 +183,8 @@ def notes(found: Sequence[Standing], budget: float | None) -> list[str]:
     seeds = ", ".join(str(n) for n in sorted({len(one.errors) for one in found}))
     told = [
         "Equal: seconds of one core a training. The clock steers nothing: each recipe fixes its number of steps, "
-        "measured once on one machine; on another one ratios between methods may differ, and seconds here say so. "
+        "measured once on one machine; another one is faster or slower for all of them, and by ratios that may differ: "
+        "`of budget` is over the median of all trainings of this report, and says so. "
         "They are of the training's own work, without what it waited for cores that others had, and of NQS+NF with the "
         "inference, which trains a network in each subspace. Inference of the others is not in them.",
         "Not equal: networks, samples and optimizers, which are those of each method's committed trainings at laptop "

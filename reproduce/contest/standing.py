@@ -13,7 +13,7 @@ from reproduce.tables import Finished, Table, own_seconds
 BUDGETS = {"laptop": 8.0, "long": 80.0, "paper": 800.0}
 """Seconds of one core that a training is to take, by scale; none at ``smoke``."""
 TOLERANCE = 0.3
-"""Part of the budget that a method may take more or less."""
+"""Part of the budget, as realised, that a method may take more or less."""
 NF = "nqs+nf"
 
 
@@ -67,13 +67,21 @@ class Standing:
         return statistics.fmean(self.seconds)
 
     def share(self, budget: float | None) -> float | None:
-        """Of the budget that was spent; None without one."""
+        """Of the budget, as realised, that was spent; None without one."""
         return self.spent / budget if budget else None
 
     def off(self, budget: float | None) -> bool:
         """Whether a training took more or less than the budget by more than the tolerance."""
         share = self.share(budget)
         return share is not None and abs(share - 1.0) > TOLERANCE
+
+
+def realised(found: Sequence[Standing], budget: float | None) -> float | None:
+    """Seconds that a training's budget has become on the machine that computed: the median of all; None without one.
+
+    Steps are fixed, so that a faster core shortens all trainings; what is unfair is what differs from the others.
+    """
+    return statistics.median(one.spent for one in found) if found and budget else None
 
 
 def below(one: Standing, other: Standing) -> bool:

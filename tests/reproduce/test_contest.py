@@ -17,7 +17,7 @@ from reproduce.arena import NAMES
 from reproduce.artefact import all_artefacts, collections, load_artefact, papers
 from reproduce.colours import style
 from reproduce.contest import equal
-from reproduce.contest.standing import BUDGETS, NF, Standing, below, spent, standings, unbeaten
+from reproduce.contest.standing import BUDGETS, NF, Standing, below, realised, spent, standings, unbeaten
 from reproduce.naqs.judgement import ranked_below
 from reproduce.plan import make_tasks
 from reproduce.published import published
@@ -107,7 +107,7 @@ def test_standings_are_relative_to_the_exact_energy_and_need_all_seeds() -> None
 
 @pytest.mark.parametrize(("seconds", "off"), [(0.69, True), (0.71, False), (1.29, False), (1.31, True)])
 def test_who_is_off_the_budget_is_named_and_not_left_out(seconds: float, off: bool) -> None:
-    found = [one("rbm", 1e-3, 2e-3, seconds=seconds * BUDGET), one("mps", 9.0, 9.1)]
+    found = [one("rbm", 1e-3, 2e-3, seconds=seconds * BUDGET), one("mps", 9.0, 9.1), one("nir", 9.0, 9.1)]
     assert found[0].off(BUDGET) == off
     assert not found[0].off(None)
     (said, who) = equal.verdict(found, BUDGET)
@@ -116,6 +116,19 @@ def test_who_is_off_the_budget_is_named_and_not_left_out(seconds: float, off: bo
     line = equal._line(found[0], found, BUDGET)
     assert line[-1] == f"{seconds:.2f}" + (" OFF" if off else "")
     assert line[2] == "best"
+
+
+def test_a_faster_machine_puts_nobody_off_the_budget() -> None:
+    speeds = {"rbm": 0.3, "mps": 0.3, "nir": 0.3, "dense-ar": 0.2}
+    found = [one(method, 1e-3, 2e-3, seconds=speed * BUDGET) for method, speed in speeds.items()]
+    here = realised(found, BUDGET)
+    assert here == pytest.approx(0.3 * BUDGET)
+    assert [standing.method for standing in found if standing.off(here)] == ["dense-ar"]
+    said = equal.verdict(found, BUDGET)[0]
+    assert f"their median, {0.3 * BUDGET:.1f} s, is the budget" in said
+    assert "in units of it: Dense AR on the Ising ring, 16 sites, critical 0.67." in said
+    assert realised(found, None) is None
+    assert realised([], BUDGET) is None
 
 
 def test_without_a_budget_nothing_is_judged() -> None:
