@@ -54,9 +54,9 @@ cores, by the code of the run), a panel a family of systems, a point a
 method and system; arrows: errors smaller than their own standard error.</figcaption></figure>
 {% for family in contests + families %}
 <h2{% if family.budget and loop.first %} id="equal"{% endif %}>{{ family.name }}</h2>
-{% if family.budget %}<p>Every training had the same budget, {{ family.budget }} s of one core of the machine where its steps were
-fixed, and every cell {{ family.seeds }}: <a href="{{ family.link }}">the report</a>, which names those whose seconds are off, and its
-<a href="{{ family.figure }}">figure</a>. Seconds below hold the inference too.</p>
+{% if family.budget %}<p>Every training had the same budget, {{ family.budget }} s of one core of the machine where its
+steps were fixed, and every cell {{ family.seeds }}: <a href="{{ family.link }}">the report</a>, which names those whose
+seconds are off, and its <a href="{{ family.figure }}">figure</a>. Seconds below hold the inference too.</p>
 {% elif loop.index0 == contests|length %}<p class="quiet">From here on budgets are those of the papers' reports and
 unequal, as the last column says.</p>
 {% endif %}<div class="wide"><table class="family">
