@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.base.config.checks import one_of
 from pipeline.base.config.compose import parse_override
 from pipeline.base.config.nodes import SCALES
-from pipeline.base.errors import ConfigError, MissingScale, UserError, did_you_mean
+from pipeline.base.errors import ConfigError, MissingScale, UserError
 from pipeline.base.extras import need
 from pipeline.base.places import ROOT
 from pipeline.base.run.console import guarded, say
@@ -142,17 +143,9 @@ def _every_artefact(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.scale not in SCALES:
-        raise ConfigError(
-            "--scale", options.scale, f"must be one of {', '.join(SCALES)}", did_you_mean(options.scale, SCALES)
-        )
-    if options.paper and options.paper not in collections():
-        raise ConfigError(
-            "--paper",
-            options.paper,
-            f"must be one of {', '.join(collections())}",
-            did_you_mean(options.paper, collections()),
-        )
+    one_of("--scale", options.scale, SCALES)
+    if options.paper:
+        one_of("--paper", options.paper, collections())
     job_options(options)
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError("--jobs", options.jobs, "must be at least 1")

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.config.checks import one_of
 from pipeline.base.config.nodes import SCALES
-from pipeline.base.errors import ConfigError, UserError, did_you_mean
+from pipeline.base.errors import UserError
 from pipeline.base.numbers.formatting import relative, with_error
 from pipeline.base.run.console import guarded
 from reproduce.artefact import load_artefact
@@ -105,9 +106,7 @@ def _run(words: list[str]) -> int:
     parser.add_argument("--results", default="results", help="results_dir (default: results)")
     parser.add_argument("--most", type=int, default=MOST, help=f"as many are listed, 0: all (default: {MOST})")
     options = parser.parse_args(words)
-    if options.scale not in SCALES:
-        hint = did_you_mean(options.scale, SCALES)
-        raise ConfigError("--scale", options.scale, f"must be one of {', '.join(SCALES)}", hint)
+    one_of("--scale", options.scale, SCALES)
     if options.most < 0:
         raise UserError(f"--most {options.most}: must be 0 or more")
     results = Path(options.results)

@@ -72,16 +72,13 @@ def test_samples_drawn_anew_are_within_two_sigma_as_often_as_it_says(tmp_path: P
 
 def test_a_commit_a_folder_and_a_clone_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clone = tmp_path / "clone"
-    results = _written(
-        clone / "results",
-        [energy("N10", "mps", -10.0, 0.1, reference=-10.5), energy("N20", "mps", -20.0, 0.1)],
-    )
+    rows = [energy("N10", "mps", -10.0, 0.1, reference=-10.5), energy("N20", "mps", -20.0, 0.1)]
+    results = _written(clone / "results", rows)
     git = ["git", "-C", str(clone), "-c", "user.name=n", "-c", "user.email=e"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
         subprocess.run([*git, *command], check=True)
-    other = _written(tmp_path / "old", [energy("N10", "mps", -10.0, 0.1, -10.5), energy("N20", "mps", -20.0, 0.1)])
-    whole = _written(tmp_path / "other" / "results", read_rows(results)).parent
-    _written(results, [energy("N10", "mps", -9.0, 0.1, reference=-10.5), energy("N20", "mps", -20.0, 0.1)])
+    other, whole = _written(tmp_path / "old", rows), _written(tmp_path / "other" / "results", rows).parent
+    _written(results, [energy("N10", "mps", -9.0, 0.1, reference=-10.5), rows[1]])
     pages = []
     for against in ("HEAD", str(other), str(whole)):
         assert compare.main(["--results", str(results), "--against", against]) == 0
@@ -96,15 +93,6 @@ def test_a_commit_a_folder_and_a_clone_say_the_same(tmp_path: Path, capsys: pyte
     assert "+7.1" in pages[0]
     for error in ("+4.8e-02", "+1.4e-01"):
         assert error in pages[0], "errors against the reference"
-
-
-def read_rows(results: Path) -> list[CellRow]:
-    """Rows of a written file, as far as they are compared."""
-    lines = read_csv(results / PATH)
-    return [
-        energy(x["cell"], x["method"], float(x["ours"]), 0.1, float(x["reference"]) if x["reference"] else None)
-        for x in lines
-    ]
 
 
 def test_the_furthest_come_first_and_what_is_left_out_is_said(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import statistics
+from pathlib import Path
 
 import pytest
 
+from reproduce.csv_files import read_csv
 from reproduce.vit_sr.courses import Course, Phase, _joined, _means
 from reproduce.vit_sr.fig1 import claims
 
@@ -47,3 +51,19 @@ def test_long_traces_are_means_of_equal_stretches() -> None:
     assert x[:2] == (1.0, 4.0)
     assert y == tuple(2 * k for k in x)
     assert x[-1] == 999.0
+
+
+def test_committed_table_1_says_how_far_seeds_scatter_where_they_have_not_converged() -> None:
+    """From the energies of the three trainings on 6 × 6, by themselves."""
+    folder = Path("results/vit_sr/table1/laptop")
+    runs = [x for x in read_csv(folder / "runs.csv") if (x["cell"], x["quantity"]) == ("6x6", "energy")]
+    (exact,) = [float(x["value"]) for x in runs if x["method"] == "reference"]
+    errors = [(float(x["value"]) - exact) / abs(exact) for x in runs if x["method"] == "vit"]
+    assert len(errors) == 3
+    said = re.search(
+        r"6 × 6, not converged and not judged: 3 seeds end \+(\d+)\(\d+\)e-3 from it with a spread of (\S+)",
+        (folder / "report.md").read_text(encoding="utf-8"),
+    )
+    assert said is not None
+    assert 1e-3 * float(said[1]) == pytest.approx(statistics.mean(errors), abs=5e-4)
+    assert float(said[2]) == pytest.approx(statistics.stdev(errors), rel=0.02)
