@@ -51,7 +51,7 @@ def derivatives_of(
     held = holds_derivatives(kind, len(spins), _count(ansatz))
     if held and (kind == "dense" or shift < SMALLEST_SHIFT or cheaper_held(ansatz, spins)):
         return DenseLogDerivatives.of(ansatz, spins, weights, chunks, ranks)
-    return LayerwiseLogDerivatives(ansatz, spins, weights, chunks, ranks)
+    return LayerwiseLogDerivatives(ansatz, spins, weights, chunks, ranks, shift=shift)
 
 
 def cheaper_held(ansatz: WaveFunction, spins: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from pipeline.spin.sr.derivatives import LogAmplitude, log_derivatives
 from pipeline.spin.sr.gram import add_product, blocks, mirror, reduced, transposed
 from pipeline.spin.sr.layers import Affine, Call, Layer
 from pipeline.spin.sr.operator import centred, stacked
-from pipeline.spin.sr.plan import Plan, columns_of, plan_of
+from pipeline.spin.sr.plan import Plan, columns_of, double_of, plan_of
 from pipeline.spin.sr.signals import calls_of, sum_of_gradients
 from pipeline.spin.wave_function import WaveFunction
 
@@ -58,6 +59,10 @@ class LayerwiseLogDerivatives:
     Where a layer has few positions T, XᵀX is cheaper from inputs and signals themselves:
     (XᵀX)_mn = Σ_tu (a_mt·a_nu)(g_mt·g_nu).
 
+    Rounding of a network in single precision moves the eigenvalues of XᵀX by up to ε = 1.2e-7 times its trace, and X t
+    by as much of what cancels in it. Where that is more than what is added to the eigenvalues, a step would be one of
+    rounding: all is then made once more, by a copy of the network in double precision.
+
     Args:
         ansatz: with real parameters; they must not change while the operator is used.
         spins: (M, N) ±1.
@@ -66,6 +71,7 @@ class LayerwiseLogDerivatives:
         ranks: which share the configurations in all passes; in ``gram`` each multiplies a share of the columns, for
             which derivatives are exchanged, a slab at a time.
         budget: bytes of derivatives held at once; None: by the kind of device.
+        shift: the least that is added to XᵀX.
     """
 
     def __init__(
@@ -76,8 +82,11 @@ class LayerwiseLogDerivatives:
         chunks: Chunks,
         ranks: Ranks = ALONE,
         budget: int | None = None,
+        shift: float = math.inf,
     ) -> None:
         self._ansatz, self._spins, self._chunks = ansatz, spins, chunks
+        self._shift = shift
+        self._exact: LayerwiseLogDerivatives | None = None
         self._weights = weights.double()
         self.ranks = able(ranks, len(spins))
         self._mine = share(self.ranks, len(spins))
@@ -93,12 +102,25 @@ class LayerwiseLogDerivatives:
     def scaled(self, scale: Tensor) -> LayerwiseLogDerivatives:
         """See :class:`pipeline.spin.sr.operator.Scalable`."""
         other = copy.copy(self)
-        other._scale = scale
+        other._scale, other._exact = scale, None
         return other
 
     @torch.no_grad()
     def gram(self) -> Tensor:
         """XᵀX, (R, R)."""
+        total = self._gram()
+        # NaN is for others to find
+        if self._dtype != torch.float64 and torch.finfo(self._dtype).eps * float(total.trace()) > self._shift:
+            del total
+            twin = double_of(self._ansatz)
+            self._exact = LayerwiseLogDerivatives(
+                twin, self._spins, self._weights, self._chunks, self.ranks, self._budget
+            )
+            self._exact._scale = self._scale
+            return self._exact.gram()
+        return total
+
+    def _gram(self) -> Tensor:
         rows = self.shape[1]
         total = torch.zeros((rows, rows), dtype=torch.float64, device=self._spins.device)
         paired = [] if self._scale is not None else self._paired()
@@ -134,6 +156,8 @@ class LayerwiseLogDerivatives:
     @torch.no_grad()
     def push(self, direction: Tensor) -> Tensor:
         """Xᵀd, by one Jacobian-vector product."""
+        if self._exact is not None:
+            return self._exact.push(direction)
         pieces = self._times_scale(direction).to(self._dtype).split([p.numel() for p in self._parameters])
         names = [f"ansatz.{name}" for name in self._plan.offsets]
         module = LogAmplitude(self._ansatz)
@@ -161,6 +185,8 @@ class LayerwiseLogDerivatives:
     @torch.no_grad()
     def pull(self, coefficients: Tensor) -> Tensor:
         """X t, by one vector-Jacobian product."""
+        if self._exact is not None:
+            return self._exact.pull(coefficients)
         t = coefficients.view(self._parts, -1) * self._weights.sqrt()
         t = t - self._weights * t.sum(1, keepdim=True)
         return self._times_scale(self._sum(torch.complex(t[0], t[1]) if self.is_complex else t[0]))

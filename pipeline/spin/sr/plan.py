@@ -66,6 +66,22 @@ def plan_of(ansatz: WaveFunction, spins: Tensor) -> Plan:
     return known
 
 
+_DOUBLES: WeakKeyDictionary[WaveFunction, WaveFunction] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def double_of(ansatz: WaveFunction) -> WaveFunction:
+    """A copy in double precision, with the parameters and buffers as they are now; it is kept, and its plan with it."""
+    twin = _DOUBLES.get(ansatz)
+    if twin is None or [p.requires_grad for p in twin.parameters()] != [p.requires_grad for p in ansatz.parameters()]:
+        _DOUBLES[ansatz] = twin = copy.deepcopy(ansatz).double()
+    for there, here in zip(twin.parameters(), ansatz.parameters(), strict=True):
+        there.copy_(here)
+    for there, here in zip(twin.buffers(), ansatz.buffers(), strict=True):
+        there.copy_(here)
+    return twin
+
+
 def _made(ansatz: WaveFunction, spins: Tensor, sizes: dict[str, int]) -> Plan:
     some = _distinct(spins)
     other = _elsewhere(ansatz)

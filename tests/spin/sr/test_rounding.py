@@ -1,0 +1,94 @@
+"""Networks in single precision whose log-derivatives are large: steps must not be made of rounding."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.spin.chunks import Chunks
+from pipeline.spin.sr.choice import derivatives_of
+from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
+from pipeline.spin.sr.march import SecondMoment
+from pipeline.spin.sr.operator import LogDerivatives
+from pipeline.spin.sr.solve import CHOLESKY, solve
+from pipeline.spin.wave_function import WaveFunction
+
+SITES, ROWS, SHIFT = 10, 96, 1e-2
+
+
+class Steep(WaveFunction):
+    """log ψ of two layers, and of a third one that adds nothing but large derivatives.
+
+    Of few directions eigenvalues are large then, of many small.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.first, self.last, self.steep = nn.Linear(SITES, 40), nn.Linear(40, 1), nn.Linear(SITES, 1)
+
+    def log_amplitude(self, spins: Tensor) -> Tensor:
+        x = spins.to(self.last.weight.dtype)
+        steep = self.steep(self.scale * (x + 0.3)) / self.scale
+        found: Tensor = (self.last(self.first(x).tanh()) + (steep - steep.detach()) * self.scale)[:, 0]
+        return found
+
+
+def made(scale: float, shift: float) -> tuple[LayerwiseLogDerivatives, LogDerivatives, Tensor]:
+    """The operator of a network in single precision, the same held of a copy in double, and local energies."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ansatz = Steep(scale)
+    spins = 1 - 2 * torch.randint(2, (ROWS, SITES), generator=generator, dtype=torch.int8)
+    weights = torch.full((ROWS,), 1.0 / ROWS, dtype=torch.float64)
+    target = torch.randn(ROWS, generator=generator, dtype=torch.float64)
+    target -= target.mean()
+    single = derivatives_of("layerwise", ansatz, spins, weights, Chunks(None), shift=shift)
+    double = derivatives_of("dense", copy.deepcopy(ansatz).double(), spins, weights, Chunks(None), shift=shift)
+    assert isinstance(single, LayerwiseLogDerivatives)
+    return single, double, target / ROWS**0.5
+
+
+def off(single: LogDerivatives, double: LogDerivatives, target: Tensor) -> float:
+    """Relative distance of the two steps, as the batch sees them."""
+    expected = double.push(solve(double, target, SHIFT))
+    return float((double.push(solve(single, target, SHIFT)) - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e2, 3e3])
+def test_a_step_is_that_of_double_precision(scale: float) -> None:
+    """Whatever the scale of the log-derivatives."""
+    assert off(*made(scale, SHIFT)) < 1e-3
+
+
+def test_single_precision_would_not_do() -> None:
+    """So that the test above has something to find."""
+    assert off(*made(3e3, float("inf"))) > 0.1
+
+
+def test_single_precision_is_kept_where_it_does() -> None:
+    """No second pass."""
+    single, _, _ = made(1.0, SHIFT)
+    single.gram()
+    assert single._exact is None
+    steep, _, _ = made(3e3, SHIFT)
+    steep.gram()
+    assert steep._exact is not None
+
+
+def test_parameters_are_those_of_now() -> None:
+    """The copy in double precision is kept from step to step, the parameters are not; parameters' units count, too."""
+    steep, _, target = made(3e3, SHIFT)
+    solve(steep, target, SHIFT)
+    with torch.no_grad():
+        for parameter in steep._parameters:
+            parameter.mul_(1.5)
+    arguments: tuple[Any, ...] = (steep._spins, steep._weights, Chunks(None))
+    single = derivatives_of("layerwise", steep._ansatz, *arguments, shift=SHIFT)
+    double = derivatives_of("dense", copy.deepcopy(steep._ansatz).double(), *arguments, shift=SHIFT)
+    assert off(single, double, target) < 1e-3
+    moments = [SecondMoment(0.9).solve(operator, target, SHIFT, CHOLESKY) for operator in (single, double)]
+    assert torch.allclose(double.push(moments[0]), double.push(moments[1]), rtol=1e-3, atol=1e-4)
