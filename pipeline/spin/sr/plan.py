@@ -75,9 +75,8 @@ def double_of(ansatz: WaveFunction) -> WaveFunction:
     twin = _DOUBLES.get(ansatz)
     if twin is None or [p.requires_grad for p in twin.parameters()] != [p.requires_grad for p in ansatz.parameters()]:
         _DOUBLES[ansatz] = twin = copy.deepcopy(ansatz).double()
-    for there, here in zip(twin.parameters(), ansatz.parameters(), strict=True):
-        there.copy_(here)
-    for there, here in zip(twin.buffers(), ansatz.buffers(), strict=True):
+    mine, theirs = [*ansatz.parameters(), *ansatz.buffers()], [*twin.parameters(), *twin.buffers()]
+    for there, here in zip(theirs, mine, strict=True):
         there.copy_(here)
     return twin
 

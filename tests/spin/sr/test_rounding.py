@@ -1,7 +1,6 @@
 """Networks in single precision whose log-derivatives are large: steps must not be made of rounding."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -86,9 +85,9 @@ def test_parameters_are_those_of_now() -> None:
     with torch.no_grad():
         for parameter in steep._parameters:
             parameter.mul_(1.5)
-    arguments: tuple[Any, ...] = (steep._spins, steep._weights, Chunks(None))
-    single = derivatives_of("layerwise", steep._ansatz, *arguments, shift=SHIFT)
-    double = derivatives_of("dense", copy.deepcopy(steep._ansatz).double(), *arguments, shift=SHIFT)
+    spins, weights = steep._spins, steep._weights
+    single = derivatives_of("layerwise", steep._ansatz, spins, weights, Chunks(None), shift=SHIFT)
+    double = derivatives_of("dense", copy.deepcopy(steep._ansatz).double(), spins, weights, Chunks(None), shift=SHIFT)
     assert off(single, double, target) < 1e-3
     moments = [SecondMoment(0.9).solve(operator, target, SHIFT, CHOLESKY) for operator in (single, double)]
     assert torch.allclose(double.push(moments[0]), double.push(moments[1]), rtol=1e-3, atol=1e-4)
