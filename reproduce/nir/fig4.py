@@ -23,7 +23,7 @@ AT_LAPTOP = (1.0, 2.0, 3.0, 4.0, 6.0)
 """Those that ten minutes are to pay for."""
 
 SETTINGS, ORDERED = shared.RANDOM[NIR], "nir/ordered"
-"""Recipes; the second for fields up to :data:`shared.DEEP`."""
+"""Recipes; the second for fields up to :data:`shared.ORDERED`."""
 
 CLOSED = 0.1
 """Of the gap at the largest field: a gap below it counts as closed."""
@@ -35,7 +35,7 @@ def cells() -> list[Cell]:
     for g in reversed(FIELDS):
         physics, scales = (shared.field(g),), () if g in AT_LAPTOP else ("long", "gpu", "paper")
         columns = shared.columns(NIR, ("v_score", "ess"))
-        settings = ORDERED if g <= shared.DEEP else SETTINGS
+        settings = ORDERED if g <= shared.ORDERED else SETTINGS
         cell = Cell(shared.row(g), NIR, physics, columns, settings=settings, scales=scales)
         if annealed := shared.annealed(g):
             made.append(replace(cell, settings=annealed[NIR], scales=("long",)))

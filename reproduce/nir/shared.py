@@ -24,9 +24,10 @@ TARGET = 1e-3
 RANDOM = {NIR: "nir", MCMC: "nir/mcmc"}
 """Recipes of trainings that begin with random parameters."""
 
-FERROMAGNET, DEEP = 2.0, 1.0
-"""Ours; the transition of large lattices is at 3.0444. Up to the first, trainings that begin with random parameters
-fall onto aligned spins on 6 × 6 sites; up to the second the fourth level is close to the third and slow to go.
+FERROMAGNET, ORDERED, DEEP = 2.0, 1.0, 0.1
+"""Ours; the transition of large lattices is at 3.0444. Up to the first, trainings with NIR that begin with random
+parameters fall onto aligned spins on 6 × 6 sites; up to the second the fourth level is close to the third and slow to
+go; up to the third flipped spins hardly move.
 """
 
 
@@ -34,7 +35,7 @@ def annealed(g: float) -> dict[str, str]:
     """Recipes of trainings that begin in the paramagnet and come to ``g`` field by field; none above ferromagnets."""
     if g > FERROMAGNET:
         return {}
-    name = "ordered" if g <= DEEP else "annealed"
+    name = "deep" if g <= DEEP else "ordered" if g <= ORDERED else "annealed"
     return {NIR: f"nir/{name}", MCMC: f"nir/mcmc_{name}"}
 
 
