@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -84,37 +85,41 @@ def test_levels_of_large_or_unknown_errors_decide_nothing(sigma: float | None) -
 
 
 @pytest.mark.parametrize(
-    ("chains", "answer"), [((0.1, 1e-3), "yes"), ((1.1e-3, 1e-5), "no"), ((2.1e-3, 1e-3), "undecided")]
+    ("chains", "answer"),
+    [
+        ((0.1, 0.2, 5e-3), "yes"),
+        ((1.1e-3, 1.0e-3, 0.9e-3), "no"),
+        ((2.1e-3, 0.1, 0.1), "undecided"),  # one seed is as good as twice the worst of the others
+        ((0.1, 0.1), "undecided"),
+    ],
 )
-def test_whether_chains_are_worse(chains: tuple[float, float], answer: str) -> None:
-    one = fig2.Comparison(6, 0.5, {NIR: (1e-3, 1e-5), MCMC: chains}, 3)
+def test_whether_chains_are_worse(chains: tuple[float, ...], answer: str) -> None:
+    means = {NIR: (1e-3, 1e-4), MCMC: (statistics.fmean(chains), 1e-2)}
+    one = fig2.Comparison(6, 0.5, means, {NIR: (1e-3, 1.2e-3, 1.1e-3)[: len(chains)], MCMC: chains})
     assert fig2._worse(one) == answer
-    assert fig2._worse(replace(one, seeds=1)) == "undecided"
     small, large, _ = fig2.claims([one])
     assert (small.seen, large.seen) == ("not run", answer)
 
 
 @pytest.mark.parametrize(
-    ("chains", "spread", "seeds", "answer"),
+    ("excess", "answer"),
     [
-        ((5e-2, 1e-2), 1e-3, 3, "yes"),
-        ((5e-2, 1e-2), 1e-3, 1, "undecided"),
-        ((5e-2, 2.4e-2), 1e-3, 3, "undecided"),  # its mean over seeds may be anything
-        ((5e-2, None), 1e-3, 3, "undecided"),
-        ((1e-3, 1e-4), 5e-3, 3, "no"),
-        ((2e-3, 1e-4), 1e-3, 3, "undecided"),
-        ((5e-2, 1e-3), None, 3, "undecided"),
+        ((60.0, 14.0, 0.5), "yes"),
+        ((60.0, 1.0, 0.5), "undecided"),
+        ((0.3, -1.0, 0.5), "no"),
+        ((60.0, 60.0), "undecided"),
     ],
 )
-def test_whether_chains_are_trapped_beside_an_excited_state(
-    chains: tuple[float, float | None], spread: float | None, seeds: int, answer: str
-) -> None:
-    one = fig2.Comparison(6, 0.1, {NIR: (1e-5, 1e-6), MCMC: chains}, seeds, spread)
-    assert fig2.claims([one])[2].seen == answer
+def test_whether_chains_are_trapped_beside_an_excited_state(excess: tuple[float, ...], answer: str) -> None:
+    errors = {NIR: (1e-5, 1e-6), MCMC: (5e-2, 1e-2)}
+    each = {NIR: (1e-5,) * len(excess), MCMC: (5e-2,) * len(excess)}
+    claim = fig2.claims([fig2.Comparison(6, 0.1, errors, each, excess)])[2]
+    assert claim.seen == answer
+    assert "6 × 6, g = 0.1" in claim.evidence
 
 
 def test_few_fields_are_named_each_and_many_by_their_median() -> None:
-    many = [fig2.Comparison(6, g, {NIR: (g * 1e-3, 1e-5)}, 3) for g in (1.0, 2.0, 3.0, 4.0, 6.0)]
+    many = [fig2.Comparison(6, g, {NIR: (g * 1e-3, 1e-5)}, {}) for g in (1.0, 2.0, 3.0, 4.0, 6.0)]
     assert fig2.verdict(many[:2]) == ["NIR on 6 × 6: error of the trace 1.00(1)e-3 (g = 1), 2.00(1)e-3 (g = 2)."]
     assert "3.0e-3 in the median of 5 fields, 6.0e-3 at most (g = 6)" in fig2.verdict(many)[0]
 
