@@ -94,7 +94,7 @@ def test_levels_of_large_or_unknown_errors_decide_nothing(sigma: float | None) -
     ],
 )
 def test_whether_chains_are_worse(chains: tuple[float, ...], answer: str) -> None:
-    means = {NIR: (1e-3, 1e-4), MCMC: (statistics.fmean(chains), 1e-2)}
+    means: dict[str, tuple[float, float | None]] = {NIR: (1e-3, 1e-4), MCMC: (statistics.fmean(chains), 1e-2)}
     one = fig2.Comparison(6, 0.5, means, {NIR: (1e-3, 1.2e-3, 1.1e-3)[: len(chains)], MCMC: chains})
     assert fig2._worse(one) == answer
     small, large, _ = fig2.claims([one])
@@ -111,7 +111,7 @@ def test_whether_chains_are_worse(chains: tuple[float, ...], answer: str) -> Non
     ],
 )
 def test_whether_chains_are_trapped_beside_an_excited_state(excess: tuple[float, ...], answer: str) -> None:
-    errors = {NIR: (1e-5, 1e-6), MCMC: (5e-2, 1e-2)}
+    errors: dict[str, tuple[float, float | None]] = {NIR: (1e-5, 1e-6), MCMC: (5e-2, 1e-2)}
     each = {NIR: (1e-5,) * len(excess), MCMC: (5e-2,) * len(excess)}
     claim = fig2.claims([fig2.Comparison(6, 0.1, errors, each, excess)])[2]
     assert claim.seen == answer
