@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from pipeline.stages.compose import compose_run
 from reproduce.artefact import load_artefact
 from reproduce.naqs import table1, table2
 from reproduce.naqs.judgement import (
@@ -211,6 +212,13 @@ def test_many_small_differences_together_are_a_large_one() -> None:
     """Ten times 2.2σ is within three σ each and no chance."""
     assert consistent("", "", [("r", 2.2)] * 10).seen == "no"
     assert consistent("", "", [("r", 1.0)] * 10).seen == "yes"
+
+
+def test_configurations_of_a_training_are_added_up_over_its_phases() -> None:
+    """A phase without a number of samples has that of the one before, the first one the sampler's own."""
+    phases = "train.phases=[{steps: 2}, {steps: 3, samples: 7}, {steps: 5}]"
+    run = compose_run(["paper=naqs/projected", "scale=smoke", "train.steps=10", "train.sampler.samples=11", phases])
+    assert table2._configurations(run) == 2 * 11 + 8 * 7
 
 
 def committed(name: str) -> Table:
