@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.base.run.ranks import Ranks
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.sr.choice import derivatives_of
 from pipeline.spin.sr.layerwise import LayerwiseLogDerivatives
@@ -13,6 +14,7 @@ from pipeline.spin.sr.march import SecondMoment
 from pipeline.spin.sr.operator import LogDerivatives
 from pipeline.spin.sr.solve import CHOLESKY, solve
 from pipeline.spin.wave_function import WaveFunction
+from tests.threads import in_threads
 
 SITES, ROWS, SHIFT = 10, 96, 1e-2
 
@@ -91,3 +93,21 @@ def test_parameters_are_those_of_now() -> None:
     assert off(single, double, target) < 1e-3
     moments = [SecondMoment(0.9).solve(operator, target, SHIFT, CHOLESKY) for operator in (single, double)]
     assert torch.allclose(double.push(moments[0]), double.push(moments[1]), rtol=1e-3, atol=1e-4)
+
+
+def test_ranks_change_to_double_precision_together() -> None:
+    """And have the same step, that of one."""
+    steep, _, target = made(3e3, SHIFT)
+    spins, weights = steep._spins, steep._weights
+    expected = solve(steep, target, SHIFT)
+
+    def body(ranks: Ranks) -> Tensor:
+        own = copy.deepcopy(steep._ansatz)
+        operator = derivatives_of("layerwise", own, spins, weights, Chunks(None), ranks, SHIFT)
+        found = solve(operator, target, SHIFT)
+        assert isinstance(operator, LayerwiseLogDerivatives)
+        assert operator._exact is not None
+        return found
+
+    for found in in_threads(3, body):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
