@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 from collections.abc import Callable, Hashable
@@ -46,6 +47,12 @@ class Chunks:
         self._budget = memory_gib * 2**30
         self._footprints = {} if footprints is None else footprints
         self._sizes: dict[str, int] = {}
+
+    def anew(self) -> Chunks:
+        """The same budget, with nothing known: for evaluations of the same names that take another amount of memory."""
+        other = copy.copy(self)
+        other._footprints, other._sizes = {}, {}
+        return other
 
     def size(self, name: str) -> int:
         """Configurations of one chunk of work that has been run before."""

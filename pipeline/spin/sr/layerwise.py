@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from pipeline.base.config.phases import holds_derivatives
 from pipeline.base.run.ranks import ALONE, Ranks, able, share, shared
 from pipeline.spin.chunks import Chunks
+from pipeline.spin.sr.dense import DenseLogDerivatives
 from pipeline.spin.sr.derivatives import LogAmplitude, log_derivatives
 from pipeline.spin.sr.gram import add_product, blocks, mirror, reduced, transposed
 from pipeline.spin.sr.layers import Affine, Call, Layer
-from pipeline.spin.sr.operator import centred, stacked
+from pipeline.spin.sr.operator import LogDerivatives, Scalable, centred, stacked
 from pipeline.spin.sr.plan import Plan, columns_of, double_of, plan_of
 from pipeline.spin.sr.signals import calls_of, sum_of_gradients
 from pipeline.spin.wave_function import WaveFunction
@@ -59,9 +61,9 @@ class LayerwiseLogDerivatives:
     Where a layer has few positions T, XᵀX is cheaper from inputs and signals themselves:
     (XᵀX)_mn = Σ_tu (a_mt·a_nu)(g_mt·g_nu).
 
-    Rounding of a network in single precision moves the eigenvalues of XᵀX by up to ε = 1.2e-7 times its trace, and X t
-    by as much of what cancels in it. Where that is more than what is added to the eigenvalues, a step would be one of
-    rounding: all is then made once more, by a copy of the network in double precision.
+    In single precision products move the eigenvalues of XᵀX by up to ε = 1.2e-7 times its trace, and what cancels in
+    X t is lost. Where that is more than what is added to the eigenvalues, a step would be one of rounding: XᵀX, and X t
+    and Xᵀd after it, then come from the matrix in double precision or, beyond 1 GiB, from a copy of the network.
 
     Args:
         ansatz: with real parameters; they must not change while the operator is used.
@@ -86,7 +88,7 @@ class LayerwiseLogDerivatives:
     ) -> None:
         self._ansatz, self._spins, self._chunks = ansatz, spins, chunks
         self._shift = shift
-        self._exact: LayerwiseLogDerivatives | None = None
+        self._exact: LogDerivatives | None = None
         self._weights = weights.double()
         self.ranks = able(ranks, len(spins))
         self._mine = share(self.ranks, len(spins))
@@ -108,17 +110,28 @@ class LayerwiseLogDerivatives:
     @torch.no_grad()
     def gram(self) -> Tensor:
         """XᵀX, (R, R)."""
+        if self._exact is not None:
+            return self._exact.gram()
         total = self._gram()
         # NaN is for others to find
-        if self._dtype != torch.float64 and torch.finfo(self._dtype).eps * float(total.trace()) > self._shift:
-            del total
-            twin = double_of(self._ansatz)
-            self._exact = LayerwiseLogDerivatives(
-                twin, self._spins, self._weights, self._chunks, self.ranks, self._budget
+        lost = self._dtype != torch.float64 and torch.finfo(self._dtype).eps * float(total.trace()) > self._shift
+        if not self.ranks.agree(int(lost)):
+            return total
+        del total
+        self._exact = self._in_double()
+        return self._exact.gram()
+
+    def _in_double(self) -> LogDerivatives:
+        chunks = self._chunks.anew()
+        held = holds_derivatives("auto", len(self._spins), self.shape[0])
+        found: Scalable = (
+            DenseLogDerivatives.of(self._ansatz, self._spins, self._weights, chunks, self.ranks)
+            if held
+            else LayerwiseLogDerivatives(
+                double_of(self._ansatz), self._spins, self._weights, chunks, self.ranks, self._budget
             )
-            self._exact._scale = self._scale
-            return self._exact.gram()
-        return total
+        )
+        return found if self._scale is None else found.scaled(self._scale)
 
     def _gram(self) -> Tensor:
         rows = self.shape[1]
