@@ -15,7 +15,7 @@ from reproduce.tables import CellRow
 class Rows:
     """Stands for a :class:`reproduce.tables.Table`."""
 
-    other_system = False
+    other_system, scale = False, "laptop"
 
     def __init__(
         self,

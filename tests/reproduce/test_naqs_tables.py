@@ -216,9 +216,9 @@ def test_many_small_differences_together_are_a_large_one() -> None:
 
 def test_configurations_of_a_training_are_added_up_over_its_phases() -> None:
     """A phase without a number of samples has that of the one before, the first one the sampler's own."""
-    phases = "train.phases=[{steps: 2}, {steps: 3, samples: 7}, {steps: 5}]"
+    phases = "train.phases=[{steps: 2, system: {length_x: 4}}, {steps: 3, samples: 7}, {steps: 5}]"
     run = compose_run(["paper=naqs/projected", "scale=smoke", "train.steps=10", "train.sampler.samples=11", phases])
-    assert table2._configurations(run) == 2 * 11 + 8 * 7
+    assert table2._configurations(run) == (2 * 11 + 8 * 7, 8 * 7)
 
 
 def committed(name: str) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -84,36 +85,50 @@ def test_levels_of_large_or_unknown_errors_decide_nothing(sigma: float | None) -
     assert [claim.seen for claim in fig4.claims(table)] == ["undecided", "undecided"]  # type: ignore[arg-type]
 
 
+def compared(chains: Sequence[fig2.Seed], nir: Sequence[float] = (1e-3, 1.2e-3, 1.1e-3)) -> fig2.Comparison:
+    """Seeds of both samplers on 6 × 6 sites."""
+    each = {NIR: [fig2.Seed(error, 1e-5, 1e-3) for error in nir[: len(chains)]], MCMC: list(chains)}
+    means: dict[str, tuple[float, float | None]] = {m: (statistics.fmean(s.error for s in each[m]), 1e-4) for m in each}
+    return fig2.Comparison(6, 0.1, means, each)
+
+
 @pytest.mark.parametrize(
-    ("chains", "answer"),
+    ("chains", "sigma", "answer"),
     [
-        ((0.1, 0.2, 5e-3), "yes"),
-        ((1.1e-3, 1.0e-3, 0.9e-3), "no"),
-        ((2.1e-3, 0.1, 0.1), "undecided"),  # one seed is as good as twice the worst of the others
-        ((0.1, 0.1), "undecided"),
+        ((0.1, 0.2, 5e-3), 1e-5, "yes"),
+        ((-0.1, 0.2, 5e-3), 1e-5, "yes"),  # chains that miss a part may be below the reference
+        ((0.1, 0.2, 5e-3), 2e-3, "undecided"),
+        ((0.1, 0.2, 5e-3), None, "undecided"),
+        ((1.1e-3, 1.0e-3, 0.9e-3), 1e-5, "no"),
+        ((2.1e-3, 0.1, 0.1), 1e-5, "undecided"),  # one seed is as good as twice the worst of the others
+        ((0.1, 0.1), 1e-5, "undecided"),
     ],
 )
-def test_whether_chains_are_worse(chains: tuple[float, ...], answer: str) -> None:
-    means: dict[str, tuple[float, float | None]] = {NIR: (1e-3, 1e-4), MCMC: (statistics.fmean(chains), 1e-2)}
-    one = fig2.Comparison(6, 0.5, means, {NIR: (1e-3, 1.2e-3, 1.1e-3)[: len(chains)], MCMC: chains})
+def test_whether_chains_are_worse(chains: tuple[float, ...], sigma: float | None, answer: str) -> None:
+    one = compared([fig2.Seed(error, sigma, 1e-3) for error in chains])
     assert fig2._worse(one) == answer
     small, large, _ = fig2.claims([one])
     assert (small.seen, large.seen) == ("not run", answer)
 
 
 @pytest.mark.parametrize(
-    ("excess", "answer"),
+    ("chains", "spread", "answer"),
     [
-        ((60.0, 14.0, 0.5), "yes"),
-        ((60.0, 1.0, 0.5), "undecided"),
-        ((0.3, -1.0, 0.5), "no"),
-        ((60.0, 60.0), "undecided"),
+        ((0.06, 0.014, 5e-4), 1e-3, "yes"),
+        ((0.06, 1e-3, 5e-4), 1e-3, "undecided"),
+        ((3e-4, -1e-4, 5e-4), 1e-2, "no"),
+        ((-0.06, -0.04, -5e-3), 1e-3, "undecided"),  # they miss a part of the state
+        ((2.9e-2, 2.9e-2, 2.9e-2), 1e-2, "undecided"),
+        ((0.06, 0.06), 1e-3, "undecided"),
+        ((0.06, 0.06, 0.06), None, "undecided"),
+        ((0.06, 0.06, 0.06), 0.0, "yes"),
+        ((-1e-5, -1e-5, 0.0), 0.0, "no"),
     ],
 )
-def test_whether_chains_are_trapped_beside_an_excited_state(excess: tuple[float, ...], answer: str) -> None:
-    errors: dict[str, tuple[float, float | None]] = {NIR: (1e-5, 1e-6), MCMC: (5e-2, 1e-2)}
-    each = {NIR: (1e-5,) * len(excess), MCMC: (5e-2,) * len(excess)}
-    claim = fig2.claims([fig2.Comparison(6, 0.1, errors, each, excess)])[2]
+def test_whether_chains_are_trapped_beside_an_excited_state(
+    chains: tuple[float, ...], spread: float | None, answer: str
+) -> None:
+    claim = fig2.claims([compared([fig2.Seed(error, 1e-5, spread) for error in chains])])[2]
     assert claim.seen == answer
     assert "6 × 6, g = 0.1" in claim.evidence
 

@@ -86,7 +86,7 @@ class SRConfig:
         max_distance: longest step, as standard deviation of the change of log ψ over the batch; null: no limit.
         derivatives: ``dense`` holds the matrix of log-derivatives, ``layerwise`` adds up its Gram matrix layer by
             layer, ``auto`` holds it while it takes at most 1 GiB, on a CPU while that is faster; the results are the
-            same but for rounding.
+            same but for rounding, which stays below ``shift``.
         solver: ``cholesky``; or ``pinv``, the pseudo-inverse of MinSR with a soft cut-off of small eigenvalues.
         rtol, atol: cut-off of ``pinv``: rtol times the largest eigenvalue of XᵀX, plus atol.
         second_moment: β of MARCH: how long the changes between steps are remembered that scale the parameters; 0: off.
