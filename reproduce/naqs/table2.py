@@ -130,8 +130,8 @@ def _what_holds(table: Table) -> list[str]:
     everything, own = _configurations(done.task.run)
     return [
         f"The training of the projected NAQS saw {everything:.1e} configurations, {own:.1e} of them on 10 × 10 sites; "
-        "the first two phases of the paper (B.3: 10K updates with 100 samples and 10K with 1000) take 1.1e+07. That this "
-        "is what holds it is not shown; what was tried on 6 × 6 sites is told in "
+        "the first two phases of the paper (B.3: 10K updates with 100 samples and 10K with 1000) take 1.1e+07. That "
+        "this is what holds it is not shown; what was tried on 6 × 6 sites is told in "
         "`conf/recipe/naqs/projected/laptop.yaml`."
     ]
 
