@@ -109,14 +109,14 @@ def measure(kind: str, line: str, width: int, samples: int, repeats: int, thread
     spins = (2 * torch.randint(0, 2, (samples, SITES), generator=generator) - 1).to(torch.int8)
     weights = torch.full((samples,), 1 / samples, dtype=torch.float64)
     target = torch.randn(2 * samples, generator=generator, dtype=torch.float64) / samples
-    sr = StochasticReconfiguration(ansatz.parameters(), 1e-3, 1e-2, 0.9, 0.1)
+    sr = StochasticReconfiguration(ansatz.parameters(), lr=1e-3, shift=1e-2, momentum=0.9, max_distance=0.1)
     chunks, wall, cpu = Chunks(None), [], []
     # what the first use of vmap loads is no part of a step
     derivatives_of(kind, ansatz, spins[:2], weights[:2], chunks).gram()
     memory = PeakMemory()
     for _ in range(1 + repeats):
         begin, used = time.perf_counter(), time.process_time()
-        sr.step(derivatives_of(kind, ansatz, spins, weights, chunks), target)
+        sr.step(derivatives_of(kind, ansatz, spins, weights, chunks, shift=sr.shift), target)
         wall.append(time.perf_counter() - begin)
         cpu.append(time.process_time() - used)
     seconds, used = statistics.median(wall[1:] or wall), statistics.median(cpu[1:] or cpu)

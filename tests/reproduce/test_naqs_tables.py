@@ -274,6 +274,11 @@ def test_committed_table_2_does_not_either() -> None:
         .startswith(f"NAQS (one training): our relative error to quantum Monte Carlo is {error(row)} (V-score ")
     )
     assert [c.seen for c in table2.render(table).claims] == ["no", "no", "no", "yes", "yes"]
+    own = 100 * 256 + 60 * 256 + 8 * 128
+    seen = f"saw {own + 80 * 256 + 60 * 512:.1e} configurations, {own:.1e} of them on 10 × 10 sites"
+    assert any(seen in note and "take 1.1e+07" in note for note in table2.notes(table))
+    table.finished = [done for done in table.finished if done.task.cell.method != "naqs-projected"]
+    assert not any("configurations" in note for note in table2.notes(table))
     assert (found.published, found.published_sigma, found.vs_paper) == (4.5e-5, 0.4e-5, "higher")
     others = [r.vs_paper for r in table.rows if r.quantity == "relative_error" and r.method != "naqs"]
     assert others == ["published-only"] * 2

@@ -122,7 +122,7 @@ def test_whether_chains_are_worse(chains: tuple[float, ...], sigma: float | None
         ((0.06, 0.06), 1e-3, "undecided"),
         ((0.06, 0.06, 0.06), None, "undecided"),
         ((0.06, 0.06, 0.06), 0.0, "yes"),
-        ((-1e-5, -1e-5, 0.0), 0.0, "no"),
+        ((-1e-5, 0.0, 0.0), 0.0, "no"),
     ],
 )
 def test_whether_chains_are_trapped_beside_an_excited_state(
