@@ -122,7 +122,8 @@ class VariationalMonteCarlo:
         state.prepare(settings)
         parts = self._parts_of(settings.system, settings.projection)
         if settings.system != state.system_number:
-            state.move_to(settings.system)
+            as_before = self.parts[state.system_number].system.size == parts.system.size
+            state.move_to(settings.system, carried=self.config.carry_sampler and as_before)
         if (settings.system, settings.projection) != before:
             forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)

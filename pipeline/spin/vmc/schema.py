@@ -44,6 +44,8 @@ class VMCConfig:
         local_energy_clip: largest distance of a drawn local energy from the median, in mean absolute deviations, that
             an update sees (:func:`pipeline.spin.vmc.update.clipped`); null: no limit. Estimates see all of them, and
             exact weights have nothing to clip.
+        carry_sampler: what a sampler carries on (where chains are, a proposal that was trained) goes on in a phase on
+            another system of as many sites, whose state differs little; false: it starts anew.
         max_rejected: steps rejected in a row (NaN or infinity in them) that end the run.
         memory_gib: working memory of one evaluation of the network; configurations are evaluated in chunks that keep
             to it, which are halved where the machine does not have it. The last bits depend on it. Null: what suits
@@ -52,7 +54,7 @@ class VMCConfig:
 
     version: ClassVar[int] = 2
     implementation: ClassVar[str] = "pipeline.spin.vmc.method:VariationalMonteCarlo"
-    neutral: ClassVar[dict[str, Any]] = {"local_energy_clip": None}
+    neutral: ClassVar[dict[str, Any]] = {"local_energy_clip": None, "carry_sampler": False}
     shares_work: ClassVar[bool] = True
     shown: ClassVar[Shown] = Shown("energy", "energy (total, Pauli)", "total", ("energy",), ("energy", "variance"))
 
@@ -60,6 +62,7 @@ class VMCConfig:
     sign_rule: str = MISSING
     gradient_clip: float | None = MISSING
     local_energy_clip: float | None = None
+    carry_sampler: bool = False
     max_rejected: int = MISSING
     memory_gib: float | None = MISSING
 

@@ -78,9 +78,11 @@ class VMCState:
             self._views[key] = (base, project(base))
         return self._views[key][1]
 
-    def move_to(self, number: int) -> None:
-        """Train on the system ``number`` from here on: its sampler starts anew."""
-        self.system_number, self.sampling = number, self._start(self.seed, number)
+    def move_to(self, number: int, carried: bool = False) -> None:
+        """Train on the system ``number`` from here on: its sampler starts anew, or goes on with what is ``carried``."""
+        self.system_number = number
+        if not carried:
+            self.sampling = self._start(self.seed, number)
 
     def begin_inference(self, go_on: bool) -> State:
         """State of the inference's sampler: where the training left it, or anew."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.base.config.nodes import TrainConfig
 from pipeline.base.config.phases import AdamConfig, PhaseConfig, Schedule
@@ -14,10 +16,14 @@ from pipeline.base.errors import ConfigError
 from pipeline.base.store.files import load_tree, save_tree
 from pipeline.spin.ansatz.build import share_parameters
 from pipeline.spin.ansatz.schema import DenseARConfig, PixelCNNConfig
+from pipeline.spin.sampler.contract import Batch
+from pipeline.spin.sampler.metropolis import ChainState, MetropolisSampler
+from pipeline.spin.sampler.nir.sampler import NIRState
 from pipeline.spin.sampler.schema import DirectConfig
 from pipeline.spin.systems import SquareTFIM
-from pipeline.spin.vmc.method import VariationalMonteCarlo
+from pipeline.spin.vmc.method import PURPOSE, VariationalMonteCarlo
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+from pipeline.spin.wave_function import WaveFunction
 from pipeline.stages.compose import compose_run
 
 LARGE = SquareTFIM(length_x=4, length_y=3, periodic=False, coupling=1.0, field=2.0)
@@ -39,6 +45,19 @@ INFER = VMCInferConfig(units=1, seed=5, samples=None, chains="fresh", keep_sampl
 
 def build(system: SquareTFIM, phases: list[PhaseConfig]) -> VariationalMonteCarlo:
     return VariationalMonteCarlo(system, replace(TRAIN, phases=phases), INFER, "cpu")
+
+
+IN_FIELDS = [PhaseConfig(steps=2, system={"field": field}) for field in (6.0, 4.0)] + [PhaseConfig(steps=1)]
+
+
+def carrying(sampler: str, carried: bool, phases: list[PhaseConfig]) -> VariationalMonteCarlo:
+    """Small ones of a sampler, whose state phases hand on or not."""
+    sizes = {"metropolis": "chains=8", "nir": "embedding=4", "direct": "samples=32"}
+    given = ["method=vmc", "ansatz=pixelcnn", f"sampler={sampler}", f"train.sampler.{sizes[sampler]}"]
+    run = compose_run([*given, "train.sampler.samples=32", "system=square_tfim"])
+    method = replace(TRAIN.method, carry_sampler=carried)
+    train = replace(TRAIN, method=method, sampler=run.train.sampler, phases=phases)
+    return VariationalMonteCarlo(LARGE, train, INFER, "cpu")
 
 
 def test_small_phases_are_the_training_of_the_small_system() -> None:
@@ -66,6 +85,56 @@ def test_phases_in_another_field_are_the_training_in_that_field() -> None:
     for k in range(2):
         assert method.step(state, k)["small_energy"] == alone.step(theirs, k)["energy"]
     assert method.step(state, 2)["energy"] == last.step(theirs, 2)["energy"]
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_chains_go_on_or_start_anew_in_another_field(carried: bool) -> None:
+    method = carrying("metropolis", carried, IN_FIELDS)
+    state = method.init(4)
+    for k in range(2):
+        method.step(state, k)
+    chains, start = state.sampling.state_dict()["spins"].clone(), method.parts[1].sampler.start(state.seed, PURPOSE)
+    expected = chains if carried else start.state_dict()["spins"]
+    seen = list[Tensor]()
+    sample = MetropolisSampler.sample
+
+    def watched(self: MetropolisSampler, ansatz: WaveFunction, chains: ChainState, *rest: Any) -> Batch:
+        seen.append(chains.spins.clone())
+        return sample(self, ansatz, chains, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetropolisSampler, "sample", watched)
+        method.step(state, 2)
+    assert torch.equal(seen[0], expected)
+    assert not torch.equal(chains, start.state_dict()["spins"])
+
+
+def test_a_trained_proposal_goes_on_in_another_field_and_after_a_resume(tmp_path: Path) -> None:
+    method = carrying("nir", True, IN_FIELDS)
+    straight = method.init(4)
+    metrics = [method.step(straight, k) for k in range(5)]
+    for stop in (2, 3, 4):
+        first = method.init(4)
+        for k in range(stop):
+            method.step(first, k)
+        assert isinstance(first.sampling, NIRState)
+        proposal = first.sampling.proposal
+        save_tree(tmp_path / "state", first.state_dict())
+        again = carrying("nir", True, IN_FIELDS)
+        second = again.init(4)
+        second.load_state_dict(load_tree(tmp_path / "state"))
+        assert [again.step(second, k) for k in range(stop, 5)] == metrics[stop:]
+        method.step(first, stop)
+        assert first.sampling.proposal is proposal
+
+
+def test_samplers_start_anew_where_there_are_other_sites() -> None:
+    method = carrying("direct", True, PHASES)
+    state = method.init(4)
+    before = state.sampling
+    for k in range(4):
+        method.step(state, k)
+    assert state.sampling is not before
 
 
 def test_resuming_between_and_inside_small_phases(tmp_path: Path) -> None:
