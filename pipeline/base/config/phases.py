@@ -144,7 +144,40 @@ class SRConfig:
         return holds_derivatives(self.derivatives, rows, weights)
 
 
+MOST_BETA = 1e4
+"""Inverse temperature over length: far beyond any gap that single precision would show."""
+
+MOST_TIMES = 10**4
+MOST_UPDATES = 10**4
+"""Of configurations that are kept at once."""
+
 OptimizerConfig = AdamConfig | AdamWConfig | SGDConfig | SRConfig
+
+
+@dataclass
+class LikelihoodConfig:
+    """Maximum likelihood of configurations that quantum Monte Carlo draws from the ground state, in place of energies.
+
+    Attributes:
+        beta_per_length: inverse temperature, in the units of the baseline ``qmc``.
+        times: imaginary times of a sweep at which configurations are taken.
+        warmup: sweeps of a chain before the first; a chain serves ``updates``.
+        updates: that see, in random order, the configurations of one chain.
+        symmetries: by one of which, at random, every configuration is transformed.
+    """
+
+    beta_per_length: float = MISSING
+    times: int = MISSING
+    warmup: int = MISSING
+    updates: int = MISSING
+    symmetries: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        checks.positive("beta_per_length", self.beta_per_length)
+        checks.within("beta_per_length", self.beta_per_length, MOST_BETA)
+        checks.between("times", self.times, 1, MOST_TIMES)
+        checks.at_least("warmup", self.warmup, 0)
+        checks.between("updates", self.updates, 1, MOST_UPDATES)
 
 
 @dataclass
@@ -163,9 +196,10 @@ class PhaseConfig:
             the state follows a system that changes little by little.
         projection: symmetries on which the state is projected from here on, so that they can be restored one by one; in
             place of those before, ``[]`` for none; null in the first phase: those of the ansatz.
+        likelihood: what the updates of this phase learn from instead of energies; null: energies.
     """
 
-    neutral: ClassVar[dict[str, Any]] = {"projection": None}
+    neutral: ClassVar[dict[str, Any]] = {"projection": None, "likelihood": None}
 
     steps: int = MISSING
     samples: int | None = None
@@ -176,6 +210,7 @@ class PhaseConfig:
     sr: SRConfig | None = None
     system: dict[str, int | float] = field(default_factory=dict)
     projection: list[str] | None = None
+    likelihood: LikelihoodConfig | None = None
 
     def __post_init__(self) -> None:
         checks.at_least("steps", self.steps, 1)
@@ -210,6 +245,7 @@ class StepSettings:
         samples: samples a batch; None: the sampler's own.
         system: index into ``Schedule.systems``.
         projection: index into ``Schedule.projections``.
+        likelihood: what the update learns from; None: energies.
     """
 
     optimizer: int
@@ -217,6 +253,7 @@ class StepSettings:
     samples: int | None
     system: int = 0
     projection: int = 0
+    likelihood: LikelihoodConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +266,7 @@ class _Stretch:
     samples: int | None
     system: int
     projection: int
+    likelihood: LikelihoodConfig | None
 
 
 class Schedule:
@@ -273,7 +311,7 @@ class Schedule:
                 if phase.projection not in self.projections:
                     self.projections.append(list(phase.projection))
                 projection = self.projections.index(phase.projection)
-            of_phase = (lr, lr_end, len(self.optimizers) - 1, samples, system, projection)
+            of_phase = (lr, lr_end, len(self.optimizers) - 1, samples, system, projection, phase.likelihood)
             self._stretches.append(_Stretch(first, phase.steps, *of_phase))
             first, lr = first + phase.steps, lr_end
         self._first = [stretch.first for stretch in self._stretches]
@@ -286,4 +324,4 @@ class Schedule:
         now = self._stretches[bisect.bisect_right(self._first, k) - 1]
         done = min(1.0, (k - now.first) / now.steps)
         lr = now.lr_end + (now.lr - now.lr_end) * 0.5 * (1.0 + math.cos(math.pi * done))
-        return StepSettings(now.optimizer, lr, now.samples, now.system, now.projection)
+        return StepSettings(now.optimizer, lr, now.samples, now.system, now.projection, now.likelihood)

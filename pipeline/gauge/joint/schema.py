@@ -174,6 +174,8 @@ def _check_phase(number: int, phase: PhaseConfig) -> None:
             raise ConfigError("system", phase.system, "method=joint_flow stays with one system")
         if phase.projection is not None:
             raise ConfigError("projection", phase.projection, "method=joint_flow has no wave function to project")
+        if phase.likelihood is not None:
+            raise ConfigError("likelihood", "", "method=joint_flow learns from its own draws")
 
 
 @dataclass

@@ -56,6 +56,14 @@ class Model(ABC):
     ) -> tuple[Worldlines, Means]:
         """``sweeps`` sweeps at inverse temperature ``beta`` with random numbers from ``seed``, four words."""
 
+    @abstractmethod
+    def flipped(self, places: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The sites that kinks at ``places`` (kinks,) flip, (kinks, 1 or 2)."""
+
+    def gauge(self) -> NDArray[np.int8]:
+        """σz over the spins of the worldlines, (N,) ±1."""
+        return np.ones(self.size, np.int8)
+
     def beta(self, per_length: float) -> float:
         """Inverse temperature per_length · length / scale."""
         return per_length * self.length / self.scale
@@ -75,6 +83,9 @@ class Heisenberg(Model):
     def seconds(self, beta: float) -> float:
         # A singlet projector has a mean of 0.6 on the square lattice; the price of an operator was measured.
         return 5e-8 * 0.6 * self.operators(beta)
+
+    def flipped(self, places: NDArray[np.int32]) -> NDArray[np.int32]:
+        return np.array(self.bonds, np.int32).reshape(-1, 2)[places]
 
     def advance(
         self, lines: Worldlines, seed: NDArray[np.uint64], beta: float, sweeps: int
@@ -128,6 +139,12 @@ class Ising(Model):
         # Operators on bonds and on sites, and the comparison with all neighbours at each of the latter.
         bonds, sites = 2 * beta * self.coupling * len(self.bonds), self.operators(beta)
         return 2.5e-8 * (bonds + sites) + 2e-9 * sites * 2 * len(self.bonds) / self.size
+
+    def flipped(self, places: NDArray[np.int32]) -> NDArray[np.int32]:
+        return places[:, None]
+
+    def gauge(self) -> NDArray[np.int8]:
+        return np.array(self.signs, np.int8)
 
     def advance(
         self, lines: Worldlines, seed: NDArray[np.uint64], beta: float, sweeps: int

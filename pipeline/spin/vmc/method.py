@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.base.config.components import implementation
 from pipeline.base.config.nodes import TrainConfig
-from pipeline.base.config.phases import Schedule
+from pipeline.base.config.phases import Schedule, StepSettings
 from pipeline.base.contracts import Record
 from pipeline.base.errors import NonFiniteError
 from pipeline.base.numbers.result import Estimate, Result
@@ -36,6 +36,7 @@ from pipeline.spin.terms import PauliTerm, of_copies, pauli_terms
 from pipeline.spin.vmc import coverage, divergence
 from pipeline.spin.vmc.inference import Observables, record, summarise
 from pipeline.spin.vmc.levels import of_several_states
+from pipeline.spin.vmc.likelihood import Source, learn
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.matrices import matrices, record_matrices
 from pipeline.spin.vmc.merged import merged
@@ -95,6 +96,7 @@ class VariationalMonteCarlo:
         self.hamiltonian, self.sampler, self.chunks = own.hamiltonian, own.sampler, own.chunks
         # what the training never saw does not count in the inference
         self.sector = reach(train.sampler, train.ansatz, system)
+        self._sources: dict[int, Source] = {}
         self._measuring: dict[int, tuple[SystemParts, Sampler]] = {}
         self.double, self.inference_sampler = self._parts_of_inference(0)
         self.observables = Observables(system, device)
@@ -127,6 +129,8 @@ class VariationalMonteCarlo:
         if (settings.system, settings.projection) != before:
             forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)
+        if settings.likelihood is not None:
+            return self._learn(state, settings, ansatz, k)
         with part("sampling"):
             batch = parts.sampler.sample(ansatz, state.sampling, settings.samples, state.seed, PURPOSE, k)
             batch = merged(batch, ansatz)
@@ -150,6 +154,22 @@ class VariationalMonteCarlo:
         if seen is not local:
             metrics["clipped"] = float(batch.weights[seen != local].sum())
         return metrics | dict(batch.metrics) | _agreement(batch, local, parts.sampler.errors)
+
+    def _learn(self, state: VMCState, settings: StepSettings, ansatz: WaveFunction, k: int) -> dict[str, float]:
+        """One update of a phase that learns from configurations, not from energies."""
+        assert settings.likelihood is not None
+        parts = self._parts_of(settings.system, settings.projection)
+        source = self._sources.setdefault(settings.system, Source(parts.system, self.device))
+        with part("sampling"):
+            spins = source.batch(settings.likelihood, settings.samples or self.train.sampler.samples, state.seed, k)
+        with part("update"):
+            change = learn(state.optimizer, ansatz, spins, parts.chunks, self.config.gradient_clip, self.ranks)
+        if not all(math.isfinite(value) for value in change.values()):
+            return self._reject(state, k, "likelihood")
+        state.rejected_in_a_row = 0
+        prefix = "small_" if settings.system else ""
+        shown = {f"{prefix}cross_entropy": change.pop("cross_entropy")}
+        return shown | change | {"lr": settings.lr, "rejected_steps": state.rejected}
 
     def converged(self, state: VMCState) -> str | None:
         """VMC runs all its steps."""

@@ -15,8 +15,10 @@ from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.base.store.provenance import processes
 from pipeline.spin.ansatz.schema import AnsatzConfig
+from pipeline.spin.exact.unfrustrated import model_of
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import SamplerConfig, reach
+from pipeline.spin.symmetry.groups import symmetry_group
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem, must_be_spins
 from pipeline.spin.terms import pauli_terms
@@ -148,6 +150,7 @@ class VMCConfig:
             if phase.system:
                 self._check_changed(run, f"train.phases[{number}].system", phase.system)
         self._check_projections(run)
+        self._check_likelihoods(run)
         run.infer.check_parts(run)
 
     def hints(self, run: RunConfig) -> list[str]:
@@ -176,6 +179,28 @@ class VMCConfig:
                     ansatz.check_projection(system, names)
                 with checks.under("train.ansatz"):
                     ansatz.check_states(system, reach(run.train.sampler, ansatz, system), names)
+
+    def _check_likelihoods(self, run: RunConfig) -> None:
+        """Raise ConfigError where a phase cannot learn from configurations of the ground state."""
+        ansatz, names, optimizer = run.train.ansatz, run.train.ansatz.projection, run.train.optimizer
+        for number, phase in enumerate(run.train.phases):
+            names = names if phase.projection is None else phase.projection
+            optimizer = phase.optimizer or optimizer
+            if phase.likelihood is None:
+                continue
+            key, system = f"train.phases[{number}].likelihood", replace(run.system, **phase.system)
+            model = model_of(system)
+            if isinstance(model, str):
+                raise ConfigError(key, "", f"quantum Monte Carlo draws no configurations: {model}")
+            if not ansatz.direct or ansatz.states > 1 or names:
+                what = f"projected on {', '.join(names)}" if names else f"ansatz={ansatz.name}, states={ansatz.states}"
+                raise ConfigError(key, "", f"needs one normalised state, as ansatz=pixelcnn is, not {what}")
+            if not run.train.sampler.draws:
+                raise ConfigError(key, "", f"sampler={run.train.sampler.name} has no batches; use sampler=direct")
+            if isinstance(optimizer, SRConfig):
+                raise ConfigError(key, "", "stochastic reconfiguration takes energies; give the phase its own adam")
+            with checks.under(key):
+                symmetry_group(system, phase.likelihood.symmetries)
 
     def _check_batches(self, run: RunConfig) -> None:
         """Raise ConfigError where stochastic reconfiguration would have a single draw."""

@@ -81,7 +81,7 @@ def update(
         return distance if guard is None else distance | {"shift": guard.shift, "undone_steps": guard.undone}
     energy = (batch.weights * local).sum()
     slope = 2.0 * batch.weights * (local - energy)
-    norm = _set_gradients(ansatz, batch.spins, slope, chunks, clip, ranks)
+    norm, _ = set_gradients(ansatz, batch.spins, slope, chunks, clip, ranks)
     if norm.isfinite():
         optimizer.step()
     return {"gradient_norm": float(norm)}
@@ -93,14 +93,18 @@ def forget_energies(optimizer: Optimizer) -> None:
         optimizer.guard.forget()
 
 
-def _set_gradients(
+def set_gradients(
     ansatz: WaveFunction, spins: Tensor, slope: Tensor, chunks: Chunks, clip: float | None, ranks: Ranks
-) -> Tensor:
-    """Put ∇E = Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters; returns its norm before clipping.
+) -> tuple[Tensor, float]:
+    """Put Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters.
 
-    slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
+    Of an energy slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
+
+    Returns:
+        Its norm before clipping; Re Σ_x conj(slope(x)) log ψ(x).
     """
     parameters = [p for p in ansatz.parameters() if p.requires_grad]
+    value = slope.new_zeros((), dtype=torch.float64)
     total = [torch.zeros_like(p) for p in parameters]
     several = 1 < ranks.size <= len(spins)
     if several:
@@ -116,6 +120,7 @@ def _set_gradients(
         for sum_so_far, gradient in zip(total, gradients, strict=True):
             if gradient is not None:
                 sum_so_far += gradient
+        value.add_((part.conj() * log_psi.detach()).real.double().sum())
         return end
 
     def probe(count: int) -> Tensor:
@@ -124,4 +129,5 @@ def _set_gradients(
     chunks.run("gradients", len(spins), body, lambda: probe(2), 2, gradients=True, single=lambda: probe(1))
     for parameter, gradient in zip(parameters, total, strict=True):
         parameter.grad = ranks.reduce(gradient) if several else gradient
-    return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
+    return norm, float(ranks.reduce(value) if several else value)

@@ -31,7 +31,7 @@ from pipeline.spin.vmc.inference import Observables
 from pipeline.spin.vmc.local_energy import local_energy
 from pipeline.spin.vmc.matrices import matrices
 from pipeline.spin.vmc.merged import merged
-from pipeline.spin.vmc.update import _set_gradients
+from pipeline.spin.vmc.update import set_gradients
 from pipeline.stages.compose import compose_run
 from tests.spin import dense
 from tests.spin.several_states import TableConfig, columns, of_tables, on_copies, ritz, whole
@@ -110,7 +110,7 @@ def test_gradients_are_those_of_the_sum_of_levels(system: SpinSystem, states: in
     batch = merged(exhaustive(system, ansatz), ansatz)
     local = local_energy(hamiltonian_of(system, states), ansatz, batch.spins, Chunks(1.0), batch.log_floor)
     slope = 2.0 * batch.weights * (local - (batch.weights * local).sum())
-    _set_gradients(ansatz, batch.spins, slope, Chunks(1.0), None, build().ranks)
+    set_gradients(ansatz, batch.spins, slope, Chunks(1.0), None, build().ranks)
     logs = ansatz.single_log_amplitudes(torch.from_numpy(dense.basis(system.size)).to(torch.int8))
     psi = ansatz.plain(logs, logs.real)
     energies = torch.linalg.solve(psi.mH @ psi, psi.mH @ torch.from_numpy(H[system.size]).to(psi.dtype) @ psi)
@@ -256,7 +256,7 @@ def test_one_state_is_ordinary_vmc() -> None:
     torch.testing.assert_close(*values, rtol=1e-12, atol=1e-12)
     gradients = []
     for ansatz in (determinant, network):
-        _set_gradients(ansatz, batch.spins, batch.weights * values[1], chunks, None, build().ranks)
+        set_gradients(ansatz, batch.spins, batch.weights * values[1], chunks, None, build().ranks)
         gradients.append(torch.cat([p.grad.flatten() for p in ansatz.parameters() if p.grad is not None]))
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
     found = matrices(hamiltonian_of(PLAQUETTE, 1), determinant, batch, {}, chunks)

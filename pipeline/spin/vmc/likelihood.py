@@ -1,0 +1,100 @@
+"""Maximum likelihood of configurations drawn from the ground state by quantum Monte Carlo: a start for a training.
+
+An autoregressive |ψ|² is a normalised distribution, and the ground state of a Hamiltonian without a sign problem is
+determined by |⟨s|ψ0⟩|², from which quantum Monte Carlo draws (data-enhanced variational Monte Carlo: Czischek et al.,
+Phys. Rev. B 105, 205108 (2022); Moss et al., Phys. Rev. A 109, 032410 (2024)). An update costs one evaluation a
+configuration, where an energy costs one for each configuration that H connects with it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pipeline.base.config.phases import LikelihoodConfig
+from pipeline.base.errors import UserError
+from pipeline.base.numbers.rng import torch_generator
+from pipeline.base.run.ranks import Ranks
+from pipeline.spin.chunks import Chunks
+from pipeline.spin.exact.snapshots import snapshots
+from pipeline.spin.exact.unfrustrated import model_of
+from pipeline.spin.optimizers import Optimizer
+from pipeline.spin.sr.optimizer import StochasticReconfiguration
+from pipeline.spin.symmetry.groups import symmetry_group
+from pipeline.spin.systems import SpinSystem
+from pipeline.spin.vmc.update import set_gradients
+from pipeline.spin.wave_function import WaveFunction
+
+PURPOSE = "configurations of the ground state"
+
+
+@dataclass
+class Source:
+    """Batches of configurations of the ground state of a system.
+
+    A batch is a pure function of seed and step: the chain of every ``updates`` steps begins with random spins.
+
+    Args:
+        system: one whose worldlines all have positive weights.
+        device: torch device name of the batches.
+    """
+
+    system: SpinSystem
+    device: str
+    _kept: tuple[object, Tensor] | None = field(default=None, init=False)
+
+    def batch(self, config: LikelihoodConfig, samples: int, seed: int, k: int) -> Tensor:
+        """(samples, N) int8 ±1, of update ``k``."""
+        chain, place = divmod(k, config.updates)
+        which = (repr(config), samples, seed, chain)
+        if self._kept is None or self._kept[0] != which:
+            self._kept = which, self._chain(config, samples, seed, chain)
+        return self._kept[1][place * samples : (place + 1) * samples].to(self.device)
+
+    def _chain(self, config: LikelihoodConfig, samples: int, seed: int, chain: int) -> Tensor:
+        """Configurations of one chain, in random order and each transformed at random."""
+        model, count = model_of(self.system), config.updates * samples
+        assert not isinstance(model, str), "the configuration was checked"
+        drawn = snapshots(model, config.beta_per_length, count, config.times, config.warmup, seed, chain)
+        generator = torch_generator(seed, PURPOSE, chain)
+        spins = torch.from_numpy(drawn)[torch.randperm(count, generator=generator)]
+        if not config.symmetries:
+            return spins
+        group = symmetry_group(self.system, config.symmetries)
+        chosen = torch.randint(len(group), (count,), generator=generator)
+        moves = torch.tensor([move for move, _ in group])[chosen]
+        signs = torch.tensor([sign for _, sign in group], dtype=torch.int8)[chosen]
+        return spins.gather(1, moves) * signs[:, None]
+
+
+def learn(
+    optimizer: Optimizer, ansatz: WaveFunction, spins: Tensor, chunks: Chunks, clip: float | None, ranks: Ranks
+) -> dict[str, float]:
+    """One step of ``optimizer`` down -⟨log |ψ|²⟩ of draws from the ground state; none where it is not finite.
+
+    Args:
+        optimizer: one that takes gradients, of the parameters of ``ansatz``.
+        ansatz: normalised.
+        spins: (B, N); those on which ψ vanishes always, of another Σ σz, are left out.
+        chunks, clip, ranks: as :func:`pipeline.spin.vmc.update.update` has them.
+
+    Returns:
+        ``cross_entropy`` in nats, not below the entropy of |⟨s|ψ0⟩|², and ``gradient_norm``.
+
+    Raises:
+        UserError: ψ vanishes on all of them.
+    """
+    present = ansatz.present(spins)
+    if present is not None:
+        spins = spins[present]
+    if not len(spins):
+        raise UserError("likelihood: the ansatz vanishes on every configuration of a batch: it has another Σ σz")
+    assert not isinstance(optimizer, StochasticReconfiguration), "the configuration was checked"
+    slope = torch.full((len(spins),), -2.0 / len(spins), dtype=torch.float64, device=spins.device)
+    norm, entropy = set_gradients(ansatz, spins, slope, chunks, clip, ranks)
+    if norm.isfinite() and math.isfinite(entropy):
+        optimizer.step()
+    return {"cross_entropy": entropy, "gradient_norm": float(norm)}
