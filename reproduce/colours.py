@@ -33,6 +33,7 @@ METHODS = {
     "naqs": Style(INDIGO, "s"),
     "direct": Style(INDIGO, "o"),
     "naqs-projected": Style(INDIGO, "P"),
+    "naqs-from-samples": Style(INDIGO, "D"),
     "peps": Style(ORANGE, "D"),
     "qmc": Style(GREY, "X"),
     "qmc-check": Style(GREY, "X"),

@@ -17,6 +17,7 @@ from reproduce.tables import CellRow, Table
 
 ONE = "one training"
 PROJECTED = "naqs-projected"
+FROM_SAMPLES = "naqs-from-samples"
 Series = tuple[str, bool, str]
 """A method, whether its printed numbers are meant, and a label."""
 
@@ -29,6 +30,11 @@ def naqs_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> 
 def projected_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
     """Ours: the same network in one sector, projected on the symmetries at the end of its training."""
     return Cell(row, PROJECTED, physics, _naqs_columns(PROJECTED, convention), settings="naqs/projected")
+
+
+def from_samples_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
+    """Ours: the projected network, after it has learnt from configurations of quantum Monte Carlo."""
+    return Cell(row, FROM_SAMPLES, physics, _naqs_columns(FROM_SAMPLES, convention), settings="naqs/from_samples")
 
 
 def _naqs_columns(method: str, convention: str) -> tuple[Column, ...]:
