@@ -33,7 +33,7 @@ def projected_cell(row: str, physics: tuple[str, ...], convention: str = "pauli"
 
 
 def from_samples_cell(row: str, physics: tuple[str, ...], convention: str = "pauli") -> Cell:
-    """Ours: the projected network, after it has learnt from configurations of quantum Monte Carlo."""
+    """Ours: a projected network that has learnt from configurations of quantum Monte Carlo."""
     return Cell(row, FROM_SAMPLES, physics, _naqs_columns(FROM_SAMPLES, convention), settings="naqs/from_samples")
 
 

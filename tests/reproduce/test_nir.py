@@ -145,7 +145,7 @@ def test_both_samplers_train_with_the_same_network_batches_and_rates(scale: str)
         if scale in scales:
             where = (f"system.length_x={length}", f"system.length_y={length}", f"system.field={g:g}", f"scale={scale}")
             nir, mcmc = (compose_run([f"paper={settings[method]}", *where]) for method in (NIR, MCMC))
-            for field in ("steps", "phases", "ansatz", "optimizer", "dtype"):
+            for field in ("steps", "phases", "method", "ansatz", "optimizer", "dtype"):
                 assert getattr(nir.train, field) == getattr(mcmc.train, field), (settings, scale, field)
             assert nir.train.sampler.samples == mcmc.train.sampler.samples
             assert (nir.infer.units, nir.infer.samples) == (mcmc.infer.units, mcmc.infer.samples)

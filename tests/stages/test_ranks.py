@@ -29,6 +29,7 @@ SQUARE = (
 )
 DIRECT = (*SQUARE, "ansatz=dense_ar", "train.ansatz.layers=2", "sampler=direct", "train.sampler.samples=33")
 CHAINS = (*SQUARE, "ansatz=rbm", "sampler=metropolis", "train.sampler.samples=35", "train.sampler.chains=5")
+LEARNING = "train.phases=[{steps:6,likelihood:{beta_per_length:1,times:4,warmup:4,updates:4,symmetries:[spin_flip]}}]"
 QUIET = ("tracker=none", "progress=false", "stages=[train,infer]", "train.sampler.burn_in=2")
 
 
@@ -66,8 +67,12 @@ def same(one: Path, several: Path) -> None:
 
 @pytest.mark.parametrize(
     ("processes", "overrides"),
-    [(2, (*CHAINS, "optimizer=adam")), (3, (*DIRECT, "optimizer=sr"))],
-    ids=["chains-adam", "direct-sr"],
+    [
+        (2, (*CHAINS, "optimizer=adam")),
+        (3, (*DIRECT, "optimizer=sr")),
+        (2, (*DIRECT, "optimizer=adam", LEARNING)),
+    ],
+    ids=["chains-adam", "direct-sr", "likelihood"],
 )
 def test_same_samples_and_numbers_as_one_process(processes: int, overrides: tuple[str, ...], tmp_path: Path) -> None:
     quiet = [o for o in QUIET if "burn_in" not in o or "sampler=metropolis" in overrides]

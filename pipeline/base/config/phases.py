@@ -148,8 +148,10 @@ MOST_BETA = 1e4
 """Inverse temperature over length: far beyond any gap that single precision would show."""
 
 MOST_TIMES = 10**4
+"""Imaginary times of a sweep: far more than there are independent ones."""
+
 MOST_UPDATES = 10**4
-"""Of configurations that are kept at once."""
+"""Batches that are kept at once."""
 
 OptimizerConfig = AdamConfig | AdamWConfig | SGDConfig | SRConfig
 
@@ -246,6 +248,7 @@ class StepSettings:
         system: index into ``Schedule.systems``.
         projection: index into ``Schedule.projections``.
         likelihood: what the update learns from; None: energies.
+        first: number of the update with which the phase began.
     """
 
     optimizer: int
@@ -254,6 +257,7 @@ class StepSettings:
     system: int = 0
     projection: int = 0
     likelihood: LikelihoodConfig | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -324,4 +328,4 @@ class Schedule:
         now = self._stretches[bisect.bisect_right(self._first, k) - 1]
         done = min(1.0, (k - now.first) / now.steps)
         lr = now.lr_end + (now.lr - now.lr_end) * 0.5 * (1.0 + math.cos(math.pi * done))
-        return StepSettings(now.optimizer, lr, now.samples, now.system, now.projection, now.likelihood)
+        return StepSettings(now.optimizer, lr, now.samples, now.system, now.projection, now.likelihood, now.first)

@@ -1,9 +1,10 @@
 """Maximum likelihood of configurations drawn from the ground state by quantum Monte Carlo: a start for a training.
 
-An autoregressive |ψ|² is a normalised distribution, and the ground state of a Hamiltonian without a sign problem is
-determined by |⟨s|ψ0⟩|², from which quantum Monte Carlo draws (data-enhanced variational Monte Carlo: Czischek et al.,
-Phys. Rev. B 105, 205108 (2022); Moss et al., Phys. Rev. A 109, 032410 (2024)). An update costs one evaluation a
-configuration, where an energy costs one for each configuration that H connects with it.
+An autoregressive |ψ|² is a normalised distribution, and the ground state of a Hamiltonian without a sign problem is,
+after the rotation that takes its signs away, determined by |⟨s|ψ0⟩|², from which quantum Monte Carlo draws
+(data-enhanced variational Monte Carlo: Czischek et al., Phys. Rev. B 105, 205108 (2022); Moss et al., Phys. Rev. A 109,
+032410 (2024)). An update costs one evaluation a configuration, where an energy costs one for each configuration that H
+connects with it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pipeline.base.config.phases import LikelihoodConfig
+from pipeline.base.config.phases import LikelihoodConfig, StepSettings
 from pipeline.base.errors import UserError
 from pipeline.base.numbers.rng import torch_generator
 from pipeline.base.run.ranks import Ranks
@@ -31,6 +32,14 @@ from pipeline.spin.wave_function import WaveFunction
 PURPOSE = "configurations of the ground state"
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """Configurations of a chain in random order, (n, N) int8, and the number of the symmetry each is transformed by."""
+
+    spins: Tensor
+    chosen: Tensor
+
+
 @dataclass
 class Source:
     """Batches of configurations of the ground state of a system.
@@ -44,30 +53,42 @@ class Source:
 
     system: SpinSystem
     device: str
-    _kept: tuple[object, Tensor] | None = field(default=None, init=False)
+    _kept: tuple[object, _Chain] | None = field(default=None, init=False)
 
-    def batch(self, config: LikelihoodConfig, samples: int, seed: int, k: int) -> Tensor:
-        """(samples, N) int8 ±1, of update ``k``."""
-        chain, place = divmod(k, config.updates)
-        which = (repr(config), samples, seed, chain)
+    def batch(self, settings: StepSettings, samples: int, seed: int, k: int) -> Tensor:
+        """(samples, N) int8 ±1, of update ``k``.
+
+        Chains are numbered from where their phase began, so that different phases have random numbers of their own.
+
+        Args:
+            settings: of this update, with ``likelihood``.
+            samples: where ``settings`` says none.
+            seed: of the training.
+        """
+        config, samples = settings.likelihood, settings.samples or samples
+        assert config is not None
+        chain, place = divmod(k - settings.first, config.updates)
+        number = settings.first + chain
+        which = (repr(config), samples, seed, number)
         if self._kept is None or self._kept[0] != which:
-            self._kept = which, self._chain(config, samples, seed, chain)
-        return self._kept[1][place * samples : (place + 1) * samples].to(self.device)
+            self._kept = which, self._chain(config, config.updates * samples, seed, number)
+        rows = slice(place * samples, (place + 1) * samples)
+        spins, chosen = self._kept[1].spins[rows], self._kept[1].chosen[rows]
+        if config.symmetries:
+            group = symmetry_group(self.system, config.symmetries)
+            moves = torch.tensor([move for move, _ in group])[chosen]
+            signs = torch.tensor([sign for _, sign in group], dtype=torch.int8)[chosen]
+            spins = spins.gather(1, moves) * signs[:, None]
+        return spins.to(self.device)
 
-    def _chain(self, config: LikelihoodConfig, samples: int, seed: int, chain: int) -> Tensor:
-        """Configurations of one chain, in random order and each transformed at random."""
-        model, count = model_of(self.system), config.updates * samples
+    def _chain(self, config: LikelihoodConfig, count: int, seed: int, number: int) -> _Chain:
+        model = model_of(self.system)
         assert not isinstance(model, str), "the configuration was checked"
-        drawn = snapshots(model, config.beta_per_length, count, config.times, config.warmup, seed, chain)
-        generator = torch_generator(seed, PURPOSE, chain)
+        drawn = snapshots(model, config.beta_per_length, count, config.times, config.warmup, seed, number)
+        generator = torch_generator(seed, PURPOSE, number)
         spins = torch.from_numpy(drawn)[torch.randperm(count, generator=generator)]
-        if not config.symmetries:
-            return spins
-        group = symmetry_group(self.system, config.symmetries)
-        chosen = torch.randint(len(group), (count,), generator=generator)
-        moves = torch.tensor([move for move, _ in group])[chosen]
-        signs = torch.tensor([sign for _, sign in group], dtype=torch.int8)[chosen]
-        return spins.gather(1, moves) * signs[:, None]
+        symmetries = len(symmetry_group(self.system, config.symmetries)) if config.symmetries else 1
+        return _Chain(spins, torch.randint(symmetries, (count,), generator=generator))
 
 
 def learn(
@@ -82,7 +103,8 @@ def learn(
         chunks, clip, ranks: as :func:`pipeline.spin.vmc.update.update` has them.
 
     Returns:
-        ``cross_entropy`` in nats, not below the entropy of |⟨s|ψ0⟩|², and ``gradient_norm``.
+        ``cross_entropy`` in nats, whose mean is not below the entropy of what is drawn; ``gradient_norm``;
+        ``configurations``, how many were learnt from.
 
     Raises:
         UserError: ψ vanishes on all of them.
@@ -94,7 +116,8 @@ def learn(
         raise UserError("likelihood: the ansatz vanishes on every configuration of a batch: it has another Σ σz")
     assert not isinstance(optimizer, StochasticReconfiguration), "the configuration was checked"
     slope = torch.full((len(spins),), -2.0 / len(spins), dtype=torch.float64, device=spins.device)
-    norm, entropy = set_gradients(ansatz, spins, slope, chunks, clip, ranks)
+    norm, value = set_gradients(ansatz, spins, slope, chunks, clip, ranks)
+    entropy = float(value)
     if norm.isfinite() and math.isfinite(entropy):
         optimizer.step()
-    return {"cross_entropy": entropy, "gradient_norm": float(norm)}
+    return {"cross_entropy": entropy, "gradient_norm": float(norm), "configurations": float(len(spins))}

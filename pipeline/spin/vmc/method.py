@@ -123,9 +123,11 @@ class VariationalMonteCarlo:
         settings, before = self.schedule.at(k), (state.system_number, state.projection_number)
         state.prepare(settings)
         parts = self._parts_of(settings.system, settings.projection)
-        if settings.system != state.system_number:
-            as_before = self.parts[state.system_number].system.size == parts.system.size
-            state.move_to(settings.system, carried=self.config.carry_sampler and as_before)
+        # chains do not move while a phase learns from configurations, and ψ is another one after it
+        stale = settings.likelihood is None and self.schedule.at(max(0, k - 1)).likelihood is not None
+        if settings.system != state.system_number or stale:
+            same = self.parts[state.system_number].space.extents == parts.space.extents
+            state.move_to(settings.system, keep_sampler=self.config.carry_sampler and same and not stale)
         if (settings.system, settings.projection) != before:
             forget_energies(state.optimizer)
         ansatz = self._view(state, settings.system)
@@ -157,19 +159,18 @@ class VariationalMonteCarlo:
 
     def _learn(self, state: VMCState, settings: StepSettings, ansatz: WaveFunction, k: int) -> dict[str, float]:
         """One update of a phase that learns from configurations, not from energies."""
-        assert settings.likelihood is not None
-        parts = self._parts_of(settings.system, settings.projection)
+        parts = self.parts[settings.system]
         source = self._sources.setdefault(settings.system, Source(parts.system, self.device))
         with part("sampling"):
-            spins = source.batch(settings.likelihood, settings.samples or self.train.sampler.samples, state.seed, k)
+            spins = source.batch(settings, self.train.sampler.samples, state.seed, k)
         with part("update"):
             change = learn(state.optimizer, ansatz, spins, parts.chunks, self.config.gradient_clip, self.ranks)
         if not all(math.isfinite(value) for value in change.values()):
             return self._reject(state, k, "likelihood")
         state.rejected_in_a_row = 0
-        prefix = "small_" if settings.system else ""
-        shown = {f"{prefix}cross_entropy": change.pop("cross_entropy")}
-        return shown | change | {"lr": settings.lr, "rejected_steps": state.rejected}
+        if settings.system:
+            change["small_cross_entropy"] = change.pop("cross_entropy")
+        return change | {"lr": settings.lr, "rejected_steps": state.rejected}
 
     def converged(self, state: VMCState) -> str | None:
         """VMC runs all its steps."""

@@ -15,13 +15,12 @@ from pipeline.base.contracts import Cost, Shown
 from pipeline.base.errors import ConfigError, did_you_mean
 from pipeline.base.store.provenance import processes
 from pipeline.spin.ansatz.schema import AnsatzConfig
-from pipeline.spin.exact.unfrustrated import model_of
 from pipeline.spin.hints import sign_hint
 from pipeline.spin.sampler.schema import SamplerConfig, reach
-from pipeline.spin.symmetry.groups import symmetry_group
 from pipeline.spin.symmetry.stoquastic import marshall_form, stoquastic_form
 from pipeline.spin.systems import SpinSystem, must_be_spins
 from pipeline.spin.terms import pauli_terms
+from pipeline.spin.vmc.likelihood_schema import check_likelihoods, cost_of_chains
 
 DIVERGENCES = ("divergence", "divergence_floor")
 """Estimates of ``infer.divergence``: of the draws of the sampler, and of as many independent draws from |ψ|² itself."""
@@ -47,7 +46,7 @@ class VMCConfig:
             an update sees (:func:`pipeline.spin.vmc.update.clipped`); null: no limit. Estimates see all of them, and
             exact weights have nothing to clip.
         carry_sampler: what a sampler carries on (where chains are, a proposal that was trained) goes on in a phase on
-            another system of as many sites, whose state differs little; false: it starts anew.
+            another system of the same lattice, whose state differs little; false: it starts anew.
         max_rejected: steps rejected in a row (NaN or infinity in them) that end the run.
         memory_gib: working memory of one evaluation of the network; configurations are evaluated in chunks that keep
             to it, which are halved where the machine does not have it. The last bits depend on it. Null: what suits
@@ -114,7 +113,9 @@ class VMCConfig:
             held += self.memory_gib * 2.0**30
         seconds = max(batch.seconds for batch in batches) + SECONDS_A_CALL
         seconds += rows * 6.0 * weights / OPERATIONS_A_SECOND
-        return Cost(seconds=seconds / ranks, bytes=held + max(batch.bytes for batch in batches))
+        drawn = cost_of_chains(run)
+        held += drawn.bytes + max(batch.bytes for batch in batches)
+        return Cost(seconds=max(seconds / ranks, drawn.seconds), bytes=held)
 
     def magnetisation_of(self, run: RunConfig) -> int | None:
         """Σ σz of all configurations that the training can reach; None: any."""
@@ -150,7 +151,8 @@ class VMCConfig:
             if phase.system:
                 self._check_changed(run, f"train.phases[{number}].system", phase.system)
         self._check_projections(run)
-        self._check_likelihoods(run)
+        check_likelihoods(run)
+        self._check_carried(run)
         run.infer.check_parts(run)
 
     def hints(self, run: RunConfig) -> list[str]:
@@ -180,27 +182,10 @@ class VMCConfig:
                 with checks.under("train.ansatz"):
                     ansatz.check_states(system, reach(run.train.sampler, ansatz, system), names)
 
-    def _check_likelihoods(self, run: RunConfig) -> None:
-        """Raise ConfigError where a phase cannot learn from configurations of the ground state."""
-        ansatz, names, optimizer = run.train.ansatz, run.train.ansatz.projection, run.train.optimizer
-        for number, phase in enumerate(run.train.phases):
-            names = names if phase.projection is None else phase.projection
-            optimizer = phase.optimizer or optimizer
-            if phase.likelihood is None:
-                continue
-            key, system = f"train.phases[{number}].likelihood", replace(run.system, **phase.system)
-            model = model_of(system)
-            if isinstance(model, str):
-                raise ConfigError(key, "", f"quantum Monte Carlo draws no configurations: {model}")
-            if not ansatz.direct or ansatz.states > 1 or names:
-                what = f"projected on {', '.join(names)}" if names else f"ansatz={ansatz.name}, states={ansatz.states}"
-                raise ConfigError(key, "", f"needs one normalised state, as ansatz=pixelcnn is, not {what}")
-            if not run.train.sampler.draws:
-                raise ConfigError(key, "", f"sampler={run.train.sampler.name} has no batches; use sampler=direct")
-            if isinstance(optimizer, SRConfig):
-                raise ConfigError(key, "", "stochastic reconfiguration takes energies; give the phase its own adam")
-            with checks.under(key):
-                symmetry_group(system, phase.likelihood.symmetries)
+    def _check_carried(self, run: RunConfig) -> None:
+        """Raise ConfigError where nothing could be carried on."""
+        if self.carry_sampler and not any(phase.system for phase in run.train.phases):
+            raise ConfigError("train.method.carry_sampler", True, "no phase is on another system: chains go on anyway")
 
     def _check_batches(self, run: RunConfig) -> None:
         """Raise ConfigError where stochastic reconfiguration would have a single draw."""
@@ -350,6 +335,10 @@ class VMCInferConfig(InferConfig):
         if self.sampler is not None:
             allowed = "the training had another sampler; use fresh, or leave out infer_sampler"
             raise ConfigError("infer.chains", self.chains, allowed)
+        schedule = Schedule(run.train.optimizer, run.train.phases)
+        if any(schedule.at(step - 1).likelihood for step in _kept(run)):
+            allowed = "a phase that learns from configurations of the ground state moves no chains; use fresh"
+            raise ConfigError("infer.chains", self.chains, allowed)
         step = self._elsewhere(run)
         if step is not None:
             allowed = f"after {step} steps the training is in a phase on another system; use fresh"
@@ -358,5 +347,9 @@ class VMCInferConfig(InferConfig):
     def _elsewhere(self, run: RunConfig) -> int | None:
         """Fewest steps after which a state is kept that the training has on another system; None: never."""
         schedule = Schedule(run.train.optimizer, run.train.phases)
-        steps = sorted({*run.train.snapshots, run.train.steps} - {0})
-        return next((step for step in steps if schedule.at(step - 1).system), None)
+        return next((step for step in _kept(run) if schedule.at(step - 1).system), None)
+
+
+def _kept(run: RunConfig) -> list[int]:
+    """Numbers of steps after which a state is kept, ascending; not that of the start."""
+    return sorted({*run.train.snapshots, run.train.steps} - {0})

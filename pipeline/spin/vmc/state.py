@@ -78,10 +78,10 @@ class VMCState:
             self._views[key] = (base, project(base))
         return self._views[key][1]
 
-    def move_to(self, number: int, carried: bool = False) -> None:
-        """Train on the system ``number`` from here on: its sampler starts anew, or goes on with what is ``carried``."""
+    def move_to(self, number: int, keep_sampler: bool = False) -> None:
+        """Train on the system ``number`` from here on: its sampler starts anew, or goes on from where it is."""
         self.system_number = number
-        if not carried:
+        if not keep_sampler:
             self.sampling = self._start(self.seed, number)
 
     def begin_inference(self, go_on: bool) -> State:

@@ -95,13 +95,19 @@ def forget_energies(optimizer: Optimizer) -> None:
 
 def set_gradients(
     ansatz: WaveFunction, spins: Tensor, slope: Tensor, chunks: Chunks, clip: float | None, ranks: Ranks
-) -> tuple[Tensor, float]:
-    """Put Re Σ_x conj(slope(x)) ∇log ψ(x) into the parameters.
+) -> tuple[Tensor, Tensor]:
+    """Gradients of Re Σ_x conj(slope(x)) log ψ(x), put into the parameters.
 
     Of an energy slope = 2 w (E_loc - E), so that ∇E = 2 Re⟨conj(E_loc - E) ∇log ψ⟩ (NF+NQS paper, Eq. 6).
 
+    Args:
+        ansatz: log ψ, real or complex.
+        spins: (B, N), of all ranks together.
+        slope: (B,) float64 or complex128.
+        chunks, clip, ranks: as in :func:`update`.
+
     Returns:
-        Its norm before clipping; Re Σ_x conj(slope(x)) log ψ(x).
+        The norm before clipping; the sum itself, float64. Scalars.
     """
     parameters = [p for p in ansatz.parameters() if p.requires_grad]
     value = slope.new_zeros((), dtype=torch.float64)
@@ -116,11 +122,12 @@ def set_gradients(
         log_psi = ansatz.batch_log_amplitude(spins[begin:end])
         part = slope[begin:end] if log_psi.is_complex() else slope[begin:end].real
         # added up only when the whole chunk is there: memory may run out half-way through a backward pass
+        sum_of_chunk = (part.conj() * log_psi.detach()).real.double().sum()
         gradients = torch.autograd.grad(log_psi, parameters, part.to(log_psi.dtype), allow_unused=True)
         for sum_so_far, gradient in zip(total, gradients, strict=True):
             if gradient is not None:
                 sum_so_far += gradient
-        value.add_((part.conj() * log_psi.detach()).real.double().sum())
+        value.add_(sum_of_chunk)
         return end
 
     def probe(count: int) -> Tensor:
@@ -130,4 +137,4 @@ def set_gradients(
     for parameter, gradient in zip(parameters, total, strict=True):
         parameter.grad = ranks.reduce(gradient) if several else gradient
     norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
-    return norm, float(ranks.reduce(value) if several else value)
+    return norm, ranks.reduce(value) if several else value

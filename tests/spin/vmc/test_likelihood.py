@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.base.config.nodes import TrainConfig
-from pipeline.base.config.phases import AdamConfig, LikelihoodConfig, PhaseConfig, SRConfig
+from pipeline.base.config.phases import AdamConfig, LikelihoodConfig, PhaseConfig, SRConfig, StepSettings
 from pipeline.base.errors import ConfigError, UserError
 from pipeline.base.run.ranks import ALONE
 from pipeline.base.store.files import load_tree, save_tree
@@ -24,6 +26,7 @@ from pipeline.spin.systems import SquareHeisenberg, SquareTFIM
 from pipeline.spin.vmc.likelihood import Source, learn
 from pipeline.spin.vmc.method import VariationalMonteCarlo
 from pipeline.spin.vmc.schema import VMCConfig, VMCInferConfig
+from pipeline.spin.vmc.update import set_gradients
 from pipeline.spin.wave_function import WaveFunction
 from pipeline.stages.compose import compose_run
 from tests.spin import dense
@@ -108,19 +111,23 @@ def test_likelihood_leads_to_the_ground_state() -> None:
 
 def test_batches_are_a_function_of_seed_and_step() -> None:
     source = Source(NEEL, "cpu")
-    straight = [source.batch(LEARNT, 16, 3, k) for k in range(20)]
+    settings, other = (StepSettings(0, 0.1, 16, likelihood=LEARNT, first=first) for first in (0, 20))
+    straight = [source.batch(settings, 1, 3, k) for k in range(20)]
     for k in (13, 2, 19):
-        assert torch.equal(Source(NEEL, "cpu").batch(LEARNT, 16, 3, k), straight[k])
+        assert torch.equal(Source(NEEL, "cpu").batch(settings, 1, 3, k), straight[k])
     assert len({batch.numpy().tobytes() for batch in straight}) == 20
-    assert not torch.equal(source.batch(LEARNT, 16, 4, 0), straight[0])
+    assert not torch.equal(source.batch(settings, 1, 4, 0), straight[0])
+    later = [source.batch(other, 1, 3, k) for k in range(20, 40)]
+    assert not {batch.numpy().tobytes() for batch in straight} & {batch.numpy().tobytes() for batch in later}
 
 
 def test_configurations_are_transformed_by_the_symmetries() -> None:
     """Of the two orders of one state only that one is drawn; with the spin flip both."""
     ordered = SquareTFIM(length_x=3, length_y=2, periodic=False, coupling=1.0, field=0.01)
     plain = replace(LEARNT, symmetries=[], updates=1, warmup=5, times=64)
-    one = Source(ordered, "cpu").batch(plain, 64, 0, 0).sum(1).sign()
-    both = Source(ordered, "cpu").batch(replace(plain, symmetries=["spin_flip"]), 64, 0, 0).sum(1).sign()
+    flipped = replace(plain, symmetries=["spin_flip"])
+    settings = [StepSettings(0, 0.1, None, likelihood=config) for config in (plain, flipped)]
+    one, both = (Source(ordered, "cpu").batch(one, 64, 0, 0).sum(1).sign() for one in settings)
     assert set(one.tolist()) in ({1}, {-1})
     assert set(both.tolist()) == {1, -1}
 
@@ -152,28 +159,56 @@ def test_a_state_of_another_magnetisation_learns_nothing() -> None:
     network = build_unprojected(replace(OF_SIX, magnetisation=6), NEEL, 1)
     assert isinstance(network, WaveFunction)
     optimizer = build_optimizer(ADAM, network.parameters())
+    settings = StepSettings(0, 0.1, 8, likelihood=LEARNT)
     with pytest.raises(UserError, match="vanishes on every configuration"):
-        learn(optimizer, network, Source(NEEL, "cpu").batch(LEARNT, 8, 0, 0), Chunks(1.0), None, ALONE)
+        learn(optimizer, network, Source(NEEL, "cpu").batch(settings, 1, 0, 0), Chunks(1.0), None, ALONE)
 
 
-def test_a_step_that_is_not_finite_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("broken", ["value", "norm"])
+def test_a_step_that_is_not_finite_is_rejected(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients are there, and would change the parameters."""
     method = method_of([PhaseConfig(steps=2, likelihood=LEARNT)])
     state = method.init(0)
     before = [p.clone() for p in state.ansatz.parameters()]
-    infinite = {"cross_entropy": float("inf"), "gradient_norm": 1.0}
-    monkeypatch.setattr("pipeline.spin.vmc.method.learn", lambda *arguments: infinite)
-    assert method.step(state, 0) == {"rejected_steps": 1}
+
+    def not_finite(*arguments: Any) -> tuple[Tensor, Tensor]:
+        norm, value = set_gradients(*arguments)
+        return (norm * math.inf, value) if broken == "norm" else (norm, value * math.nan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.spin.vmc.likelihood.set_gradients", not_finite)
+        assert method.step(state, 0) == {"rejected_steps": 1}
     assert all(torch.equal(a, b) for a, b in zip(before, state.ansatz.parameters(), strict=True))
+    assert "cross_entropy" in method.step(state, 1)
+    assert not all(torch.equal(a, b) for a, b in zip(before, state.ansatz.parameters(), strict=True))
+
+
+def test_chains_start_anew_after_a_phase_of_likelihood() -> None:
+    """They have not moved while ψ became another one."""
+    run = compose_run([*BASE[:2], "sampler=metropolis", "train.sampler.chains=4", "train.sampler.samples=8"])
+    phases = [PhaseConfig(steps=2), PhaseConfig(steps=2, likelihood=LEARNT), PhaseConfig(steps=2)]
+    method = method_of(phases, sampler=run.train.sampler)
+    state = method.init(0)
+    for k in range(4):
+        method.step(state, k)
+    chains = state.sampling
+    assert chains.state_dict()["burned_in"]
+    method.step(state, 4)
+    assert state.sampling is not chains
+    chains = state.sampling
+    method.step(state, 5)
+    assert state.sampling is chains
 
 
 LIKELIHOOD = "likelihood:{beta_per_length:2,times:2,warmup:2,updates:2}"
 BASE = ["method=vmc", "system=square_heisenberg", "ansatz=pixelcnn", "sampler=direct", "train.ansatz.phase=false"]
+BASE += ["train.method.sign_rule=stoquastic"]
 
 
 @pytest.mark.parametrize(
     ("words", "phase", "message"),
     [
-        (["system.j2=0.5"], LIKELIHOOD, "draws no configurations"),
+        (["system.j2=0.5", "train.method.sign_rule=none"], LIKELIHOOD, "draws no configurations"),
         (["ansatz=rbm", "sampler=metropolis"], LIKELIHOOD, "one normalised state.*ansatz=rbm"),
         ([], f"projection:[spin_flip],{LIKELIHOOD}", "projected on spin_flip"),
         (["optimizer=sr"], LIKELIHOOD, "takes energies; give the phase its own adam"),
@@ -182,6 +217,10 @@ BASE = ["method=vmc", "system=square_heisenberg", "ansatz=pixelcnn", "sampler=di
             LIKELIHOOD.replace("updates:2", "updates:2,symmetries:[translations]"),
             "translations",
         ),
+        ([], LIKELIHOOD.replace("updates:2", "updates:2,symmetries:[point_grup]"), "point_grup.*point_group"),
+        (["train.ansatz.magnetisation=2", "train.method.sign_rule=stoquastic"], LIKELIHOOD, r"magnetisation=2.*<= 0"),
+        (["train.method.sign_rule=none", "train.ansatz.phase=true"], LIKELIHOOD, "say nothing of the signs"),
+        (["infer.chains=training", "sampler=metropolis"], LIKELIHOOD, "moves no chains; use fresh"),
         ([], LIKELIHOOD.replace("updates:2", "updates:0"), "updates.*at least 1|updates.*between"),
         ([], LIKELIHOOD.replace("beta_per_length:2", "beta_per_length:-1"), "beta_per_length"),
         ([], LIKELIHOOD.replace("warmup:2", "warmup:-2"), "warmup"),
@@ -190,12 +229,13 @@ BASE = ["method=vmc", "system=square_heisenberg", "ansatz=pixelcnn", "sampler=di
 )
 def test_what_cannot_learn_is_refused(words: list[str], phase: str, message: str) -> None:
     given = [word for word in BASE if word.split("=")[0] not in [w.split("=")[0] for w in words]]
-    given = given[:-1] if "ansatz=rbm" in words else given
+    given = [word for word in given if "ansatz=rbm" not in words or not word.startswith("train.ansatz")]
     with pytest.raises(ConfigError, match=message):
         compose_run([*given, *words, f"train.phases=[{{steps:2,{phase}}}]", "train.steps=2"])
 
 
 def test_a_chain_of_frustrated_systems_is_only_refused_where_it_learns() -> None:
     phases = f"train.phases=[{{steps:2,system:{{j2:0.0}},{LIKELIHOOD}}},{{steps:2}}]"
-    run = compose_run([*BASE, "system.j2=0.5", phases, "train.steps=4", "train.ansatz.phase=true"])
+    words = [*BASE[:-2], "system.j2=0.5", "train.method.sign_rule=marshall", "train.ansatz.phase=true"]
+    run = compose_run([*words, phases, "train.steps=4"])
     assert run.train.phases[0].likelihood is not None

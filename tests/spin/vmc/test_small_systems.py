@@ -128,13 +128,19 @@ def test_a_trained_proposal_goes_on_in_another_field_and_after_a_resume(tmp_path
         assert first.sampling.proposal is proposal
 
 
-def test_samplers_start_anew_where_there_are_other_sites() -> None:
-    method = carrying("direct", True, PHASES)
+@pytest.mark.parametrize("other", [SMALL, {"length_x": 6, "length_y": 2}], ids=["fewer", "as many"])
+def test_samplers_start_anew_on_another_lattice(other: dict[str, int | float]) -> None:
+    method = carrying("nir", True, [PhaseConfig(steps=1, system=other), PhaseConfig(steps=1)])
     state = method.init(4)
+    method.step(state, 0)
     before = state.sampling
-    for k in range(4):
-        method.step(state, k)
+    method.step(state, 1)
     assert state.sampling is not before
+
+
+def test_nothing_to_carry_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"carry_sampler.*no phase is on another system"):
+        compose_run(["method=vmc", "train.method.carry_sampler=true"])
 
 
 def test_resuming_between_and_inside_small_phases(tmp_path: Path) -> None:
