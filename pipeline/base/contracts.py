@@ -141,6 +141,7 @@ class Shown:
         unit: of these metrics.
         metrics: of the training steps, all of that quantity.
         along: estimates of fresh samples of which there are curves along the training.
+        apart: metrics of the training steps in units of their own, on a second axis.
     """
 
     quantity: str
@@ -148,3 +149,4 @@ class Shown:
     unit: str
     metrics: tuple[str, ...]
     along: tuple[str, ...]
+    apart: tuple[str, ...] = ()

@@ -134,8 +134,11 @@ def _figure(output: RunOutput, folder: Path) -> Path | None:
     """What the method shows of its steps against their number, with the reference as a line."""
     assert output.trained is not None
     shown: Shown = output.run.train.shown
-    series = {name: s for name, s in output.trained.entry.series().items() if name in shown.metrics}
-    if not series:
+    everything = output.trained.entry.series()
+    series, apart = (
+        {name: everything[name] for name in names if name in everything} for names in (shown.metrics, shown.apart)
+    )
+    if not series and not apart:
         return None
     from pipeline.base.plotting import new_figure, save_figure
 
@@ -148,9 +151,16 @@ def _figure(output: RunOutput, folder: Path) -> Path | None:
     for estimate in output.reference.result().estimates if output.reference else ():
         if estimate.name == shown.quantity:
             axes.axhline(estimate.value, color="black", lw=1, label="reference")
+    if apart:
+        other = axes.twinx()
+        for name, (steps, values) in apart.items():
+            other.plot(steps, values, color="grey", lw=0.5, label=name.replace("_", " "))
+        other.grid(False)
+        other.set_ylabel(", ".join(name.replace("_", " ") for name in apart))
     axes.set_xlabel("training step")
     axes.set_ylabel(shown.label)
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
     return save_figure(figure, folder / "training", formats=("png",))[0]
 
 

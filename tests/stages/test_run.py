@@ -231,6 +231,22 @@ def test_report_of_a_run_with_a_rejected_step(tmp_path: Path, monkeypatch: pytes
     assert plot.stat().st_size > 5000
 
 
+@pytest.mark.parametrize("more", ["", ",{steps:2}"], ids=["alone", "before energies"])
+def test_a_training_from_configurations_is_drawn_and_priced(more: str, tmp_path: Path) -> None:
+    learn = "{beta_per_length:1,times:4,warmup:4,updates:2,symmetries:[spin_flip]}"
+    phases = f"train.phases=[{{steps:4,samples:16,likelihood:{learn}}}{more}]"
+    words = ["method=vmc", "system=square_tfim", "ansatz=dense_ar", "sampler=direct", phases]
+    words += [f"train.steps={6 if more else 4}", "train.ansatz.layers=2"]
+    assert cli.main([*words, "infer.units=2", *RBM[-2:], f"results_dir={tmp_path}"]) == 0
+    (plot,) = tmp_path.rglob("training.png")
+    assert plot.stat().st_size > 5000
+    cheap, dear = (compose_run([*words, phases.replace("warmup:4", f"warmup:{n}")]) for n in (4, 10**9))
+    costs = [one.train.method.cost(one) for one in (cheap, dear)]
+    assert costs[0].seconds < 1 < 1e3 < costs[1].seconds
+    many = compose_run([*words, phases.replace("updates:2", "updates:10000").replace("samples:16", "samples:100000")])
+    assert many.train.method.cost(many).bytes > 1e9 * many.system.size
+
+
 def test_probe_hmc_agrees_with_the_character_expansion(tmp_path: Path) -> None:
     """A Monte Carlo baseline without a train stage; U(1) at L=4, β=2 has ⟨P⟩ = 0.699252."""
     options = ["system=u1_pure_gauge", "stages=[baseline]", "tracker=none", "progress=false"]

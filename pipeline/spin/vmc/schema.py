@@ -57,7 +57,9 @@ class VMCConfig:
     implementation: ClassVar[str] = "pipeline.spin.vmc.method:VariationalMonteCarlo"
     neutral: ClassVar[dict[str, Any]] = {"local_energy_clip": None, "carry_sampler": False}
     shares_work: ClassVar[bool] = True
-    shown: ClassVar[Shown] = Shown("energy", "energy (total, Pauli)", "total", ("energy",), ("energy", "variance"))
+    shown: ClassVar[Shown] = Shown(
+        "energy", "energy (total, Pauli)", "total", ("energy",), ("energy", "variance"), ("cross_entropy",)
+    )
 
     name: str = "vmc"
     sign_rule: str = MISSING

@@ -38,12 +38,12 @@ def test_batch_size_optimizer_and_learning_rate_along_training() -> None:
     expected = {
         0: StepSettings(0, 1e-3, 100),
         9: StepSettings(0, 1e-3, 100),
-        10: StepSettings(0, 1e-3, 1000),
-        20: StepSettings(1, 0.5, 8192),
-        24: StepSettings(1, 0.5, 8192),
-        25: StepSettings(1, 0.25, 8192),
-        30: StepSettings(1, 0.25, 8192),
-        10**6: StepSettings(1, 0.25, 8192),
+        10: StepSettings(0, 1e-3, 1000, first=10),
+        20: StepSettings(1, 0.5, 8192, first=20),
+        24: StepSettings(1, 0.5, 8192, first=20),
+        25: StepSettings(1, 0.25, 8192, first=25),
+        30: StepSettings(1, 0.25, 8192, first=25),
+        10**6: StepSettings(1, 0.25, 8192, first=25),
     }
     assert {k: schedule.at(k) for k in expected} == expected
 
