@@ -277,7 +277,14 @@ def test_committed_table_2_does_not_either() -> None:
     own = 100 * 256 + 60 * 256 + 8 * 128
     seen = f"saw {own + 80 * 256 + 60 * 512:.1e} configurations, {own:.1e} of them on 10 × 10 sites"
     assert any(seen in note and "take 1.1e+07" in note for note in table2.notes(table))
-    table.finished = [done for done in table.finished if done.task.cell.method != "naqs-projected"]
+    learnt = f"learnt from {22000 * 256 + 2 * 256:.1e} configurations"
+    assert any(learnt in note for note in table2.notes(table))
+    projected, samples = (table.row("10x10", f"naqs-{which}") for which in ("projected", "from-samples"))
+    assert projected is not None
+    assert samples is not None
+    assert 1e-4 < (samples.rel_error_ours or 0) < (projected.rel_error_ours or 0) < found.ours
+    assert any("the state has seen the answer" in line for line in table2.render(table).verdict)
+    table.finished = [done for done in table.finished if done.task.cell.method == "naqs"]
     assert not any("configurations" in note for note in table2.notes(table))
     assert (found.published, found.published_sigma, found.vs_paper) == (4.5e-5, 0.4e-5, "higher")
     others = [r.vs_paper for r in table.rows if r.quantity == "relative_error" and r.method != "naqs"]
