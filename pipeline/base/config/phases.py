@@ -158,7 +158,7 @@ OptimizerConfig = AdamConfig | AdamWConfig | SGDConfig | SRConfig
 
 @dataclass
 class LikelihoodConfig:
-    """Maximum likelihood of configurations that quantum Monte Carlo draws from the ground state, in place of energies.
+    """Maximum likelihood of configurations that quantum Monte Carlo draws from the ground state.
 
     Attributes:
         beta_per_length: inverse temperature, in the units of the baseline ``qmc``.
@@ -198,7 +198,7 @@ class PhaseConfig:
             the state follows a system that changes little by little.
         projection: symmetries on which the state is projected from here on, so that they can be restored one by one; in
             place of those before, ``[]`` for none; null in the first phase: those of the ansatz.
-        likelihood: what the updates of this phase learn from instead of energies; null: energies.
+        likelihood: what the updates of this phase learn from; null: from what the method minimises.
     """
 
     neutral: ClassVar[dict[str, Any]] = {"projection": None, "likelihood": None}
@@ -247,7 +247,7 @@ class StepSettings:
         samples: samples a batch; None: the sampler's own.
         system: index into ``Schedule.systems``.
         projection: index into ``Schedule.projections``.
-        likelihood: what the update learns from; None: energies.
+        likelihood: what the update learns from; None: from what the method minimises.
         first: number of the update with which the phase began.
     """
 
