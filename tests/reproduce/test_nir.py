@@ -111,6 +111,11 @@ def test_whether_chains_are_worse(chains: tuple[float, ...], sigma: float | None
     assert (small.seen, large.seen) == ("not run", answer)
 
 
+def test_seeds_of_chains_whose_errors_are_in_doubt_are_counted() -> None:
+    seeds = [fig2.Seed(0.1, 1e-5, 1e-3, doubted) for doubted in (True, False, True)]
+    assert "in doubt: 2 of 3 (6 × 6, g = 0.1)" in fig2.claims([compared(seeds)])[1].evidence
+
+
 @pytest.mark.parametrize(
     ("chains", "spread", "answer"),
     [

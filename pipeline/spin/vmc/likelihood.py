@@ -22,6 +22,7 @@ from pipeline.base.run.ranks import Ranks
 from pipeline.spin.chunks import Chunks
 from pipeline.spin.exact.snapshots import snapshots
 from pipeline.spin.exact.unfrustrated import model_of
+from pipeline.spin.moved import moved
 from pipeline.spin.optimizers import Optimizer
 from pipeline.spin.sr.optimizer import StochasticReconfiguration
 from pipeline.spin.symmetry.groups import symmetry_group
@@ -34,9 +35,17 @@ PURPOSE = "configurations of the ground state"
 
 @dataclass(frozen=True)
 class _Chain:
-    """Configurations of a chain in random order, (n, N) int8, and the number of the symmetry each is transformed by."""
+    """Configurations of a chain in random order, and how each is transformed.
+
+    Attributes:
+        spins: (n, N) int8.
+        permutations, signs: (G, N) int64 and (G,) int8, the elements of the group.
+        chosen: (n,), the number of the element of each.
+    """
 
     spins: Tensor
+    permutations: Tensor
+    signs: Tensor
     chosen: Tensor
 
 
@@ -73,13 +82,8 @@ class Source:
         if self._kept is None or self._kept[0] != which:
             self._kept = which, self._chain(config, config.updates * samples, seed, number)
         rows = slice(place * samples, (place + 1) * samples)
-        spins, chosen = self._kept[1].spins[rows], self._kept[1].chosen[rows]
-        if config.symmetries:
-            group = symmetry_group(self.system, config.symmetries)
-            moves = torch.tensor([move for move, _ in group])[chosen]
-            signs = torch.tensor([sign for _, sign in group], dtype=torch.int8)[chosen]
-            spins = spins.gather(1, moves) * signs[:, None]
-        return spins.to(self.device)
+        kept, chosen = self._kept[1], self._kept[1].chosen[rows]
+        return moved(kept.spins[rows, None], kept.permutations[chosen], kept.signs[chosen])[:, 0].to(self.device)
 
     def _chain(self, config: LikelihoodConfig, count: int, seed: int, number: int) -> _Chain:
         model = model_of(self.system)
@@ -87,8 +91,10 @@ class Source:
         drawn = snapshots(model, config.beta_per_length, count, config.times, config.warmup, seed, number)
         generator = torch_generator(seed, PURPOSE, number)
         spins = torch.from_numpy(drawn)[torch.randperm(count, generator=generator)]
-        symmetries = len(symmetry_group(self.system, config.symmetries)) if config.symmetries else 1
-        return _Chain(spins, torch.randint(symmetries, (count,), generator=generator))
+        group = symmetry_group(self.system, config.symmetries)
+        permutations = torch.tensor([permutation for permutation, _ in group])
+        signs = torch.tensor([sign for _, sign in group], dtype=torch.int8)
+        return _Chain(spins, permutations, signs, torch.randint(len(group), (count,), generator=generator))
 
 
 def learn(

@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.base.run.ranks import Ranks, able, share
 from pipeline.spin.bits import unique_spins
 from pipeline.spin.chunks import Chunks
+from pipeline.spin.moved import moved
 from pipeline.spin.sampler.nir.proposal import Proposal
 from pipeline.spin.sampler.nir.resampling import Proposals
 from pipeline.spin.space import Space
@@ -44,7 +45,7 @@ class Transformations:
             x = x.gather(1, uniforms.argsort(1)[..., None].expand_as(x))
         if self._moves is not None:
             chosen = torch.randint(len(self._moves), (rows,), generator=generator, device=device)
-            x = x.gather(2, self._moves[chosen][:, None].expand_as(x)) * self._signs[chosen][:, None, None]
+            x = moved(x, self._moves[chosen], self._signs[chosen])
         return x.reshape(spins.shape)
 
 
